@@ -1,0 +1,83 @@
+# make            build/hearsay and the archives      make test   unit tests and scenarios
+# make tidy       checks the house                    make bench  measures (docs/BENCH.md)
+# make SAN=1 ...  the same under AddressSanitizer and UBSan, in build/asan
+# make fuzz T=60  each fuzz target for T seconds      make format clang-format, in place
+CC      ?= gcc
+SAN     ?=
+BUILD   ?= build$(if $(SAN),/asan)
+LLHTTP  ?= /usr/share/llhttp
+WARN     = -Wall -Wextra -Wshadow -Wconversion -Wswitch-enum -Wmissing-prototypes -Wcast-qual \
+           -Wvla -Werror
+CFLAGS  ?= -O2 -g
+ALLFLAGS = -std=c11 -D_GNU_SOURCE -Isrc -I. -Iinclude -I$(BUILD)/gen $(WARN) $(CFLAGS) -MMD -MP \
+           -fstack-protector-strong -D_FORTIFY_SOURCE=2
+ifneq ($(SAN),)
+ALLFLAGS := $(filter-out -D_FORTIFY_SOURCE=2,$(ALLFLAGS)) -fsanitize=address,undefined \
+            -fno-sanitize-recover=all -fno-omit-frame-pointer
+LDFLAGS  += -fsanitize=address,undefined
+endif
+
+src_of    = $(filter-out %_test.c,$(wildcard src/$(1)/*.c))
+obj_of    = $(patsubst %.c,$(BUILD)/%.o,$(call src_of,$(1)))
+FOLDERS   = base core codec store io server client cli
+ARCHIVES  = $(patsubst %,$(BUILD)/lib%.a,base core codec store io server client llhttp)
+LIBS      = -luv -lsqlite3 -lz -linih -lpthread
+TESTS     = $(patsubst %.c,$(BUILD)/%,$(wildcard src/*/*_test.c test/scenario/*_test.c sim/*_test.c))
+
+.DELETE_ON_ERROR:
+.PHONY: all test tidy format bench fuzz clean
+
+all: $(BUILD)/hearsay $(BUILD)/libbase.a $(BUILD)/libcore.a $(BUILD)/libcodec.a
+
+# The order is the house: each archive may need those behind it, never those before.
+LINK = $(BUILD)/libserver.a $(BUILD)/libclient.a $(BUILD)/libstore.a $(BUILD)/libio.a \
+       $(BUILD)/libcodec.a $(BUILD)/libllhttp.a $(BUILD)/libcore.a $(BUILD)/libbase.a
+
+$(BUILD)/hearsay: $(call obj_of,cli) $(LINK)
+	$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
+
+define archive
+$(BUILD)/lib$(1).a: $(call obj_of,$(1))
+	rm -f $$@ && ar rcs $$@ $$^
+endef
+$(foreach f,base core codec store io server client,$(eval $(call archive,$(f))))
+
+# llhttp comes as sources on Debian 12; it is compiled where it lies, not copied here.
+$(BUILD)/llhttp/%.o: $(LLHTTP)/%.c
+	@mkdir -p $(@D)
+	$(CC) -O2 -g -std=gnu11 -I/usr/share/include/llhttp -c -o $@ $<
+$(BUILD)/libllhttp.a: $(patsubst %,$(BUILD)/llhttp/%.o,api http llhttp)
+	rm -f $@ && ar rcs $@ $^
+$(call obj_of,codec): ALLFLAGS += -I/usr/share/include/llhttp
+
+# The schema is kept as SQL and embedded as a string.
+$(BUILD)/gen/schema.inc: src/store/schema.sql
+	@mkdir -p $(@D)
+	sed 's/\\/\\\\/g; s/"/\\"/g; s/^/"/; s/$$/\\n"/' $< > $@
+$(BUILD)/src/store/store_sqlite.o: $(BUILD)/gen/schema.inc
+
+$(BUILD)/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(ALLFLAGS) -c -o $@ $<
+
+$(BUILD)/libsim.a: $(patsubst %.c,$(BUILD)/%.o,$(filter-out %_test.c,$(wildcard sim/*.c)))
+	rm -f $@ && ar rcs $@ $^
+
+$(BUILD)/%_test: $(BUILD)/%_test.o $(BUILD)/libsim.a $(LINK)
+	$(CC) $(LDFLAGS) -o $@ $< $(BUILD)/libsim.a $(LINK) $(LIBS) -lcmocka -ljansson
+
+test: $(TESTS)
+	tools/run-tests $(TESTS)
+
+tidy: $(BUILD)/libbase.a $(BUILD)/libcore.a $(BUILD)/libcodec.a
+	tools/tidy $(BUILD)
+
+format:
+	clang-format -i $$(git ls-files '*.c' '*.h')
+
+-include $(wildcard bench/bench.mk test/fuzz/fuzz.mk)
+
+clean:
+	rm -rf build
+
+-include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

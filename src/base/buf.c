@@ -1,0 +1,115 @@
+#include "base/buf.h"
+
+#include "base/check.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { CAP_MIN = 256 };
+
+void
+buf_init(struct buf *b, size_t limit)
+{
+    *b = (struct buf){.limit = limit > 0 ? limit : SIZE_MAX / 2};
+}
+
+void
+buf_fini(struct buf *b)
+{
+    free(b->p);
+    *b = (struct buf){.limit = b->limit};
+}
+
+void
+buf_clear_free(struct buf *b)
+{
+    buf_fini(b);
+}
+
+struct str
+buf_str(const struct buf *b)
+{
+    return (struct str){b->p + b->start, b->n};
+}
+
+enum err
+buf_room(struct buf *b, size_t bytes, uint8_t **room)
+{
+    if (bytes > b->limit || b->n > b->limit - bytes)
+        return ERR_LIMIT;
+    if (b->start + b->n + bytes > b->cap && b->start > 0) {
+        memmove(b->p, b->p + b->start, b->n);
+        b->start = 0;
+    }
+    if (b->n + bytes > b->cap) {
+        size_t cap = b->cap > 0 ? b->cap : CAP_MIN;
+        while (cap < b->n + bytes)
+            cap *= 2;
+        b->p = realloc(b->p, cap);
+        CHECK(b->p);
+        b->cap = cap;
+    }
+    *room = b->p + b->start + b->n;
+    return ERR_OK;
+}
+
+void
+buf_grew(struct buf *b, size_t bytes)
+{
+    CHECK(b->start + b->n + bytes <= b->cap);
+    b->n += bytes;
+}
+
+enum err
+buf_add(struct buf *b, struct str s)
+{
+    uint8_t *room;
+    if (s.n == 0)
+        return ERR_OK;
+    enum err e = buf_room(b, s.n, &room);
+    if (e != ERR_OK)
+        return e;
+    memcpy(room, s.p, s.n);
+    buf_grew(b, s.n);
+    return ERR_OK;
+}
+
+enum err
+buf_addf(struct buf *b, const char *format, ...)
+{
+    char    small[512];
+    va_list ap;
+    va_start(ap, format);
+    int n = vsnprintf(small, sizeof small, format, ap);
+    va_end(ap);
+    CHECK(n >= 0);
+    if ((size_t)n < sizeof small)
+        return buf_add(b, (struct str){(const uint8_t *)small, (size_t)n});
+
+    uint8_t *room; /* one more for the terminating zero, which is not counted */
+    enum err e = buf_room(b, (size_t)n + 1, &room);
+    if (e != ERR_OK)
+        return e;
+    va_start(ap, format);
+    vsnprintf((char *)room, (size_t)n + 1, format, ap);
+    va_end(ap);
+    buf_grew(b, (size_t)n);
+    return ERR_OK;
+}
+
+void
+buf_consume(struct buf *b, size_t bytes)
+{
+    CHECK(bytes <= b->n);
+    b->start += bytes;
+    b->n -= bytes;
+    if (b->n == 0)
+        b->start = 0;
+}
+
+void
+buf_reset(struct buf *b)
+{
+    b->start = b->n = 0;
+}

@@ -1,0 +1,51 @@
+/* limits.h - every limit that is not an option, with what happens beyond it.
+ *
+ * "Protocol" limits are the same on every broker, for ever: a frame or a batch
+ * beyond them is refused.  The rest may differ from broker to broker. */
+#ifndef BASE_LIMITS_H
+#define BASE_LIMITS_H
+
+/* ---- protocol ---- */
+enum {
+    BATCH_MESSAGES_MAX   = 1024,
+    BATCH_BODY_BYTES_MAX = 1 << 20,   /* all bodies of a batch */
+    BATCH_REST_BYTES_MAX = 128 << 10, /* all its topics, headers and deps */
+    BODY_BYTES_MAX       = 1 << 20,   /* one message: HTTP 413 */
+    TOPIC_BYTES_MAX      = 512,
+    TOPIC_LEVELS_MAX     = 32,
+    HEADERS_BYTES_MAX    = 16 << 10, /* type and meta of one message */
+    HOST_BYTES_MAX       = 255,
+    CLUSTER_BYTES_MAX    = 64,
+    MEMBERS_MAX          = 16,        /* roster, self included: joins are refused */
+    TOMBSTONES_MAX       = 64,        /* forgotten members: the oldest is dropped */
+    FRAME_BYTES_MAX      = 2 << 20,   /* a longer one closes the link */
+    STREAMS_MAX          = 16384,     /* streams known: a new one is refused */
+};
+#define STAMP_MAX ((UINT64_C(1) << 53) - 1) /* stamps stay exact in JSON numbers */
+#define STAMP_AHEAD_MAX (UINT64_C(1) << 32) /* a client's stamp is capped there */
+
+/* ---- clients ---- */
+enum {
+    HTTP_HEAD_BYTES_MAX     = 16 << 10, /* 431 */
+    HTTP_CHUNK_LINE_MAX     = 256,      /* a longer chunk-size line or trailer: 400 */
+    JSON_OBJECT_BYTES_MAX   = 8 << 20,  /* a 1 MiB body, every byte escaped, and more */
+    JSON_DEPTH_MAX          = 16,
+    FILTERS_MAX             = 16,       /* filters in one subscription */
+    SUBSCRIPTIONS_PER_CONN  = 64,
+    SESSIONS_MAX            = 16384,
+    PAGE_BYTES_MAX          = 4 << 20,  /* one answer of a long poll */
+    CURSOR_BYTES_MAX        = 256 << 10,/* text form */
+    AWAITS_MAX              = 4096,     /* publishes and polls waiting for copies or a cursor */
+    CLIENT_HEAD_MS          = 10000,    /* from first byte to the end of a head: closed */
+};
+
+/* ---- peers ---- */
+enum {
+    LINKS_MAX            = 64,       /* with those still shaking hands; more are closed */
+    LINK_QUEUE_BYTES_MAX = 8 << 20,  /* data waiting for one peer: then it catches up */
+    HELD_BACK_BYTES_MAX  = 16 << 20, /* per link; then batches are dropped and pulled later */
+    CREDIT_BYTES         = 4 << 20,  /* a pull's window */
+    OWN_BATCHES_MAX      = 8,        /* own batches at the store; then clients are paused */
+};
+
+#endif

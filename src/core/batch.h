@@ -1,0 +1,51 @@
+/* batch.h - making a batch: one blob that holds its messages, deps and origin.
+ *
+ * digest(message) = XXH3-128( u16 topic bytes, topic, u32 headers bytes, headers, body )
+ * chain(batch)    = XXH3-128( previous chain, u64 stream, u64 first, u32 count,
+ *                   u64 lamport_first, u64 wall ms, u8 origin bytes, origin,
+ *                   u32 deps, (u64 stream, u64 seq)..., digest... )
+ * All integers big-endian.  A message that was removed leaves its digest, and the
+ * chain still verifies. */
+#ifndef CORE_BATCH_H
+#define CORE_BATCH_H
+
+#include "base/err.h"
+#include "core/types.h"
+
+/* What a batch is made of; everything borrowed.  msg[i].digest is ignored unless
+ * MSG_DIGEST_ONLY is set. */
+struct batch_parts {
+    uint64_t           stream, first;
+    struct hash128     prev;
+    uint64_t           lamport_first;
+    struct wall        wall;
+    struct str         origin;
+    const struct mark *deps;
+    uint32_t           deps_count;
+    const struct msg  *msg;
+    uint32_t           count;
+};
+
+/* A new blob with one reference: copies all parts, computes digests and chain. */
+struct batch *batch_make(const struct batch_parts *parts);
+
+/* Memory it takes, for budgets. */
+size_t batch_bytes(const struct batch *b);
+
+/* Within the protocol's limits, topics valid, deps sorted, stamps below 2^53? */
+bool batch_is_valid(const struct batch *b);
+
+struct hash128 batch_digest(struct str topic, struct str headers, struct str body);
+
+int addr_cmp(const struct addr *a, const struct addr *b);
+int token_cmp(const struct token *a, const struct token *b);
+
+enum { ADDR_TEXT_BYTES = 56 };
+/* "127.0.0.1:3000" or "[::1]:3000", zero-terminated. */
+void addr_text(const struct addr *a, char text[ADDR_TEXT_BYTES]);
+
+enum { MARK_TEXT_BYTES = 38 };
+/* 16 hex digits of the stream, '-', seq in decimal: a message's id, zero-terminated. */
+void mark_text(struct mark m, char text[MARK_TEXT_BYTES]);
+
+#endif

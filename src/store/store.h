@@ -1,0 +1,57 @@
+/* store.h - the durable journal of one broker: store_sqlite in production,
+ * store_mem in the simulator.
+ *
+ * store_commit() runs on one thread, the only one that writes and checkpoints;
+ * store_read() on another, with a connection of its own (store_reader_open).
+ * A commit either is on disk (fsynced) when the call returns OK, or nothing of it
+ * is stored.  After a failed commit every further one is refused with FULL until
+ * a COMMIT_PROBE succeeds, since later batches build on the refused ones.  A
+ * failed fsync ends the process: what the kernel then holds is unknown. */
+#ifndef STORE_STORE_H
+#define STORE_STORE_H
+
+#include "base/err.h"
+#include "base/buf.h"
+#include "core/types_store.h"
+
+struct store;
+struct store_reader;
+
+struct store_config {
+    const char *dir;     /* exists, writable, locked by us; holds broker.db */
+    struct str  cluster; /* INVALID when the file belongs to another cluster */
+    size_t      reserve_bytes; /* below so much free disk: FULL */
+};
+
+/* Opens or makes the file and recovers.  *recovered lives until store_close().
+ * On failure `problem` gets one line that says what is wrong and what to do.
+ * STALE: the file has a newer schema.  INVALID: another cluster.  CORRUPT, IO. */
+MUST_USE enum err store_open(struct store **store, const struct store_config *config,
+                             const struct recovered **recovered, struct buf *problem);
+void              store_close(struct store *s);
+
+struct commit_result {
+    enum err err;
+    uint64_t lsn_first;
+};
+
+/* All commits in one transaction: one fsync.  result[i] belongs to commit[i]; all
+ * succeed or all fail (a PROBE after refused ones stands on its own).  `received`
+ * is the wall clock now.  Does not take over references. */
+void store_commit(struct store *s, const struct commit *commit, uint32_t count,
+                  struct wall received, struct commit_result *result);
+
+/* Housekeeping between commits (checkpoint, topic snapshot); call when idle and
+ * at least once a second.  `idle`: also give memory back. */
+void store_tend(struct store *s, bool idle);
+
+/* One line per topic: name, messages, newest lsn.  Runs on the store's thread. */
+typedef void store_topic_visitor(void *ctx, struct str name, uint64_t count, uint64_t newest_lsn);
+void         store_topics(struct store *s, store_topic_visitor *visit, void *ctx);
+
+MUST_USE enum err store_reader_open(struct store_reader **reader, const struct store *s);
+void              store_reader_close(struct store_reader *r);
+/* CORRUPT: a row fails its checksum (batches only).  *page has one reference. */
+MUST_USE enum err store_read(struct store_reader *r, const struct read *read, struct page **page);
+
+#endif
