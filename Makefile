@@ -63,8 +63,22 @@ $(BUILD)/%.o: %.c
 $(BUILD)/libsim.a: $(patsubst %.c,$(BUILD)/%.o,$(filter-out %_test.c,$(wildcard sim/*.c)))
 	rm -f $@ && ar rcs $@ $^
 
-$(BUILD)/%_test: $(BUILD)/%_test.o $(BUILD)/libsim.a $(LINK)
-	$(CC) $(LDFLAGS) -o $@ $< $(BUILD)/libsim.a $(LINK) $(LIBS) -lcmocka -ljansson
+# A test links what its folder may know, and nothing else.
+lib_of = $(patsubst %,$(BUILD)/lib%.a,$(1))
+define tests_of
+$(patsubst %.c,$(BUILD)/%,$(wildcard $(1)/*_test.c)): %: %.o $(call lib_of,$(2))
+	$$(CC) $$(LDFLAGS) -o $$@ $$^ $$(LIBS) -lcmocka -ljansson
+endef
+$(eval $(call tests_of,src/base,base))
+$(eval $(call tests_of,src/core,core base))
+$(eval $(call tests_of,src/codec,codec llhttp core base))
+$(eval $(call tests_of,src/store,store core base))
+$(eval $(call tests_of,src/io,io base))
+$(eval $(call tests_of,src/server,server store io codec llhttp core base))
+$(eval $(call tests_of,src/client,client io codec llhttp base))
+$(eval $(call tests_of,src/cli,client io codec llhttp base))
+$(eval $(call tests_of,sim,sim store codec llhttp core base))
+$(eval $(call tests_of,test/scenario,sim store codec llhttp core base))
 
 test: $(TESTS)
 	tools/run-tests $(TESTS)
