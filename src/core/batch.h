@@ -29,10 +29,15 @@ struct batch_parts {
 /* A new blob with one reference: copies all parts, computes digests and chain. */
 struct batch *batch_make(const struct batch_parts *parts);
 
+/* Fills in the digests of a batch that came from a link; false: its chain does not
+ * fit its contents.  Only before anyone else holds the batch. */
+bool batch_digests(struct batch *b);
+
 /* Memory it takes, for budgets. */
 size_t batch_bytes(const struct batch *b);
 
-/* Within the protocol's limits, topics valid, deps sorted, stamps below 2^53? */
+/* Within the protocol's limits, topics valid, deps sorted, stamps below 2^53?
+ * What is false here is false at every broker, for ever. */
 bool batch_is_valid(const struct batch *b);
 
 struct hash128 batch_digest(struct str topic, struct str headers, struct str body);
