@@ -22,7 +22,7 @@ obj_of    = $(patsubst %.c,$(BUILD)/%.o,$(call src_of,$(1)))
 FOLDERS   = base core codec store io server client cli
 ARCHIVES  = $(patsubst %,$(BUILD)/lib%.a,base core codec store io server client llhttp)
 LIBS      = -luv -lsqlite3 -lz -linih -lpthread
-TESTS     = $(patsubst %.c,$(BUILD)/%,$(wildcard src/*/*_test.c test/scenario/*_test.c sim/*_test.c))
+TESTS     = $(patsubst %.c,$(BUILD)/%,$(wildcard src/*/*_test.c tests/scenario/*_test.c sim/*_test.c))
 
 .DELETE_ON_ERROR:
 .PHONY: all test tidy format bench fuzz clean
@@ -78,7 +78,7 @@ $(eval $(call tests_of,src/server,server store io codec llhttp core base))
 $(eval $(call tests_of,src/client,client io codec llhttp base))
 $(eval $(call tests_of,src/cli,client io codec llhttp base))
 $(eval $(call tests_of,sim,sim store codec llhttp core base))
-$(eval $(call tests_of,test/scenario,sim store codec llhttp core base))
+$(eval $(call tests_of,tests/scenario,sim store codec llhttp core base))
 
 test: $(TESTS)
 	tools/run-tests $(TESTS)
@@ -89,7 +89,7 @@ tidy: $(BUILD)/libbase.a $(BUILD)/libcore.a $(BUILD)/libcodec.a
 format:
 	clang-format -i $$(git ls-files '*.c' '*.h')
 
--include $(wildcard bench/bench.mk test/fuzz/fuzz.mk)
+-include $(wildcard bench/bench.mk tests/fuzz/fuzz.mk)
 
 clean:
 	rm -rf build

@@ -1,6 +1,6 @@
 /* unit.h - cmocka and the headers it wants first. */
-#ifndef TEST_UNIT_H
-#define TEST_UNIT_H
+#ifndef TESTS_UNIT_H
+#define TESTS_UNIT_H
 
 #include <setjmp.h>
 #include <stdarg.h>
