@@ -1,0 +1,89 @@
+/* sock.h - TCP: listeners and connections on a loop.
+ *
+ * What is written is gathered and leaves at the end of the turn in one send.  A
+ * sock has two queues: what is urgent overtakes what is bulk between two writes,
+ * never within one.  After sock_close() nothing more is delivered but `closed`,
+ * at the end of a turn; then the sock is gone.  A sock_id outlives its sock: it
+ * finds nothing afterwards.
+ *
+ *   DIALLING -> OPEN -> FLUSHING -> DOOMED      (each may go straight to DOOMED)
+ *
+ * The other side may end its half (`ended`); ours stays open until it is closed. */
+#ifndef IO_SOCK_H
+#define IO_SOCK_H
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "io/loop.h"
+#include "io/resolve.h"
+
+struct sock;
+struct listener;
+
+struct sock_events {
+    /* A dial came through; not for accepted ones. */
+    void (*opened)(void *ctx);
+    /* Borrowed for the call. */
+    void (*bytes)(void *ctx, struct str s);
+    /* The other side sends no more. */
+    void (*ended)(void *ctx);
+    /* All that was written left, after some of it had to wait.  May be NULL. */
+    void (*drained)(void *ctx);
+    /* So many bytes of bulk writes left.  May be NULL. */
+    void (*bulk_sent)(void *ctx, size_t bytes);
+    /* The end of it: OK when we closed it; TIMEOUT, REFUSED: a dial failed; IO.  The
+     * sock is destroyed when this returns. */
+    void (*closed)(void *ctx, enum err why);
+};
+
+/* ---- connections ---- */
+
+/* closed(TIMEOUT) comes when it takes longer.  NULL: SOCKS_MAX or files are used up. */
+struct sock *sock_dial(struct loop *l, const struct endpoint *to, uint32_t timeout_ms,
+                       const struct sock_events *events, void *ctx);
+void         sock_set_ctx(struct sock *s, const struct sock_events *events, void *ctx);
+
+/* Write by appending to this; it is sent at the turn's end.  Do not consume from it. */
+struct buf *sock_out(struct sock *s);
+/* One frame that others may be put before, never into. */
+void   sock_write_bulk(struct sock *s, struct str frame);
+size_t sock_pending_bytes(const struct sock *s);
+
+/* Reads nothing until sock_resume(): the other side feels it. */
+void sock_pause(struct sock *s);
+void sock_resume(struct sock *s);
+
+/* What is written still leaves, within `flush_ms`; nothing more is read. */
+void sock_finish(struct sock *s, uint32_t flush_ms);
+/* At once. */
+void sock_close(struct sock *s);
+bool sock_is_closing(const struct sock *s);
+
+/* The other side is given up when it acknowledges nothing for so long. */
+void sock_set_peer_timeout(struct sock *s, uint32_t timeout_ms);
+void sock_remote(const struct sock *s, struct endpoint *e);
+
+/* ---- listeners ---- */
+
+struct listener_config {
+    struct loop    *loop;
+    struct endpoint at;        /* port 0: any free one */
+    bool            all;       /* every address of the machine; only at.port counts */
+    uint32_t        socks_max; /* beyond it a connection is closed at once */
+    /* Takes the connection by sock_set_ctx(), or closes it. */
+    void (*accepted)(void *ctx, struct sock *s);
+    void *ctx;
+};
+
+struct listener_counts {
+    uint64_t accepted, over_limit, out_of_files;
+};
+
+/* On failure `problem` gets one line for the user.  BUSY: the port is in use. */
+MUST_USE enum err      listener_open(struct listener **out, const struct listener_config *config,
+                                     struct buf *problem);
+void                   listener_close(struct listener *ln);
+void                   listener_at(const struct listener *ln, struct endpoint *e);
+struct listener_counts listener_counts(const struct listener *ln);
+
+#endif
