@@ -29,7 +29,6 @@ MUST_USE enum err dial_open(struct dial *d, const char *host, uint16_t port, str
 MUST_USE enum err dial_move(struct dial *d, struct buf *out, struct buf *in, bool send_only,
                             struct mono deadline);
 
-struct mono dial_now(void);
-void        dial_wait_until(struct mono t);
+void dial_wait_until(struct mono t);
 
 #endif

@@ -1,0 +1,171 @@
+/* hearsay.h - libhearsay: publish to and subscribe at Hearsay brokers, blocking.
+ *
+ *     struct hearsay *h = hearsay_open("localhost:3000,localhost:3001");
+ *     struct hearsay_publish  p = {.topic = "stocks", .body = "up", .body_bytes = 2};
+ *     struct hearsay_receipt  r;
+ *     if (hearsay_publish(h, &p, &r) != HEARSAY_OK)
+ *         fprintf(stderr, "%s\n", hearsay_text(h));
+ *
+ *     const char *filter[] = {"stocks/#"};
+ *     struct hearsay_subscribe s = {.filter = filter, .filter_count = 1};
+ *     struct hearsay_message   m;
+ *     if (hearsay_subscribe(h, &s) == HEARSAY_OK)
+ *         while (hearsay_next(h, 60000, &m) == HEARSAY_OK)
+ *             fwrite(m.body, 1, m.body_bytes, stdout);
+ *     hearsay_close(h);
+ *
+ * A handle talks to one broker at a time and moves on to the next of its list when
+ * that one fails: in the order of the list, then round and round.  A subscription
+ * goes on by its cursor, at whichever broker, without a gap and without repeats.
+ *
+ * A publish is sent again, to another broker, only when the connection failed before
+ * any byte of its answer came; the first broker may have stored it all the same, so a
+ * message that was published through a failure may be there TWICE.
+ *
+ * Each publish carries what the handle has read (Hearsay-After), or, while it has read
+ * nothing, its last receipt: no reader anywhere sees the answer before the question.
+ *
+ * A handle belongs to one thread at a time; handles share nothing.  Strings that come
+ * out are valid until the next call on their handle.  The library raises no signals
+ * (no SIGPIPE), writes nothing to standard output or standard error, and keeps no files. */
+#ifndef HEARSAY_H
+#define HEARSAY_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct hearsay; /* opaque */
+
+enum hearsay_status {
+    HEARSAY_OK = 0,
+    HEARSAY_INVALID,     /* the call itself is wrong; nothing was sent */
+    HEARSAY_UNREACHABLE, /* each broker was tried once, none took the connection */
+    HEARSAY_REFUSED,     /* the broker said no: hearsay_http_status(), hearsay_text() */
+    HEARSAY_UNCERTAIN,   /* a publish may or may not be stored */
+    HEARSAY_FEWER,       /* stored and spreading, but with fewer copies in time than asked */
+    HEARSAY_GAP,         /* retention removed what was to come next; call again to go on */
+    HEARSAY_TIMEOUT,     /* nothing came in time; call again */
+    HEARSAY_BROKEN       /* an answer that is not Hearsay's */
+};
+
+/* What a status means, in a few words; never NULL. */
+const char *hearsay_status_text(enum hearsay_status status);
+
+/* ---- a handle ---- */
+
+/* brokers: "host:port,host:port..."; the port may be missing (3000), an IPv6 address
+ * stands in brackets.  Connects only when it has something to say.  NULL: `brokers` is
+ * not such a list. */
+struct hearsay *hearsay_open(const char *brokers);
+void            hearsay_close(struct hearsay *h);
+
+/* How long a broker may take to connect (default 3000) and to answer (default 10000,
+ * besides what a call itself asks it to wait). */
+void hearsay_set_timeouts(struct hearsay *h, int connect_ms, int answer_ms);
+
+/* Of the last call on this handle: what went wrong and what to do, and the HTTP status
+ * (0: none).  Never NULL. */
+const char *hearsay_text(const struct hearsay *h);
+int         hearsay_http_status(const struct hearsay *h);
+/* "host:port" of the broker in use or to be tried next. */
+const char *hearsay_broker(const struct hearsay *h);
+
+/* ---- publish ---- */
+
+struct hearsay_pair {
+    const char *name;
+    const char *value;
+};
+
+struct hearsay_publish {
+    const char                *topic;
+    const void                *body;
+    size_t                     body_bytes;
+    const char                *type; /* Content-Type; NULL: none */
+    const struct hearsay_pair *meta; /* given back with the message */
+    size_t                     meta_count;
+    const char                *acks;            /* "1", "2"..., "majority", "all"; NULL: "1" */
+    int                        acks_timeout_ms; /* how long to wait for the copies; 0: 5000 */
+    uint64_t                   lamport;         /* own Lamport time, 0: none */
+    const char                *after;           /* a cursor instead of what the handle has read */
+};
+
+struct hearsay_receipt {
+    const char *id; /* where UNCERTAIN: the id under which to look, or "" */
+    const char *origin;
+    const char *cursor;
+    uint64_t    lamport;
+    int         copies; /* members that have it on disk, as far as known */
+    int         causal; /* 0: published before all that it follows was here */
+};
+
+/* OK: on disk at `acks` brokers. */
+enum hearsay_status hearsay_publish(struct hearsay *h, const struct hearsay_publish *p,
+                                    struct hearsay_receipt *r);
+
+/* Many at once: begin without waiting, then take the answers in the same order.  Each
+ * successful begin needs one end.  At most HEARSAY_OUTSTANDING_MAX may be on their way
+ * (INVALID beyond); all must be taken before any other call on the handle. */
+enum { HEARSAY_OUTSTANDING_MAX = 256 };
+enum hearsay_status hearsay_publish_begin(struct hearsay *h, const struct hearsay_publish *p);
+enum hearsay_status hearsay_publish_end(struct hearsay *h, struct hearsay_receipt *r);
+int                 hearsay_outstanding(const struct hearsay *h);
+
+/* ---- subscribe ---- */
+
+struct hearsay_subscribe {
+    const char *const *filter;       /* '+' stands for one level, '#' for the rest */
+    size_t             filter_count; /* 1..16 */
+    /* NULL or "latest": what is published from now on.  "earliest": all that is kept.
+     * A cursor: after all it has seen.  A time ("10m"): what came in the last ten minutes. */
+    const char *from;
+    /* Messages fetched at a time, 0: 1000.  With 1 each message brings its own cursor. */
+    int page;
+};
+
+struct hearsay_message {
+    const char                *id, *topic, *origin, *time; /* time: RFC 3339, UTC */
+    const char                *type;                       /* NULL: none was given */
+    const struct hearsay_pair *meta;
+    size_t                     meta_count;
+    const void                *body; /* a zero byte stands behind it */
+    size_t                     body_bytes;
+    uint64_t                   lamport;
+    int                        late; /* stored there before something it may depend on */
+    /* Where to go on after this message.  NULL inside a page: whoever goes on from the
+     * cursor before it gets the messages of the page again. */
+    const char *cursor;
+    const char *json; /* the message as the broker sent it, one line */
+    size_t      json_bytes;
+};
+
+/* One subscription a handle; a second call replaces the first.  When OK is back the
+ * place is pinned: everything that is published afterwards will come. */
+enum hearsay_status hearsay_subscribe(struct hearsay *h, const struct hearsay_subscribe *s);
+
+/* The next message.  UNREACHABLE after each broker failed once: call again to go on
+ * trying; the library paces itself.  GAP: m->json holds what is missing. */
+enum hearsay_status hearsay_next(struct hearsay *h, int timeout_ms, struct hearsay_message *m);
+
+/* At most so many messages at a time from the next fetch on. */
+void hearsay_set_page(struct hearsay *h, int page);
+
+/* Where the subscription goes on: store it to resume later, at any broker.  It moves on
+ * quiet topics too.  It covers messages that hearsay_next() has returned, no others; ""
+ * before the first subscribe. */
+const char *hearsay_cursor(const struct hearsay *h);
+
+/* ---- everything else ---- */
+
+/* GET, DELETE... of a path such as "/cluster"; the answer's body, zero-terminated. */
+enum hearsay_status hearsay_call(struct hearsay *h, const char *method, const char *path,
+                                 const char **body, size_t *body_bytes);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
