@@ -42,13 +42,20 @@ $(BUILD)/lib$(1).a: $(call obj_of,$(1))
 endef
 $(foreach f,base core codec store io server client,$(eval $(call archive,$(f))))
 
-# llhttp comes as sources on Debian 12; it is compiled where it lies, not copied here.
+# llhttp: Debian 12 has its sources, compiled where they lie; later ones have a library, and
+# then this archive is empty.
+ifneq ($(wildcard $(LLHTTP)/llhttp.c),)
+LLHTTP_OBJ = $(patsubst %,$(BUILD)/llhttp/%.o,api http llhttp)
+$(call obj_of,codec): ALLFLAGS += -I/usr/share/include/llhttp
+else
+LIBS += -lllhttp
+endif
 $(BUILD)/llhttp/%.o: $(LLHTTP)/%.c
 	@mkdir -p $(@D)
 	$(CC) -O2 -g -std=gnu11 -I/usr/share/include/llhttp -c -o $@ $<
-$(BUILD)/libllhttp.a: $(patsubst %,$(BUILD)/llhttp/%.o,api http llhttp)
+$(BUILD)/libllhttp.a: $(LLHTTP_OBJ)
+	@mkdir -p $(@D)
 	rm -f $@ && ar rcs $@ $^
-$(call obj_of,codec): ALLFLAGS += -I/usr/share/include/llhttp
 
 # The schema is kept as SQL and embedded as a string.
 $(BUILD)/gen/schema.inc: src/store/schema.sql
