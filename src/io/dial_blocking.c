@@ -15,14 +15,6 @@
 
 enum { READ_BYTES = 64 << 10 };
 
-struct mono
-dial_now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (struct mono){(uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000};
-}
-
 /* For poll(): at least 1 while the deadline lies ahead, so that nobody spins. */
 static int
 left_ms(struct mono deadline)
