@@ -1,0 +1,365 @@
+#include "core/journal.h"
+
+#include "base/blob.h"
+#include "base/check.h"
+#include "base/mem.h"
+#include "base/trace.h"
+#include "core/batch.h"
+#include "core/vector.h"
+
+#include <string.h>
+
+/* ---- streams ---- */
+
+static bool
+has_id(const void *stream, const void *id)
+{
+    return ((const struct stream *)stream)->id == *(const uint64_t *)id;
+}
+
+struct stream *
+journal_find(const struct journal *j, uint64_t stream)
+{
+    return map_find(&j->by_id, stream, has_id, &stream); /* ids are random: their own hash */
+}
+
+struct stream *
+journal_stream(struct journal *j, uint64_t stream)
+{
+    struct stream *s = journal_find(j, stream);
+    if (s)
+        return s;
+    s = pool_take(&j->streams);
+    if (!s)
+        return NULL;
+    s->id = stream;
+    list_init(&s->by_change);
+    list_init(&s->deps_dirty);
+    list_init(&s->waiting);
+    list_init(&s->lacking);
+    map_add(&j->by_id, stream, s);
+    return s;
+}
+
+static void
+set_origin(struct stream *s, struct str origin)
+{
+    uint8_t *p = mem_resize((void *)(uintptr_t)s->origin.p, origin.n + 1);
+    if (origin.n > 0)
+        memcpy(p, origin.p, origin.n);
+    p[origin.n] = 0;
+    s->origin   = (struct str){p, origin.n};
+}
+
+struct stream *
+journal_mint(struct journal *j, uint64_t stream, struct str origin)
+{
+    CHECK(!journal_find(j, stream));
+    struct stream *s = journal_stream(j, stream);
+    if (!s)
+        return NULL;
+    s->live = true;
+    set_origin(s, origin);
+    return s;
+}
+
+static void
+recover_stream(struct journal *j, const struct stream_state *from)
+{
+    struct stream *s = journal_stream(j, from->stream);
+    CHECK(s); /* the store holds no more than STREAMS_MAX */
+    s->held = s->durable = from->head;
+    s->held_chain = s->durable_chain = from->chain;
+    s->held_stamp = s->durable_stamp = from->stamp;
+    s->frozen                        = from->frozen;
+    j->frozen_count += from->frozen;
+    set_origin(s, from->origin);
+    s->changed = ++j->changes;
+    list_push_back(&j->by_change, &s->by_change);
+    list_push_back(&j->deps_dirty, &s->deps_dirty);
+    enum err e = vector_set(&j->durable, (struct mark){s->id, s->durable});
+    CHECK(e == ERR_OK);
+}
+
+void
+journal_init(struct journal *j, const struct recovered *recovered, size_t tail_bytes)
+{
+    *j = (struct journal){.tail_bytes = tail_bytes};
+    pool_init(&j->streams, sizeof(struct stream), STREAMS_MAX);
+    map_init(&j->by_id);
+    vector_init(&j->durable);
+    list_init(&j->by_change);
+    list_init(&j->deps_dirty);
+    if (recovered) {
+        for (uint32_t i = 0; i < recovered->stream_count; i++)
+            recover_stream(j, &recovered->stream[i]);
+        j->lsn   = recovered->lsn;
+        j->stamp = recovered->stamp;
+    }
+    j->tail_lsn = j->lsn + 1;
+}
+
+void
+journal_fini(struct journal *j)
+{
+    struct stream *s;
+    for (uint32_t at = 0; (s = pool_next(&j->streams, &at));)
+        mem_free((void *)(uintptr_t)s->origin.p);
+    journal_trim_tail(j, 0);
+    mem_free(j->tail);
+    pool_fini(&j->streams);
+    map_fini(&j->by_id);
+    vector_fini(&j->durable);
+}
+
+/* ---- the store rule ---- */
+
+static bool
+deps_are_held(const struct journal *j, const struct batch *b, struct mark *missing)
+{
+    for (uint32_t i = 0; i < b->deps_count; i++) {
+        const struct stream *s = journal_find(j, b->deps[i].stream);
+        if (!s || s->held < b->deps[i].seq) {
+            *missing = b->deps[i];
+            return false;
+        }
+    }
+    return true;
+}
+
+enum verdict
+journal_judge(struct journal *j, const struct batch *b, struct mark *missing)
+{
+    struct stream *s = journal_stream(j, b->stream);
+    if (!s)
+        return VERDICT_LIMIT;
+    if (s->live || s->frozen)
+        return VERDICT_DUPLICATE;
+    if (batch_last(b) <= s->held) {
+        bool same_end = batch_last(b) == s->held;
+        return same_end && !hash128_eq(b->chain, s->held_chain) ? VERDICT_REFUSE
+                                                                : VERDICT_DUPLICATE;
+    }
+    if (b->first > s->held + 1) {
+        *missing = (struct mark){s->id, b->first - 1};
+        return VERDICT_WAIT;
+    }
+    /* The origin cut its batches once and for all: one that overlaps, or that builds
+     * on another chain or an older stamp, belongs to another branch. */
+    if (b->first <= s->held || !hash128_eq(b->prev, s->held_chain) ||
+        b->lamport_first <= s->held_stamp)
+        return VERDICT_REFUSE;
+    return deps_are_held(j, b, missing) ? VERDICT_STORE : VERDICT_WAIT;
+}
+
+void
+journal_hand_over(struct journal *j, const struct batch *b)
+{
+    struct stream *s = journal_find(j, b->stream);
+    CHECK(s && b->first == s->held + 1);
+    CHECK(hash128_eq(b->prev, s->held_chain));
+    s->held       = batch_last(b);
+    s->held_chain = b->chain;
+    s->held_stamp = b->lamport_first + b->count - 1;
+    if (b->origin.n > 0 && !s->live)
+        set_origin(s, b->origin);
+}
+
+void
+journal_roll_back(struct journal *j)
+{
+    struct stream *s;
+    for (uint32_t at = 0; (s = pool_next(&j->streams, &at));) {
+        s->held       = s->durable;
+        s->held_chain = s->durable_chain;
+        s->held_stamp = s->durable_stamp;
+    }
+}
+
+void
+journal_freeze(struct journal *j, struct stream *s)
+{
+    if (s->frozen)
+        return;
+    char text[MARK_TEXT_BYTES];
+    mark_text((struct mark){s->id, s->held + 1}, text);
+    tracef(TRACE_ERROR,
+           "stream frozen at %s (origin %.*s): its next batch contradicts what is stored here; "
+           "the first branch is kept. Compare the logs of the brokers",
+           text, STR_ARG(s->origin));
+    s->frozen = true;
+    j->frozen_count++;
+}
+
+/* ---- the tail ---- */
+
+static struct tail_item *
+item(const struct journal *j, uint32_t i)
+{
+    return &j->tail[(j->tail_first + i) & (j->tail_cap - 1)];
+}
+
+static void
+drop_oldest(struct journal *j)
+{
+    struct tail_item *oldest = item(j, 0);
+    j->tail_used -= batch_bytes(oldest->batch);
+    blob_drop(oldest->batch);
+    j->tail_first = (j->tail_first + 1) & (j->tail_cap - 1);
+    j->tail_count--;
+    j->tail_lsn = j->tail_count > 0 ? item(j, 0)->lsn : j->lsn + 1;
+}
+
+void
+journal_trim_tail(struct journal *j, size_t bytes)
+{
+    while (j->tail_count > 0 && j->tail_used > bytes)
+        drop_oldest(j);
+    if (j->tail_count == 0) {
+        mem_free(j->tail);
+        j->tail     = NULL;
+        j->tail_cap = j->tail_first = 0;
+    }
+}
+
+static void
+tail_push(struct journal *j, struct tail_item fresh)
+{
+    if (j->tail_count == j->tail_cap) {
+        uint32_t          cap  = j->tail_cap > 0 ? j->tail_cap * 2 : 64;
+        struct tail_item *ring = mem_new(cap * sizeof *ring);
+        for (uint32_t i = 0; i < j->tail_count; i++)
+            ring[i] = *item(j, i);
+        mem_free(j->tail);
+        j->tail       = ring;
+        j->tail_first = 0;
+        j->tail_cap   = cap;
+    }
+    blob_keep(fresh.batch);
+    j->tail_used += batch_bytes(fresh.batch);
+    j->tail_count++;
+    *item(j, j->tail_count - 1) = fresh;
+    while (j->tail_used > j->tail_bytes && j->tail_count > 1)
+        drop_oldest(j);
+}
+
+void
+journal_persist(struct journal *j, struct batch *b, uint64_t lsn, bool late)
+{
+    struct stream *s = journal_find(j, b->stream);
+    CHECK(s && b->first == s->durable + 1 && batch_last(b) <= s->held);
+    CHECK(lsn == j->lsn + 1);
+    s->durable       = batch_last(b);
+    s->durable_chain = b->chain;
+    s->durable_stamp = b->lamport_first + b->count - 1;
+    if (s->durable_stamp > j->stamp)
+        j->stamp = s->durable_stamp;
+
+    enum err e = vector_set(&j->durable, (struct mark){s->id, s->durable});
+    CHECK(e == ERR_OK); /* no more marks than streams */
+    s->changed = ++j->changes;
+    list_remove(&s->by_change);
+    list_push_back(&j->by_change, &s->by_change);
+    if (list_is_empty(&s->deps_dirty))
+        list_push_back(&j->deps_dirty, &s->deps_dirty);
+
+    j->lsn = lsn + b->count - 1;
+    tail_push(j, (struct tail_item){lsn, b, late});
+    j->tail_lsn = item(j, 0)->lsn;
+}
+
+const struct tail_item *
+journal_tail_at(const struct journal *j, uint64_t lsn)
+{
+    if (lsn < j->tail_lsn || lsn > j->lsn)
+        return NULL;
+    uint32_t low = 0, high = j->tail_count;
+    while (high - low > 1) {
+        uint32_t mid = low + (high - low) / 2;
+        if (item(j, mid)->lsn <= lsn)
+            low = mid;
+        else
+            high = mid;
+    }
+    return item(j, low);
+}
+
+/* How many durable messages `have` does not hold. */
+static uint64_t
+missing_count(const struct journal *j, const struct vector *have)
+{
+    uint64_t n = 0;
+    for (uint32_t i = 0; i < j->durable.count; i++) {
+        uint64_t seq = vector_seq(have, j->durable.at[i].stream);
+        if (seq < j->durable.at[i].seq)
+            n += j->durable.at[i].seq - seq;
+    }
+    return n;
+}
+
+uint64_t
+journal_first_missing(const struct journal *j, const struct vector *have)
+{
+    uint64_t missing = missing_count(j, have), lowest = j->lsn + 1;
+    for (uint32_t i = j->tail_count; i > 0 && missing > 0; i--) {
+        const struct tail_item *t   = item(j, i - 1);
+        uint64_t                seq = vector_seq(have, t->batch->stream);
+        if (seq >= batch_last(t->batch))
+            continue;
+        uint64_t skip = seq >= t->batch->first ? seq - t->batch->first + 1 : 0;
+        lowest        = t->lsn + skip;
+        missing -= t->batch->count - skip;
+    }
+    return missing == 0 ? lowest : 0;
+}
+
+void
+journal_vector_before(const struct journal *j, uint64_t lsn, struct vector *v)
+{
+    CHECK(lsn >= j->tail_lsn);
+    enum err e = vector_copy(v, &j->durable);
+    CHECK(e == ERR_OK);
+    for (uint32_t i = j->tail_count; i > 0; i--) {
+        const struct tail_item *t    = item(j, i - 1);
+        uint64_t                last = t->lsn + t->batch->count - 1;
+        if (last < lsn)
+            break;
+        uint64_t keep = t->lsn < lsn ? lsn - t->lsn : 0;
+        e = vector_set(v, (struct mark){t->batch->stream, t->batch->first + keep - 1});
+        CHECK(e == ERR_OK);
+    }
+}
+
+/* ---- deps of the next own batch ---- */
+
+static uint32_t
+sorted_insert(struct mark *deps, uint32_t n, struct mark m)
+{
+    uint32_t i = n;
+    for (; i > 0 && deps[i - 1].stream > m.stream; i--)
+        deps[i] = deps[i - 1];
+    deps[i] = m;
+    return n + 1;
+}
+
+uint32_t
+journal_deps(struct journal *j, bool all, struct mark *deps, uint32_t deps_max)
+{
+    uint32_t n = 0;
+    if (all) {
+        for (uint32_t i = 0; i < j->durable.count; i++) {
+            const struct stream *s = journal_find(j, j->durable.at[i].stream);
+            if (!s->live && n < deps_max)
+                deps[n++] = j->durable.at[i];
+        }
+    }
+    LIST_EACH(node, &j->deps_dirty) {
+        struct stream *s = LIST_OF(node, struct stream, deps_dirty);
+        if (!all && !s->live) {
+            CHECK(n < deps_max);
+            n = sorted_insert(deps, n, (struct mark){s->id, s->durable});
+        }
+        list_remove(&s->deps_dirty);
+    }
+    return n;
+}
