@@ -7,6 +7,7 @@
 #define CORE_SUBS_H
 
 #include "base/err.h"
+#include "base/list.h"
 #include "base/map.h"
 #include "base/str.h"
 
@@ -27,11 +28,14 @@ struct subs_node {
     struct subs_set   rest;   /* filters that end in '#' below */
     uint64_t          hash;   /* of parent and level */
     uint32_t          children;
+    struct list       all;
     struct str        level; /* lies behind the node */
 };
 
+/* Does not move: nodes point to its root. */
 struct subs {
     struct subs_node root;
+    struct list      all;     /* nodes but the root */
     struct map       literal; /* (parent, level) -> node */
     uint32_t         count, limit;
     uint32_t         nodes, nodes_limit;
