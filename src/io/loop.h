@@ -32,6 +32,11 @@ typedef void loop_hook(void *ctx);
 void loop_set_turn(struct loop *l, loop_hook *hook, void *ctx);
 /* Do not wait: another turn follows at once. */
 void loop_again(struct loop *l);
+/* Something happened that the hook has to see: when it has run already, another turn
+ * follows at once. */
+void loop_touch(struct loop *l);
+/* Give back memory that empty queues of sockets hold. */
+void loop_trim(struct loop *l);
 
 /* ---- timers: embedded in their owner, of any number ---- */
 

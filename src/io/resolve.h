@@ -26,7 +26,8 @@ bool endpoint_is_local(const struct endpoint *e);
 /* May block for seconds.  NOTFOUND: no such name; *why is the resolver's reason. */
 MUST_USE enum err resolve_now(struct str host, uint16_t port, struct endpoint *e, const char **why);
 
-/* `found` on the loop's thread, later; family 0 when the name did not resolve. */
+/* `found` on the loop's thread; at once when `host` is numeric; family 0 when the name
+ * did not resolve. */
 typedef void resolve_found(void *ctx, const struct endpoint *e);
 void resolve_start(struct loop *l, struct str host, uint16_t port, resolve_found *found, void *ctx);
 

@@ -3,10 +3,12 @@
  * What is written is gathered and leaves at the end of the turn in one send.  A
  * sock has two queues: what is urgent overtakes what is bulk between two writes,
  * never within one.  After sock_close() nothing more is delivered but `closed`,
- * at the end of a turn; then the sock is gone.  A sock_id outlives its sock: it
- * finds nothing afterwards.
+ * at the end of a turn; then the sock is gone.
  *
- *   DIALLING -> OPEN -> FLUSHING -> DOOMED      (each may go straight to DOOMED)
+ *   DIALLING -> OPEN -> FLUSHING -> LINGERING -> DOOMED   (each may go straight to DOOMED)
+ *
+ * LINGERING: our half is closed, theirs is read and thrown away for a moment, since
+ * a close with bytes unread would reset the connection and lose the last answer.
  *
  * The other side may end its half (`ended`); ours stays open until it is closed. */
 #ifndef IO_SOCK_H
@@ -59,8 +61,9 @@ void sock_finish(struct sock *s, uint32_t flush_ms);
 void sock_close(struct sock *s);
 bool sock_is_closing(const struct sock *s);
 
-/* The other side is given up when it acknowledges nothing for so long. */
-void sock_set_peer_timeout(struct sock *s, uint32_t timeout_ms);
+/* For links between brokers: the other side is given up when it acknowledges nothing
+ * for so long, and little that is unsent waits in the kernel, where nothing overtakes. */
+void sock_set_peer(struct sock *s, uint32_t timeout_ms);
 void sock_remote(const struct sock *s, struct endpoint *e);
 
 /* ---- listeners ---- */

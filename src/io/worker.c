@@ -1,0 +1,138 @@
+#include "io/worker.h"
+
+#include "base/check.h"
+#include "base/mem.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <string.h>
+
+/* A list of jobs that only grows, until it is taken whole. */
+struct jobs {
+    void   **at;
+    uint32_t count, cap;
+};
+
+struct worker {
+    struct worker_config config;
+    pthread_t            thread;
+    pthread_mutex_t      lock;
+    pthread_cond_t       given;
+    bool                 stop; /* under the lock, as are the next two */
+    struct jobs          waiting;
+    struct jobs          finished;
+    struct loop_waker   *waker;
+    struct jobs          returning; /* the loop's, like `finished` emptied */
+};
+
+static void
+add(struct jobs *j, void *const *job, uint32_t count)
+{
+    if (j->count + count > j->cap) {
+        while (j->count + count > j->cap)
+            j->cap = j->cap > 0 ? 2 * j->cap : 16;
+        j->at = mem_resize(j->at, j->cap * sizeof(void *));
+    }
+    memcpy(j->at + j->count, job, count * sizeof(void *));
+    j->count += count;
+}
+
+static void
+swap(struct jobs *a, struct jobs *b)
+{
+    struct jobs t = *a;
+    *a            = *b;
+    *b            = t;
+}
+
+static void *
+work(void *arg)
+{
+    struct worker *w     = arg;
+    struct jobs    taken = {0};
+
+    pthread_mutex_lock(&w->lock);
+    for (;;) {
+        while (w->waiting.count == 0 && !w->stop)
+            pthread_cond_wait(&w->given, &w->lock);
+        if (w->waiting.count == 0)
+            break;
+        swap(&taken, &w->waiting);
+        pthread_mutex_unlock(&w->lock);
+
+        w->config.run(w->config.ctx, taken.at, taken.count);
+
+        pthread_mutex_lock(&w->lock);
+        add(&w->finished, taken.at, taken.count);
+        taken.count = 0;
+        loop_wake(w->waker);
+    }
+    pthread_mutex_unlock(&w->lock);
+    mem_free(taken.at);
+    return NULL;
+}
+
+static void
+hand_back(void *ctx)
+{
+    struct worker *w = ctx;
+    pthread_mutex_lock(&w->lock);
+    swap(&w->returning, &w->finished);
+    pthread_mutex_unlock(&w->lock);
+    for (uint32_t i = 0; i < w->returning.count; i++)
+        w->config.done(w->config.ctx, w->returning.at[i]);
+    w->returning.count = 0;
+}
+
+struct worker *
+worker_start(const struct worker_config *config)
+{
+    CHECK(strlen(config->name) < 16);
+    struct worker *w = mem_new(sizeof *w);
+    w->config        = *config;
+    w->waker         = loop_waker_new(config->loop, hand_back, w);
+    pthread_mutex_init(&w->lock, NULL);
+    pthread_cond_init(&w->given, NULL);
+
+    /* Signals are the loop's alone. */
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    CHECK(pthread_create(&w->thread, NULL, work, w) == 0);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    pthread_setname_np(w->thread, config->name);
+    return w;
+}
+
+enum err
+worker_give(struct worker *w, void *job)
+{
+    CHECK(job);
+    enum err e = ERR_BUSY;
+    pthread_mutex_lock(&w->lock);
+    if (w->waiting.count < w->config.jobs_max) {
+        add(&w->waiting, &job, 1);
+        pthread_cond_signal(&w->given);
+        e = ERR_OK;
+    }
+    pthread_mutex_unlock(&w->lock);
+    return e;
+}
+
+void
+worker_stop(struct worker *w)
+{
+    pthread_mutex_lock(&w->lock);
+    w->stop = true;
+    pthread_cond_signal(&w->given);
+    pthread_mutex_unlock(&w->lock);
+    pthread_join(w->thread, NULL);
+    hand_back(w);
+    loop_waker_free(w->waker);
+    pthread_mutex_destroy(&w->lock);
+    pthread_cond_destroy(&w->given);
+    mem_free(w->waiting.at);
+    mem_free(w->finished.at);
+    mem_free(w->returning.at);
+    mem_free(w);
+}
