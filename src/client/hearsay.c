@@ -1,0 +1,200 @@
+#include "client/handle.h"
+
+#include "base/check.h"
+#include "base/mem.h"
+#include "client/request.h"
+#include "io/clock.h"
+
+#include <stdio.h>
+#include <string.h>
+
+const char *
+hearsay_status_text(enum hearsay_status status)
+{
+    switch (status) {
+    case HEARSAY_OK:
+        return "ok";
+    case HEARSAY_INVALID:
+        return "not a valid call";
+    case HEARSAY_UNREACHABLE:
+        return "no broker can be reached";
+    case HEARSAY_REFUSED:
+        return "refused by the broker";
+    case HEARSAY_UNCERTAIN:
+        return "outcome unknown";
+    case HEARSAY_FEWER:
+        return "fewer copies than asked";
+    case HEARSAY_GAP:
+        return "messages were removed by retention";
+    case HEARSAY_TIMEOUT:
+        return "no answer in time";
+    case HEARSAY_BROKEN:
+        return "not an answer of a Hearsay broker";
+    }
+    return "no such status";
+}
+
+struct hearsay *
+hearsay_open(const char *brokers)
+{
+    struct brokers list;
+    if (!brokers || brokers_parse(&list, str_of(brokers)) != ERR_OK)
+        return NULL;
+    struct hearsay *h = mem_new(sizeof *h);
+    line_init(&h->pub);
+    line_init(&h->sub);
+    h->pub.brokers = h->sub.brokers = list;
+    h->page_limit                   = PAGE_MESSAGES;
+    page_init(&h->page);
+    buf_init(&h->room, 0);
+    buf_init(&h->context, 0);
+    buf_init(&h->filters, 0);
+    buf_init(&h->from, 0);
+    buf_init(&h->cursor, 0);
+    for (unsigned i = 0; i < HEARSAY_OUTSTANDING_MAX; i++)
+        buf_init(&h->pending[i].bytes, 0);
+    return h;
+}
+
+void
+hearsay_close(struct hearsay *h)
+{
+    if (!h)
+        return;
+    line_fini(&h->pub);
+    line_fini(&h->sub);
+    page_fini(&h->page);
+    buf_fini(&h->room);
+    buf_fini(&h->context);
+    buf_fini(&h->filters);
+    buf_fini(&h->from);
+    buf_fini(&h->cursor);
+    for (unsigned i = 0; i < HEARSAY_OUTSTANDING_MAX; i++)
+        buf_fini(&h->pending[i].bytes);
+    mem_free(h);
+}
+
+void
+hearsay_set_timeouts(struct hearsay *h, int connect_ms, int answer_ms)
+{
+    h->pub.connect_ms = h->sub.connect_ms = connect_ms > 0 ? connect_ms : LINE_CONNECT_MS;
+    h->pub.answer_ms = h->sub.answer_ms = answer_ms > 0 ? answer_ms : LINE_ANSWER_MS;
+}
+
+const char *
+hearsay_text(const struct hearsay *h)
+{
+    return h->text;
+}
+
+int
+hearsay_http_status(const struct hearsay *h)
+{
+    return h->http_status;
+}
+
+const char *
+hearsay_broker(const struct hearsay *h)
+{
+    return brokers_now(h->filters.n > 0 ? &h->sub.brokers : &h->pub.brokers)->text;
+}
+
+const char *
+hearsay_cursor(const struct hearsay *h)
+{
+    return handle_get(&h->cursor);
+}
+
+/* ---- shared by publish and subscribe ---- */
+
+void
+handle_set(struct buf *b, const char *text)
+{
+    buf_reset(b);
+    CHECK(buf_add(b, (struct str){(const uint8_t *)text, strlen(text) + 1}) == ERR_OK);
+}
+
+const char *
+handle_get(const struct buf *b)
+{
+    return b->n > 0 ? (const char *)buf_str(b).p : "";
+}
+
+enum hearsay_status
+handle_say(struct hearsay *h, enum hearsay_status status, const char *format, ...)
+{
+    va_list ap;
+    va_start(ap, format);
+    vsnprintf(h->text, sizeof h->text, format, ap);
+    va_end(ap);
+    return status;
+}
+
+enum hearsay_status
+handle_line_failed(struct hearsay *h, const struct line *l, const char *broker, enum err e)
+{
+    h->http_status = 0;
+    if (e == ERR_PROTO)
+        return handle_say(h, HEARSAY_BROKEN, "%s does not answer like a Hearsay broker: %s", broker,
+                          line_problem(l));
+    return handle_say(h, e == ERR_TIMEOUT ? HEARSAY_TIMEOUT : HEARSAY_UNREACHABLE,
+                      "cannot reach a broker at %s: %s", broker, line_problem(l));
+}
+
+enum hearsay_status
+handle_refused(struct hearsay *h, const struct line *l)
+{
+    struct page_problem p;
+    h->http_status = l->status;
+    page_problem(buf_str(&l->body), &h->room, &p);
+    if (p.code[0] == '\0')
+        return handle_say(h, HEARSAY_REFUSED, "%s refused with status %d",
+                          brokers_now(&l->brokers)->text, l->status);
+    handle_say(h, HEARSAY_REFUSED, "%s (%s)", p.detail, p.code);
+    return strcmp(p.code, "outcome_unknown") == 0 ? HEARSAY_UNCERTAIN : HEARSAY_REFUSED;
+}
+
+bool
+handle_refusal_is_local(const struct hearsay *h, const struct line *l)
+{
+    return (l->status == 503 || l->status == 507) && !strstr(h->text, "(outcome_unknown)");
+}
+
+/* ---- everything else ---- */
+
+/* Only what may be asked twice without harm comes this way, so any failure moves on. */
+enum hearsay_status
+hearsay_call(struct hearsay *h, const char *method, const char *path, const char **body,
+             size_t *body_bytes)
+{
+    struct line        *l = &h->pub;
+    enum hearsay_status status;
+
+    h->http_status = 0;
+    if (h->outstanding > 0 || !method || !path || path[0] != '/')
+        return handle_say(h, HEARSAY_INVALID, "take the answers of all publishes first");
+    for (;;) {
+        const char *broker = brokers_now(&l->brokers)->text;
+        bool        reused = line_is_open(l) && l->answered;
+        enum err    e      = line_is_open(l) ? ERR_OK : line_open(l);
+        if (e == ERR_OK && request_call(&l->out, broker, method, path) != ERR_OK)
+            return handle_say(h, HEARSAY_INVALID, "not a method and a path");
+        if (e == ERR_OK)
+            e = line_answer(l, METHOD_GET, mono_after(mono_now(), (uint64_t)l->answer_ms));
+        if (e == ERR_OK)
+            break;
+        status = handle_line_failed(h, l, broker, e);
+        line_close(l);
+        if (!reused && brokers_failed(&l->brokers, mono_now()))
+            return status;
+    }
+    brokers_worked(&l->brokers);
+    h->http_status = l->status;
+    CHECK(buf_add(&l->body, STR("\0")) == ERR_OK);
+    *body       = (const char *)buf_str(&l->body).p;
+    *body_bytes = l->body.n - 1;
+    l->body.n--; /* the zero is behind the end */
+    if (l->status >= 300)
+        return handle_refused(h, l);
+    return HEARSAY_OK;
+}

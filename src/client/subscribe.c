@@ -1,0 +1,207 @@
+#include "client/handle.h"
+
+#include "base/check.h"
+#include "client/request.h"
+#include "io/clock.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum { WAIT_S = 30 };
+
+/* The poll's answer is used up: the place moves on. */
+static void
+adopt(struct hearsay *h, const char *cursor)
+{
+    handle_set(&h->cursor, cursor);
+    handle_set(&h->from, cursor);
+    h->in_page = false;
+}
+
+static enum hearsay_status
+take_answer(struct hearsay *h)
+{
+    struct line *l   = &h->sub;
+    const char  *why = "";
+
+    h->http_status = l->status;
+    if (l->status == 204 && l->cursor.n > 0) {
+        adopt(h, handle_get(&l->cursor));
+        return HEARSAY_OK;
+    }
+    if (l->status != 200 && l->status != 204)
+        return handle_refused(h, l);
+    if (l->status == 204)
+        return handle_say(h, HEARSAY_BROKEN, "an answer without Hearsay-Cursor");
+    if (page_start(&h->page, buf_str(&l->body), &why) != ERR_OK)
+        return handle_say(h, HEARSAY_BROKEN, "%s", why);
+    h->in_page = true;
+    if (page_is_empty(&h->page))
+        adopt(h, handle_get(&h->page.cursor));
+    return HEARSAY_OK;
+}
+
+static enum hearsay_status
+send_poll(struct hearsay *h, int wait_s)
+{
+    struct line        *l    = &h->sub;
+    struct request_poll poll = {.filters = &h->filters,
+                                .from    = handle_get(&h->from),
+                                .wait_s  = wait_s,
+                                .limit   = h->page_limit};
+    if (request_poll(&l->out, brokers_now(&l->brokers)->text, &poll) != ERR_OK)
+        return handle_say(h, HEARSAY_INVALID, "a filter or cursor cannot be sent");
+    h->poll_sent     = true;
+    h->poll_deadline = mono_after(mono_now(), (uint64_t)(wait_s * 1000 + l->answer_ms));
+    return HEARSAY_OK;
+}
+
+/* This broker failed or has no time for us: the next one.  True: each has failed. */
+static bool
+move_on(struct hearsay *h)
+{
+    line_close(&h->sub);
+    h->poll_sent = false;
+    return brokers_failed(&h->sub.brokers, mono_now());
+}
+
+/* Is there still time to connect before the deadline, after the pause of a failed round? */
+static enum hearsay_status
+connect_in_time(struct hearsay *h, struct mono deadline, enum err *e)
+{
+    struct line *l = &h->sub;
+    *e             = ERR_OK;
+    if (line_is_open(l))
+        return HEARSAY_OK;
+    h->poll_sent = false;
+    if (l->brokers.not_before.ms > deadline.ms) {
+        dial_wait_until(deadline);
+        return handle_say(h, HEARSAY_TIMEOUT, "no broker answers yet");
+    }
+    *e = line_open(l);
+    return HEARSAY_OK;
+}
+
+/* One poll.  OK: a page or a new cursor is there.  Reading may be repeated without harm,
+ * so every failure moves on. */
+static enum hearsay_status
+fetch(struct hearsay *h, int wait_s, struct mono deadline)
+{
+    struct line *l = &h->sub;
+    for (;;) {
+        const char         *broker = brokers_now(&l->brokers)->text;
+        enum err            e;
+        enum hearsay_status status = connect_in_time(h, deadline, &e);
+        bool                reused = l->answered;
+        if (status == HEARSAY_OK && e == ERR_OK && !h->poll_sent)
+            status = send_poll(h, wait_s);
+        if (status != HEARSAY_OK)
+            return status;
+        if (e == ERR_OK)
+            e = line_answer(l, METHOD_GET, mono_min(deadline, h->poll_deadline));
+        if (e == ERR_TIMEOUT && line_is_open(l) && !mono_reached(mono_now(), h->poll_deadline))
+            return handle_say(h, HEARSAY_TIMEOUT, "no message in time");
+        if (e == ERR_OK) {
+            h->poll_sent = false;
+            status       = take_answer(h);
+            if (status != HEARSAY_BROKEN && !handle_refusal_is_local(h, l)) {
+                brokers_worked(&l->brokers);
+                return status;
+            }
+        } else {
+            status = handle_line_failed(h, l, broker, e);
+            if (reused && !l->heard && e != ERR_TIMEOUT) {
+                line_close(l); /* it had idled out, or restarted: the same broker, anew */
+                continue;
+            }
+        }
+        if (move_on(h))
+            return status == HEARSAY_TIMEOUT ? HEARSAY_UNREACHABLE : status;
+    }
+}
+
+static enum hearsay_status
+check_subscribe(struct hearsay *h, const struct hearsay_subscribe *s)
+{
+    if (s->filter_count == 0 || s->filter_count > FILTERS_MAX)
+        return handle_say(h, HEARSAY_INVALID, "subscribe to 1 to %d filters", FILTERS_MAX);
+    for (size_t i = 0; i < s->filter_count; i++)
+        if (!s->filter[i] || s->filter[i][0] == '\0')
+            return handle_say(h, HEARSAY_INVALID, "an empty filter; '#' stands for all topics");
+    return HEARSAY_OK;
+}
+
+void
+hearsay_set_page(struct hearsay *h, int page)
+{
+    h->page_limit = page > 0 && page < PAGE_MESSAGES ? page : PAGE_MESSAGES;
+}
+
+enum hearsay_status
+hearsay_subscribe(struct hearsay *h, const struct hearsay_subscribe *s)
+{
+    h->http_status             = 0;
+    enum hearsay_status status = check_subscribe(h, s);
+    if (status != HEARSAY_OK)
+        return status;
+    line_close(&h->sub);
+    h->poll_sent = h->in_page = false;
+    hearsay_set_page(h, s->page);
+    buf_reset(&h->cursor);
+    buf_reset(&h->filters);
+    for (size_t i = 0; i < s->filter_count; i++) {
+        struct str text = {(const uint8_t *)s->filter[i], strlen(s->filter[i]) + 1};
+        CHECK(buf_add(&h->filters, text) == ERR_OK);
+    }
+    handle_set(&h->from, s->from && s->from[0] ? s->from : "latest");
+
+    /* The first poll does not wait: its answer pins the place. */
+    uint64_t patience = (uint64_t)(h->sub.connect_ms + h->sub.answer_ms) * h->sub.brokers.count;
+    status            = fetch(h, 0, mono_after(mono_now(), patience + PAUSE_MS_MAX));
+    if (status != HEARSAY_OK)
+        buf_reset(&h->filters);
+    return status;
+}
+
+static enum hearsay_status
+next_of_page(struct hearsay *h, struct hearsay_message *m)
+{
+    const char         *why    = "a gap that is none";
+    enum hearsay_status status = HEARSAY_GAP;
+    enum err            e      = page_gap(&h->page, m);
+    if (e == ERR_OK)
+        handle_say(h, HEARSAY_GAP, "retention removed messages before they were read");
+    if (e == ERR_NOTFOUND) {
+        status = HEARSAY_OK;
+        e      = page_message(&h->page, m, &why);
+    }
+    if (e != ERR_OK) {
+        h->in_page = false;
+        move_on(h);
+        return handle_say(h, HEARSAY_BROKEN, "%s", why);
+    }
+    /* Whoever publishes after this may answer what it reads here. */
+    handle_set(&h->context, handle_get(&h->page.cursor));
+    if (page_is_empty(&h->page)) {
+        adopt(h, handle_get(&h->page.cursor));
+        m->cursor = handle_get(&h->cursor);
+    }
+    return status;
+}
+
+enum hearsay_status
+hearsay_next(struct hearsay *h, int timeout_ms, struct hearsay_message *m)
+{
+    struct mono deadline = mono_after(mono_now(), timeout_ms > 0 ? (uint64_t)timeout_ms : 0);
+    *m                   = (struct hearsay_message){0};
+    if (h->filters.n == 0)
+        return handle_say(h, HEARSAY_INVALID, "subscribe first");
+    while (!h->in_page) {
+        enum hearsay_status status = fetch(h, WAIT_S, deadline);
+        if (status != HEARSAY_OK)
+            return status;
+        if (!h->in_page && mono_reached(mono_now(), deadline))
+            return handle_say(h, HEARSAY_TIMEOUT, "no message in time");
+    }
+    return next_of_page(h, m);
+}
