@@ -14,7 +14,9 @@ from cluster import Http, copy_file, wait_for
 class Load:
     """Publishers that go on for ever, one for each broker; what was acknowledged is kept."""
 
-    def __init__(self, brokers):
+    def __init__(self, cluster):
+        brokers = cluster.brokers
+        cluster.closers.append(self.stop)
         self.acked, self.lock, self.stopping = {}, threading.Lock(), False
         self.counter = itertools.count()
         self.threads = [threading.Thread(target=self._run, args=(b,)) for b in brokers]
@@ -52,8 +54,10 @@ class Load:
 class Hopper:
     """Reads by long poll, at another broker with every read, on one cursor."""
 
-    def __init__(self, brokers):
-        self.brokers, self.messages, self.stopping, self.problem = brokers, [], False, None
+    def __init__(self, cluster):
+        self.brokers = cluster.brokers
+        cluster.closers.append(self.stop)
+        self.messages, self.stopping, self.problem = [], False, None
         self.cursor = "earliest"
         self.hops = 0
         self.thread = threading.Thread(target=self._run)
@@ -78,11 +82,12 @@ class Hopper:
             assert self.problem is None, self.problem
             return ids <= {m["id"] for m in list(self.messages)}
 
-        try:
-            wait_for(has_all, timeout, "every acknowledged message at the hopping reader")
-        finally:
-            self.stopping = True
-            self.thread.join(90)
+        wait_for(has_all, timeout, "every acknowledged message at the hopping reader")
+        self.stop()
+
+    def stop(self):
+        self.stopping = True
+        self.thread.join(90)
 
     def check(self):
         twice = [i for i, n in collections.Counter(m["id"] for m in self.messages).items() if n > 1]
@@ -115,18 +120,14 @@ def check_everywhere(cluster, acked):
 
 def test_kill_9_three_times_under_load(three):
     # Broken if a crash loses what was acknowledged, repeats it, or breaks a cursor.
-    load = Load(three.brokers)
-    hopper = Hopper(three.brokers)
-    try:
-        for victim in (0, 1, 2):
-            load.wait_more(300)
-            three.brokers[victim].kill()
-            load.wait_more(100)
-            three.brokers[victim].start()
+    load, hopper = Load(three), Hopper(three)
+    for victim in (0, 1, 2):
         load.wait_more(300)
-    finally:
-        acked = load.stop()
-        hopper.stopping = hopper.stopping or not acked
+        three.brokers[victim].kill()
+        load.wait_more(100)
+        three.brokers[victim].start()
+    load.wait_more(300)
+    acked = load.stop()
     hopper.wait_ids(set(acked))
     hopper.check()
     assert hopper.hops > 10
@@ -135,12 +136,9 @@ def test_kill_9_three_times_under_load(three):
 
 def test_a_hop_at_every_read_while_all_publish(three):
     # Broken if a cursor means anything else at another broker.
-    load = Load(three.brokers)
-    hopper = Hopper(three.brokers)
-    try:
-        load.wait_more(2000)
-    finally:
-        acked = load.stop()
+    load, hopper = Load(three), Hopper(three)
+    load.wait_more(2000)
+    acked = load.stop()
     hopper.wait_ids(set(acked))
     hopper.check()
     assert len(hopper.messages) == len(acked)
@@ -150,7 +148,7 @@ def test_a_hop_at_every_read_while_all_publish(three):
 def test_an_answer_is_never_seen_before_its_question(three):
     # Broken if causal order holds only where a message was published.
     a, b, c = three.brokers
-    hopper = Hopper(three.brokers)
+    hopper = Hopper(three)
     ids, parents, cursor, parent = set(), {}, None, None
     for i in range(100):
         headers = {"Hearsay-After": cursor} if cursor else {}
