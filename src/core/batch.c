@@ -123,6 +123,15 @@ batch_bytes(const struct batch *b)
     return blob_bytes(b);
 }
 
+size_t
+batch_cost(const struct batch *b)
+{
+    size_t bytes = 128 + b->origin.n + (size_t)b->deps_count * sizeof(struct mark);
+    for (uint32_t i = 0; i < b->count; i++)
+        bytes += 16 + msg_bytes(&b->msg[i]);
+    return bytes;
+}
+
 bool
 batch_digests(struct batch *b)
 {

@@ -33,6 +33,9 @@ struct batch *batch_make(const struct batch_parts *parts);
  * fit its contents.  Only before anyone else holds the batch. */
 bool batch_digests(struct batch *b);
 
+/* What it counts against a pull's credit: the same number at both ends. */
+size_t batch_cost(const struct batch *b);
+
 /* Memory it takes, for budgets. */
 size_t batch_bytes(const struct batch *b);
 

@@ -20,8 +20,8 @@ struct broker;
 
 struct broker_config {
     struct str              cluster;
-    struct addr             self; /* announced */
-    struct str              host; /* as the operator wrote it */
+    struct addr             self;        /* announced */
+    struct str              host;        /* as the operator wrote it */
     uint64_t                nonce, seed; /* from the system's entropy */
     size_t                  tail_bytes;  /* newest messages kept in memory */
     const struct recovered *recovered;   /* borrowed for the call */
@@ -30,24 +30,24 @@ struct broker_config {
 /* ---- facts ---- */
 
 enum fact_kind {
-    FACT_TIME,         /* nothing but time passed */
-    FACT_TURN,         /* all that was readable is read: seal, push, persist */
-    FACT_PUBLISH,      /* out: OK and serial; BUSY: pause, try after an ANSWER; FULL: disk */
-    FACT_SUBSCRIBE,    /* out: OK and session; LIMIT */
+    FACT_TIME,      /* nothing but time passed */
+    FACT_TURN,      /* all that was readable is read: seal, push, persist */
+    FACT_PUBLISH,   /* out: OK and serial; BUSY: pause, try after an ANSWER; FULL: disk */
+    FACT_SUBSCRIBE, /* out: OK and session; LIMIT */
     FACT_UNSUBSCRIBE,
-    FACT_AWAIT,        /* out: OK and await, then one AWAITED; or LIMIT */
-    FACT_AWAIT_DROP,   /* its client left: no AWAITED will come */
-    FACT_LINK_OPENED,  /* a connection upgraded to the peer protocol */
-    FACT_LINK_CLOSED,  /* its slot may be used again after this */
-    FACT_LINK_BROKE,   /* undecodable bytes came: core answers REFUSE and closes */
-    FACT_FRAME,        /* a frame came */
-    FACT_SENT,         /* so many bytes of PUSH frames left a link's queue */
+    FACT_AWAIT,       /* out: OK and await, then one AWAITED; or LIMIT */
+    FACT_AWAIT_DROP,  /* its client left: no AWAITED will come */
+    FACT_LINK_OPENED, /* a connection upgraded to the peer protocol */
+    FACT_LINK_CLOSED, /* its slot may be used again after this */
+    FACT_LINK_BROKE,  /* undecodable bytes came: core answers REFUSE and closes */
+    FACT_FRAME,       /* a frame came */
+    FACT_SENT,        /* PUSH frames left a link's queue: what is still in it */
     FACT_DIAL_FAILED,
-    FACT_SEED,         /* an address from the peers file or --join, resolved */
-    FACT_PERSISTED,    /* a commit is done or failed; in the order of their ids */
-    FACT_PAGE,         /* a read is done or failed */
-    FACT_FORGET,       /* the operator removes a member; out: OK, NOTFOUND, INVALID (self) */
-    FACT_STOP,         /* say goodbye: seal, AWAY; publishes get REFUSED from now on */
+    FACT_SEED,      /* an address from the peers file or --join, resolved */
+    FACT_PERSISTED, /* a commit is done or failed; in the order of their ids */
+    FACT_PAGE,      /* a read is done or failed */
+    FACT_FORGET,    /* the operator removes a member; out: OK, NOTFOUND, INVALID (self) */
+    FACT_STOP,      /* say goodbye: seal, AWAY; publishes get REFUSED from now on */
 };
 
 enum subscribe_from { FROM_LATEST, FROM_EARLIEST, FROM_CURSOR, FROM_SINCE };
@@ -93,14 +93,14 @@ struct fact {
             uint32_t    link;    /* a slot below LINKS_MAX that the caller picks */
             bool        dialled; /* we did; `addr` is what EFFECT_DIAL named */
             struct addr addr;
-        } link;                  /* LINK_OPENED, _CLOSED, _BROKE, DIAL_FAILED (addr) */
+        } link; /* LINK_OPENED, _CLOSED, _BROKE, DIAL_FAILED (addr) */
         struct {
             uint32_t            link;
             const struct frame *frame; /* core takes over the reference of a PUSH's batch */
         } frame;
         struct {
             uint32_t link;
-            size_t   bytes;
+            size_t   bytes_queued; /* of PUSH frames, now */
         } sent;
         struct {
             struct addr addr; /* family 0: the name did not resolve (counts as tried) */
@@ -150,7 +150,7 @@ struct effect {
         struct commit persist;
         struct {
             uint64_t    reader;
-            struct read read; /* deep-copied by the caller: vector and want_ctx too */
+            struct read read; /* the caller copies `have` and keeps the blob want_ctx */
         } read;
         struct {
             uint64_t    serial;

@@ -37,6 +37,7 @@ journal_stream(struct journal *j, uint64_t stream)
     list_init(&s->deps_dirty);
     list_init(&s->waiting);
     list_init(&s->lacking);
+    list_init(&s->released);
     map_add(&j->by_id, stream, s);
     return s;
 }
@@ -325,7 +326,7 @@ journal_vector_before(const struct journal *j, uint64_t lsn, struct vector *v)
         if (last < lsn)
             break;
         uint64_t keep = t->lsn < lsn ? lsn - t->lsn : 0;
-        e = vector_set(v, (struct mark){t->batch->stream, t->batch->first + keep - 1});
+        e             = vector_set(v, (struct mark){t->batch->stream, t->batch->first + keep - 1});
         CHECK(e == ERR_OK);
     }
 }
@@ -353,7 +354,8 @@ journal_deps(struct journal *j, bool all, struct mark *deps, uint32_t deps_max)
                 deps[n++] = j->durable.at[i];
         }
     }
-    LIST_EACH(node, &j->deps_dirty) {
+    LIST_EACH(node, &j->deps_dirty)
+    {
         struct stream *s = LIST_OF(node, struct stream, deps_dirty);
         if (!all && !s->live) {
             CHECK(n < deps_max);

@@ -34,12 +34,13 @@ struct stream {
     uint64_t       held_stamp, durable_stamp; /* lamport at that seq */
     struct str     origin;                    /* owned */
     bool           frozen;
-    bool           live;        /* minted by this process: ours alone to append to */
-    uint64_t       changed;     /* journal.changes when `durable` last moved */
-    struct list    by_change;   /* journal.by_change: oldest change first */
-    struct list    deps_dirty;  /* moved since the last own batch was sealed */
-    struct list    waiting;     /* held-back batches that want more of this stream */
-    struct list    lacking;     /* gossip: some peer has more than we hold */
+    bool           live;               /* minted by this process: ours alone to append to */
+    uint64_t       changed;            /* journal.changes when `durable` last moved */
+    struct list    by_change;          /* journal.by_change: oldest change first */
+    struct list    deps_dirty;         /* moved since the last own batch was sealed */
+    struct list    waiting;            /* held-back batches that want more of this stream */
+    struct list    lacking;            /* gossip: some peer has more than we hold */
+    struct list    released;           /* gossip: held moved, look at `waiting` */
     uint64_t       known[MEMBERS_MAX]; /* gossip: durable at the peer in that slot */
     struct mono    progress;           /* gossip: when something of it last came */
 };
@@ -91,11 +92,11 @@ struct journal {
     struct pool       streams;
     struct map        by_id;
     struct vector     durable;
-    uint64_t          lsn;      /* last durable one */
-    uint64_t          stamp;    /* highest durable */
-    uint64_t          changes;  /* counts moves of durable */
+    uint64_t          lsn;     /* last durable one */
+    uint64_t          stamp;   /* highest durable */
+    uint64_t          changes; /* counts moves of durable */
     struct list       by_change, deps_dirty;
-    struct tail_item *tail;     /* ring */
+    struct tail_item *tail; /* ring */
     uint32_t          tail_first, tail_count, tail_cap;
     uint64_t          tail_lsn; /* lsn of its first message, lsn + 1 when empty */
     size_t            tail_used, tail_bytes;

@@ -81,12 +81,13 @@ struct read {
     struct wall     since;
     bool            batches;   /* whole batches, for a peer; else messages, for a session */
     read_want      *want;      /* messages: NULL for all */
-    const void     *want_ctx;
+    const void     *want_ctx;  /* a blob, or NULL */
     size_t          bytes_max; /* stop after the entry that reaches it */
     uint32_t        count_max;
 };
 
-/* The answer; a blob that owns all it points to (batches are kept by reference). */
+/* The answer; a blob that owns all it points to, but for the batches, which it keeps:
+ * only its last holder may give it back, by page_drop(). */
 struct page {
     uint64_t             lsn_first; /* where the scan began */
     uint64_t             lsn_next;  /* everything below is scanned; lsn_last + 1 at the end */

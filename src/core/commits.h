@@ -1,0 +1,36 @@
+/* commits.h - what was handed to the store and is not answered yet, in order. */
+#ifndef CORE_COMMITS_H
+#define CORE_COMMITS_H
+
+#include "core/out.h"
+
+enum { COMMITS_BYTES_MAX = 32 << 20 }; /* then batches of peers are dropped, pulled later */
+
+struct pending {
+    struct commit commit;  /* the batch's reference is the store's; ours is `batch` */
+    struct batch *batch;   /* one reference */
+    bool          own;     /* published here */
+    bool          pushed;  /* own: was sent to peers beside the commit */
+    bool          pulled;  /* a peer's: it used up credit */
+    uint32_t      link;    /* a peer's: where it came from */
+    uint64_t      link_id; /* ... and which link was in that slot */
+    uint64_t      serial;  /* own: of the first publish */
+};
+
+struct commits {
+    struct pending *ring;
+    uint32_t        first, count, cap;
+    uint64_t        id_next;
+    size_t          bytes;
+    uint32_t        own; /* own batches among them */
+};
+
+void commits_init(struct commits *c);
+void commits_fini(struct commits *c);
+/* Numbers it and adds EFFECT_PERSIST.  Takes over one reference of p->batch; the
+ * effect carries another. */
+void commits_add(struct commits *c, struct out *out, const struct pending *p);
+/* The oldest is answered; its batch reference goes to the caller. */
+struct pending commits_take(struct commits *c, uint64_t id);
+
+#endif

@@ -1,0 +1,419 @@
+#include "core/gossip.h"
+
+#include "base/blob.h"
+#include "base/check.h"
+#include "core/batch.h"
+#include "core/gossip_part.h"
+#include "core/vector.h"
+
+/* ---- links ---- */
+
+void
+gossip_init(struct gossip *g)
+{
+    *g = (struct gossip){.disk_works = true, .heads_soon = MONO_NEVER};
+    pool_init(&g->held_back, sizeof(struct held_back), HELD_BACK_MAX);
+    list_init(&g->lacking);
+    list_init(&g->released);
+    for (uint32_t i = 0; i < LINKS_MAX; i++)
+        list_init(&g->link[i].held_back);
+}
+
+void
+gossip_fini(struct gossip *g)
+{
+    for (uint32_t i = 0; i < LINKS_MAX; i++) {
+        held_back_drop_all(g, &g->link[i]);
+        serve_stop(&g->link[i]);
+        vector_fini(&g->link[i].have);
+    }
+    pool_fini(&g->held_back);
+}
+
+static void
+forget_beliefs(struct journal *j, uint32_t member)
+{
+    struct stream *s;
+    for (uint32_t at = 0; (s = pool_next(&j->streams, &at));)
+        s->known[member] = 0;
+}
+
+void
+gossip_link_up(struct gossip *g, struct journal *j, uint32_t link, uint32_t member, struct mono now)
+{
+    struct gossip_link *l = &g->link[link];
+    CHECK(!l->up && member < MEMBERS_MAX);
+    *l = (struct gossip_link){
+        .up            = true,
+        .id            = ++g->ids,
+        .member        = member,
+        .heads_full    = true,
+        .heads_full_at = mono_after(now, HEADS_IDLE_MS),
+    };
+    list_init(&l->held_back);
+    forget_beliefs(j, member);
+}
+
+void
+gossip_link_down(struct gossip *g, struct journal *j, uint32_t link, struct mono now)
+{
+    struct gossip_link *l = &g->link[link];
+    if (!l->up)
+        return;
+    held_back_drop_all(g, l);
+    serve_stop(l);
+    vector_fini(&l->have);
+    l->up = false;
+    forget_beliefs(j, l->member);
+    if (g->pulling && g->pull_link == link)
+        g->pulling = false;
+    LIST_EACH(node, &g->lacking)
+    {
+        gossip_judge_lack(g, LIST_OF(node, struct stream, lacking), now);
+    }
+}
+
+/* ---- what others have ---- */
+
+void
+gossip_judge_lack(struct gossip *g, struct stream *s, struct mono now)
+{
+    bool lacks = false;
+    if (!s->live && !s->frozen)
+        for (uint32_t i = 0; i < MEMBERS_MAX; i++)
+            lacks |= s->known[i] > s->held;
+    if (!lacks) {
+        list_remove(&s->lacking);
+    } else if (list_is_empty(&s->lacking)) {
+        s->progress = now;
+        list_push_back(&g->lacking, &s->lacking);
+    }
+}
+
+void
+gossip_on_heads(struct gossip *g, struct journal *j, uint32_t link, const struct frame_heads *heads,
+                struct mono now)
+{
+    struct gossip_link *l = &g->link[link];
+    CHECK(l->up);
+    l->their_flags = heads->flags;
+    for (uint32_t i = 0; i < heads->count; i++) {
+        struct stream *s = journal_stream(j, heads->head[i].stream);
+        if (!s)
+            continue; /* no room for another stream: counted where its batches are refused */
+        if (heads->head[i].head > s->known[l->member])
+            s->known[l->member] = heads->head[i].head;
+        gossip_judge_lack(g, s, now);
+    }
+}
+
+uint32_t
+gossip_copies(const struct gossip *g, const struct journal *j, struct mark m)
+{
+    const struct stream *s = journal_find(j, m.stream);
+    if (!s)
+        return 0;
+    uint32_t n = s->durable >= m.seq;
+    for (uint32_t i = 0; i < LINKS_MAX; i++)
+        n += g->link[i].up && s->known[g->link[i].member] >= m.seq;
+    return n;
+}
+
+void
+gossip_known(const struct gossip *g, const struct journal *j, struct vector *v)
+{
+    (void)j;
+    LIST_EACH(node, &g->lacking)
+    {
+        const struct stream *s    = LIST_OF(node, struct stream, lacking);
+        uint64_t             best = 0;
+        for (uint32_t i = 0; i < MEMBERS_MAX; i++)
+            if (s->known[i] > best)
+                best = s->known[i];
+        enum err e = vector_raise(v, (struct mark){s->id, best});
+        (void)e; /* LIMIT: such a message is then delivered, which is harmless */
+    }
+}
+
+uint64_t
+gossip_lack(const struct gossip *g, const struct journal *j)
+{
+    uint64_t n = 0;
+    (void)j;
+    LIST_EACH(node, &g->lacking)
+    {
+        const struct stream *s    = LIST_OF(node, struct stream, lacking);
+        uint64_t             best = s->held;
+        for (uint32_t i = 0; i < MEMBERS_MAX; i++)
+            if (s->known[i] > best)
+                best = s->known[i];
+        n += best - s->held;
+    }
+    return n;
+}
+
+/* ---- telling what we have ---- */
+
+void
+gossip_changed(struct gossip *g, struct mono now)
+{
+    g->heads_soon = mono_min(g->heads_soon, mono_after(now, HEADS_SOON_MS));
+}
+
+void
+gossip_persisted(struct gossip *g, const struct pending *p, bool failed, struct mono now)
+{
+    if (!failed)
+        gossip_changed(g, now);
+    if (p->own)
+        return;
+    struct gossip_link *l = &g->link[p->link];
+    if (!l->up || l->id != p->link_id)
+        return;
+    if (p->pulled) {
+        l->credit_due += batch_cost(p->batch);
+        l->storing--;
+    }
+    if (!failed)
+        l->heads_now = true; /* the durable ack */
+}
+
+void
+gossip_disk(struct gossip *g, struct journal *j, bool works, struct mono now)
+{
+    struct stream *s;
+    g->disk_works = works;
+    g->pulling    = false;
+    for (uint32_t i = 0; i < LINKS_MAX; i++) {
+        g->link[i].heads_now = true;
+        held_back_drop_all(g, &g->link[i]);
+    }
+    for (uint32_t at = 0; (s = pool_next(&j->streams, &at));)
+        gossip_judge_lack(g, s, now);
+}
+
+static uint8_t
+own_flags(const struct gossip *g)
+{
+    return (uint8_t)((g->catching_up ? HEADS_CATCHING_UP : 0) |
+                     (g->disk_works ? 0 : HEADS_NO_STORE));
+}
+
+/* Frames want them sorted by stream; what changed since the last time is few. */
+static uint32_t
+insert_head(struct head *head, uint32_t n, struct head h)
+{
+    uint32_t i = n;
+    for (; i > 0 && head[i - 1].stream > h.stream; i--)
+        head[i] = head[i - 1];
+    head[i] = h;
+    return n + 1;
+}
+
+static void
+send_heads(struct gossip *g, struct journal *j, struct out *out, uint32_t link,
+           const struct token *accepted)
+{
+    struct gossip_link *l    = &g->link[link];
+    struct head        *head = arena_take(&out->arena, j->durable.count * sizeof *head);
+    uint32_t            n    = 0;
+    if (l->heads_full) {
+        for (; n < j->durable.count; n++)
+            head[n] =
+                (struct head){.stream = j->durable.at[n].stream, .head = j->durable.at[n].seq};
+    } else {
+        for (struct list *at = j->by_change.prev; at != &j->by_change; at = at->prev) {
+            const struct stream *s = LIST_OF(at, struct stream, by_change);
+            if (s->changed <= l->told)
+                break;
+            n = insert_head(head, n, (struct head){.stream = s->id, .head = s->durable});
+        }
+    }
+    const struct frame frame = {
+        .kind  = FRAME_HEADS,
+        .heads = {.flags = (uint8_t)(own_flags(g) | (l->heads_full ? HEADS_FULL : 0)),
+                  .token = *accepted,
+                  .head  = head,
+                  .count = n},
+    };
+    out_send(out, link, &frame);
+    l->told      = j->changes;
+    l->heads_now = l->heads_full = false;
+}
+
+static void
+tell(struct gossip *g, struct journal *j, struct out *out, struct mono now,
+     const struct token *accepted)
+{
+    bool soon = mono_reached(now, g->heads_soon);
+    for (uint32_t i = 0; i < LINKS_MAX; i++) {
+        struct gossip_link *l = &g->link[i];
+        if (!l->up)
+            continue;
+        if (mono_reached(now, l->heads_full_at)) {
+            l->heads_full    = true;
+            l->heads_full_at = mono_after(now, HEADS_IDLE_MS);
+        }
+        if (l->heads_full || l->heads_now || (soon && l->told < j->changes))
+            send_heads(g, j, out, i, accepted);
+    }
+    if (soon)
+        g->heads_soon = MONO_NEVER;
+}
+
+/* ---- asking for what we lack ---- */
+
+static bool
+has_more(const struct gossip *g, const struct gossip_link *l)
+{
+    LIST_EACH(node, &g->lacking)
+    {
+        const struct stream *s = LIST_OF(node, struct stream, lacking);
+        if (s->known[l->member] > s->held)
+            return true;
+    }
+    return false;
+}
+
+/* The next holder of more of `s`, after the one that was asked last. */
+static bool
+pick_holder(const struct gossip *g, const struct stream *s, uint32_t *link)
+{
+    for (uint32_t k = 1; k <= LINKS_MAX; k++) {
+        uint32_t                  i = (g->pull_last + k) % LINKS_MAX;
+        const struct gossip_link *l = &g->link[i];
+        if (l->up && s->known[l->member] > s->held) {
+            *link = i;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Held, not durable: what is on its way to our disk need not come again.  A frozen
+ * stream counts as complete, so that none of it comes. */
+static uint32_t
+held_marks(const struct journal *j, struct mark *mark)
+{
+    uint32_t       n = 0;
+    struct stream *s;
+    for (; n < j->durable.count; n++) {
+        s       = journal_find(j, j->durable.at[n].stream);
+        mark[n] = (struct mark){s->id, s->frozen ? INT64_MAX : s->held};
+    }
+    for (uint32_t at = 0; (s = pool_next(&j->streams, &at));) {
+        if (s->durable > 0 || (s->held == 0 && !s->frozen))
+            continue;
+        uint32_t i = n++;
+        for (; i > 0 && mark[i - 1].stream > s->id; i--)
+            mark[i] = mark[i - 1];
+        mark[i] = (struct mark){s->id, s->frozen ? INT64_MAX : s->held};
+    }
+    return n;
+}
+
+static void
+send_pull(struct gossip *g, struct journal *j, struct out *out, uint32_t link, struct mono now)
+{
+    struct gossip_link *l     = &g->link[link];
+    struct mark        *mark  = arena_take(&out->arena, STREAMS_MAX * sizeof *mark);
+    uint32_t            n     = held_marks(j, mark);
+    const struct frame  frame = {
+         .kind = FRAME_PULL,
+         .pull = {.have = {.at = mark, .count = n, .cap = n}, .credit = CREDIT_BYTES},
+    };
+    out_send(out, link, &frame);
+    l->credit_due    = 0;
+    g->pulling       = true;
+    g->pull_link     = link;
+    g->pull_last     = link;
+    g->pull_progress = now;
+    g->pulls++;
+}
+
+static void
+ask(struct gossip *g, struct journal *j, struct out *out, struct mono now)
+{
+    if (!g->disk_works)
+        return;
+    if (g->pulling) {
+        struct gossip_link *l = &g->link[g->pull_link];
+        if (l->storing > 0)
+            g->pull_progress = now; /* it waits for our disk, not we for it */
+        if (has_more(g, l) && !mono_reached(now, mono_after(g->pull_progress, PULL_RETRY_MS)))
+            return;
+        g->pulling = false;
+    }
+    LIST_EACH(node, &g->lacking)
+    {
+        const struct stream *s = LIST_OF(node, struct stream, lacking);
+        uint32_t             link;
+        if (!mono_reached(now, mono_after(s->progress, LACK_MS)))
+            continue;
+        if (pick_holder(g, s, &link)) {
+            send_pull(g, j, out, link, now);
+            return;
+        }
+    }
+}
+
+static void
+grant(struct gossip *g, struct out *out)
+{
+    for (uint32_t i = 0; i < LINKS_MAX; i++) {
+        struct gossip_link *l = &g->link[i];
+        if (!l->up || !g->disk_works || l->credit_due < CREDIT_BYTES / 4)
+            continue;
+        out_send(out, i, &(struct frame){.kind = FRAME_CREDIT, .credit = {.bytes = l->credit_due}});
+        l->credit_due = 0;
+    }
+}
+
+static void
+judge_catching_up(struct gossip *g, const struct journal *j)
+{
+    uint64_t lack = list_is_empty(&g->lacking) ? 0 : gossip_lack(g, j);
+    bool     now  = lack > (g->catching_up ? CATCH_UP_BELOW : CATCH_UP_ABOVE);
+    if (now == g->catching_up)
+        return;
+    g->catching_up = now;
+    for (uint32_t i = 0; i < LINKS_MAX; i++)
+        g->link[i].heads_now = true;
+}
+
+void
+gossip_turn(struct gossip *g, struct journal *j, struct out *out, struct mono now,
+            const struct token *accepted)
+{
+    judge_catching_up(g, j);
+    tell(g, j, out, now, accepted);
+    ask(g, j, out, now);
+    grant(g, out);
+    for (uint32_t i = 0; i < LINKS_MAX; i++)
+        if (g->link[i].serving)
+            serve(g, j, out, i);
+}
+
+struct mono
+gossip_deadline(const struct gossip *g, const struct journal *j)
+{
+    struct mono at = g->heads_soon;
+    (void)j;
+    for (uint32_t i = 0; i < LINKS_MAX; i++) {
+        if (!g->link[i].up)
+            continue;
+        at = mono_min(at, g->link[i].heads_full_at);
+        if (serve_can_go_on(&g->link[i]))
+            return (struct mono){0};
+    }
+    if (!g->disk_works)
+        return at;
+    if (g->pulling)
+        return mono_min(at, mono_after(g->pull_progress, PULL_RETRY_MS));
+    LIST_EACH(node, &g->lacking)
+    {
+        const struct stream *s = LIST_OF(node, struct stream, lacking);
+        at                     = mono_min(at, mono_after(s->progress, LACK_MS));
+    }
+    return at;
+}

@@ -1,0 +1,334 @@
+#include "core/gossip.h"
+
+#include "base/blob.h"
+#include "base/check.h"
+#include "base/trace.h"
+#include "core/batch.h"
+#include "core/gossip_part.h"
+#include "core/page.h"
+#include "core/vector.h"
+
+enum { READER_SHIFT = 56 };
+
+/* ---- own batches out ---- */
+
+void
+gossip_push(struct gossip *g, struct out *out, struct batch *b)
+{
+    const struct frame frame = {.kind = FRAME_PUSH, .push = {.flags = 0, .batch = b}};
+    size_t             cost  = batch_cost(b);
+    for (uint32_t i = 0; i < LINKS_MAX; i++) {
+        struct gossip_link *l = &g->link[i];
+        if (!l->up || l->push_off || l->their_flags & (HEADS_CATCHING_UP | HEADS_NO_STORE))
+            continue;
+        if (l->queued + cost > LINK_QUEUE_BYTES_MAX) {
+            l->push_off = true; /* it pulls the rest; see gossip_on_sent() */
+            continue;
+        }
+        l->queued += cost;
+        l->pushes_out++;
+        out_send(out, i, &frame);
+    }
+}
+
+void
+gossip_on_sent(struct gossip *g, uint32_t link, size_t bytes_queued, struct mono now)
+{
+    struct gossip_link *l = &g->link[link];
+    (void)now;
+    if (!l->up)
+        return;
+    l->queued = bytes_queued;
+    if (l->push_off && l->queued == 0) {
+        l->push_off   = false;
+        l->heads_full = true;
+    }
+}
+
+/* ---- batches in ---- */
+
+static void
+drop(struct gossip *g, uint32_t link, struct batch *b, bool pulled)
+{
+    if (pulled)
+        g->link[link].credit_due += batch_cost(b);
+    blob_drop(b);
+}
+
+void
+held_back_drop_all(struct gossip *g, struct gossip_link *l)
+{
+    LIST_EACH(node, &l->held_back)
+    {
+        struct held_back *h = LIST_OF(node, struct held_back, by_link);
+        list_remove(&h->waiting);
+        list_remove(&h->by_link);
+        blob_drop(h->batch);
+        pool_give(&g->held_back, h);
+    }
+    l->held_back_bytes = 0;
+}
+
+static void
+hold_back(struct gossip *g, struct journal *j, uint32_t link, struct batch *b, bool pulled,
+          struct mark missing)
+{
+    struct gossip_link *l     = &g->link[link];
+    struct stream      *s     = journal_stream(j, missing.stream);
+    size_t              bytes = batch_bytes(b);
+    struct held_back   *h     = NULL;
+    if (s && l->held_back_bytes + bytes <= HELD_BACK_BYTES_MAX)
+        h = pool_take(&g->held_back);
+    if (!h) {
+        drop(g, link, b, pulled);
+        return;
+    }
+    *h = (struct held_back){.batch = b, .seq = missing.seq, .link = link, .pulled = pulled};
+    list_init(&h->waiting);
+    list_init(&h->by_link);
+    list_push_back(&s->waiting, &h->waiting);
+    list_push_back(&l->held_back, &h->by_link);
+    l->held_back_bytes += bytes;
+}
+
+/* What `gossip_on_push` and its release loop need at every turn. */
+struct intake {
+    struct gossip  *g;
+    struct journal *j;
+    struct commits *c;
+    struct out     *out;
+    struct mono     now;
+};
+
+static void
+store(const struct intake *in, uint32_t link, struct batch *b, bool pulled)
+{
+    struct gossip_link *l = &in->g->link[link];
+    struct stream      *s = journal_find(in->j, b->stream);
+    if (in->c->bytes > COMMITS_BYTES_MAX) {
+        drop(in->g, link, b, pulled); /* our disk is slower than the link: pull it later */
+        return;
+    }
+    journal_hand_over(in->j, b);
+    l->storing += pulled;
+    commits_add(in->c, in->out,
+                &(struct pending){.commit  = {.kind = COMMIT_BATCH},
+                                  .batch   = b,
+                                  .pulled  = pulled,
+                                  .link    = link,
+                                  .link_id = l->id});
+    gossip_judge_lack(in->g, s, in->now);
+    if (list_is_empty(&s->released) && !list_is_empty(&s->waiting))
+        list_push_back(&in->g->released, &s->released);
+}
+
+static void
+refuse(const struct intake *in, uint32_t link, struct batch *b, bool pulled)
+{
+    struct stream *s = journal_find(in->j, b->stream);
+    in->g->refused++;
+    journal_freeze(in->j, s);
+    commits_add(in->c, in->out,
+                &(struct pending){.commit = {.kind = COMMIT_FROZEN, .stream = s->id}});
+    gossip_judge_lack(in->g, s, in->now);
+    drop(in->g, link, b, pulled);
+}
+
+static void
+take_in(const struct intake *in, uint32_t link, struct batch *b, bool pulled)
+{
+    struct mark    missing = {0};
+    enum verdict   verdict = journal_judge(in->j, b, &missing);
+    struct stream *s       = journal_find(in->j, b->stream);
+    if (s)
+        s->progress = in->now;
+    switch (verdict) {
+    case VERDICT_STORE:
+        store(in, link, b, pulled);
+        return;
+    case VERDICT_DUPLICATE:
+        in->g->link[link].duplicates++;
+        drop(in->g, link, b, pulled);
+        return;
+    case VERDICT_WAIT:
+        hold_back(in->g, in->j, link, b, pulled, missing);
+        return;
+    case VERDICT_REFUSE:
+        refuse(in, link, b, pulled);
+        return;
+    case VERDICT_LIMIT:
+        tracef(TRACE_ERROR,
+               "batch dropped: %d streams are known, the limit; restart brokers "
+               "less often, or forget the cluster's oldest history",
+               STREAMS_MAX);
+        drop(in->g, link, b, pulled);
+        return;
+    }
+}
+
+/* Judge anew what waited for a stream that moved; that may move others. */
+static void
+release(const struct intake *in)
+{
+    struct gossip *g = in->g;
+    while (!list_is_empty(&g->released)) {
+        struct stream *s = LIST_OF(g->released.next, struct stream, released);
+        list_remove(&s->released);
+        LIST_EACH(node, &s->waiting)
+        {
+            struct held_back *h = LIST_OF(node, struct held_back, waiting);
+            if (h->seq > s->held)
+                continue;
+            struct held_back was = *h;
+            list_remove(&h->waiting);
+            list_remove(&h->by_link);
+            g->link[was.link].held_back_bytes -= batch_bytes(was.batch);
+            pool_give(&g->held_back, h);
+            take_in(in, was.link, was.batch, was.pulled);
+        }
+    }
+}
+
+enum err
+gossip_on_push(struct gossip *g, struct journal *j, struct commits *c, struct out *out,
+               struct mono now, uint32_t link, const struct frame_push *push)
+{
+    struct gossip_link *l      = &g->link[link];
+    bool                pulled = push->flags & PUSH_PULLED;
+    CHECK(l->up);
+    l->pushes_in++;
+    if (!batch_is_valid(push->batch) || !batch_digests(push->batch)) {
+        g->refused++;
+        blob_drop(push->batch);
+        return ERR_PROTO;
+    }
+    if (!g->disk_works) {
+        drop(g, link, push->batch, pulled);
+        return ERR_OK;
+    }
+    if (pulled && g->pulling && g->pull_link == link)
+        g->pull_progress = now;
+    const struct intake in = {g, j, c, out, now};
+    take_in(&in, link, push->batch, pulled);
+    release(&in);
+    return ERR_OK;
+}
+
+/* ---- serving a pull ---- */
+
+void
+serve_stop(struct gossip_link *l)
+{
+    page_drop(l->page);
+    l->page    = NULL;
+    l->serving = false;
+}
+
+void
+gossip_on_pull(struct gossip *g, struct journal *j, uint32_t link, const struct frame_pull *pull)
+{
+    struct gossip_link *l = &g->link[link];
+    CHECK(l->up);
+    serve_stop(l);
+    if (vector_copy(&l->have, &pull->have) != ERR_OK)
+        return; /* it knows more streams than anyone may: nothing for it here */
+    l->serving = true;
+    l->lsn     = journal_first_missing(j, &l->have);
+    l->credit  = pull->credit;
+}
+
+void
+gossip_on_credit(struct gossip *g, uint32_t link, uint64_t bytes)
+{
+    struct gossip_link *l = &g->link[link];
+    l->credit             = l->credit > UINT64_MAX - bytes ? UINT64_MAX : l->credit + bytes;
+}
+
+static void
+send_pulled(struct gossip_link *l, struct out *out, uint32_t link, struct batch *b)
+{
+    size_t cost = batch_cost(b);
+    if (batch_last(b) <= vector_seq(&l->have, b->stream))
+        return;
+    out_send(out, link,
+             &(struct frame){.kind = FRAME_PUSH, .push = {.flags = PUSH_PULLED, .batch = b}});
+    l->credit = l->credit > cost ? l->credit - cost : 0;
+    l->queued += cost;
+    l->pushes_out++;
+    enum err e = vector_raise(&l->have, (struct mark){b->stream, batch_last(b)});
+    (void)e; /* LIMIT: it may get one twice, and drops it */
+}
+
+/* The page that came from disk; false: credit or room ran out first. */
+static bool
+serve_page(struct gossip_link *l, struct out *out, uint32_t link)
+{
+    while (l->page_at < l->page->count) {
+        if (l->credit == 0 || l->queued > LINK_QUEUE_BYTES_MAX / 2)
+            return false;
+        /* The page may go before the effect is carried out; the arena keeps nothing
+         * alive, so the page is dropped only at the next call. */
+        send_pulled(l, out, link, l->page->batch[l->page_at++]);
+    }
+    return true;
+}
+
+bool
+serve_can_go_on(const struct gossip_link *l)
+{
+    return l->serving && l->reader == 0 && l->credit > 0 && l->queued <= LINK_QUEUE_BYTES_MAX / 2;
+}
+
+void
+serve(struct gossip *g, struct journal *j, struct out *out, uint32_t link)
+{
+    struct gossip_link *l = &g->link[link];
+    if (l->page && l->page_at == l->page->count) {
+        l->lsn = l->page->lsn_next;
+        page_drop(l->page);
+        l->page = NULL;
+    }
+    if (l->page && !serve_page(l, out, link))
+        return;
+    if (l->page)
+        return; /* its batches are in `out` now: go on at the next turn */
+    while (serve_can_go_on(l)) {
+        const struct tail_item *t;
+        if (l->lsn > j->lsn) {
+            l->serving = false;
+            return;
+        }
+        t = l->lsn > 0 ? journal_tail_at(j, l->lsn) : NULL;
+        if (t) {
+            send_pulled(l, out, link, t->batch);
+            l->lsn = t->lsn + t->batch->count;
+            continue;
+        }
+        const struct read read = {
+            .start     = l->lsn > 0 ? READ_AT_LSN : READ_AT_VECTOR,
+            .lsn       = l->lsn,
+            .lsn_last  = j->lsn,
+            .have      = l->have,
+            .batches   = true,
+            .bytes_max = CREDIT_BYTES / 4,
+            .count_max = 4096,
+        };
+        l->reader = GOSSIP_READER | (uint64_t)link << READER_SHIFT | ++g->ids;
+        out_add(out, &(struct effect){.kind = EFFECT_READ, .read = {l->reader, read}});
+    }
+}
+
+void
+gossip_on_page(struct gossip *g, uint64_t reader, struct page *page)
+{
+    uint32_t            link = (uint32_t)(reader >> READER_SHIFT) & (LINKS_MAX - 1);
+    struct gossip_link *l    = &g->link[link];
+    if (!l->up || l->reader != reader) {
+        page_drop(page); /* the link, or the pull that it was for, is gone */
+        return;
+    }
+    l->reader  = 0;
+    l->serving = page != NULL; /* unreadable here: the peer asks the next holder */
+    l->page    = page;
+    l->page_at = 0;
+}

@@ -1,0 +1,10 @@
+/* page.h - giving back a page of history. */
+#ifndef CORE_PAGE_H
+#define CORE_PAGE_H
+
+#include "core/types_store.h"
+
+/* Drops the batches it keeps and one reference of the page.  NULL is fine. */
+void page_drop(struct page *p);
+
+#endif

@@ -1,0 +1,378 @@
+#include "core/session.h"
+
+#include "base/blob.h"
+#include "base/check.h"
+#include "core/filter.h"
+#include "core/page.h"
+#include "core/vector.h"
+
+#include <string.h>
+
+enum { READ_BYTES_MAX = 256 << 10, READ_COUNT_MAX = 4096 };
+
+#define TO(s) (1u << SESSION_##s)
+
+static const uint8_t allowed[SESSION_STATE_COUNT] = {
+    [SESSION_HEAD]    = TO(HEAD) | TO(BEHIND),
+    [SESSION_BEHIND]  = TO(HEAD) | TO(BEHIND) | TO(READING),
+    [SESSION_READING] = TO(BEHIND),
+};
+
+/* The only place where `state` is written. */
+static void
+enter(struct session *s, enum session_state next)
+{
+    CHECK(allowed[s->state] & (1u << next));
+    s->state = next;
+}
+
+void
+sessions_init(struct sessions *all)
+{
+    *all = (struct sessions){0};
+    pool_init(&all->pool, sizeof(struct session), SESSIONS_MAX);
+    subs_init(&all->subs, SESSIONS_MAX);
+    subs_hits_init(&all->hits);
+    list_init(&all->ready);
+    list_init(&all->wants_disk);
+    list_init(&all->failed);
+}
+
+void
+sessions_fini(struct sessions *all)
+{
+    struct session *s;
+    for (uint32_t at = 0; (s = pool_next(&all->pool, &at));)
+        session_close(all, s);
+    subs_hits_fini(&all->hits);
+    subs_fini(&all->subs);
+    pool_fini(&all->pool);
+}
+
+static struct filters *
+copy_filters(const struct str *filter, uint32_t count)
+{
+    size_t bytes = sizeof(struct filters) + count * sizeof(struct str);
+    for (uint32_t i = 0; i < count; i++)
+        bytes += filter[i].n;
+    struct filters *f  = blob_new(bytes);
+    uint8_t        *at = (uint8_t *)&f->at[count];
+    f->count           = count;
+    for (uint32_t i = 0; i < count; at += filter[i++].n) {
+        memcpy(at, filter[i].p, filter[i].n);
+        f->at[i] = (struct str){at, filter[i].n};
+    }
+    return f;
+}
+
+/* Runs on the reader's thread too: touches nothing but the blob. */
+static bool
+wants(const void *filters, struct str topic)
+{
+    const struct filters *f = filters;
+    for (uint32_t i = 0; i < f->count; i++)
+        if (filter_match(f->at[i], topic))
+            return true;
+    return false;
+}
+
+static void
+make_ready(struct sessions *all, struct session *s)
+{
+    if (list_is_empty(&s->ready))
+        list_push_back(&all->ready, &s->ready);
+}
+
+enum err
+session_open(struct sessions *all, const struct str *filter, uint32_t filter_count, uint64_t ref,
+             struct session **out)
+{
+    CHECK(filter_count > 0 && filter_count <= FILTERS_MAX);
+    struct session *s = pool_take(&all->pool);
+    if (!s)
+        return ERR_LIMIT;
+    list_init(&s->ready);
+    list_init(&s->wants_disk);
+    vector_init(&s->seen);
+    s->ref     = ref;
+    s->filters = copy_filters(filter, filter_count);
+    for (uint32_t i = 0; i < filter_count; i++) {
+        if (subs_add(&all->subs, filter[i], s) == ERR_OK)
+            continue;
+        s->filters->count = i; /* close removes what was added */
+        session_close(all, s);
+        return ERR_LIMIT;
+    }
+    *out = s;
+    return ERR_OK;
+}
+
+/* In HEAD only what goes beyond the log is kept. */
+static void
+forget_durable(struct session *s, const struct journal *j)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < s->seen.count; i++)
+        if (!vector_has(&j->durable, s->seen.at[i]))
+            s->seen.at[n++] = s->seen.at[i];
+    s->seen.count = n;
+    if (n == 0)
+        vector_fini(&s->seen);
+}
+
+static void
+enter_head(struct session *s, const struct journal *j)
+{
+    if (j->stamp > s->stamp)
+        s->stamp = j->stamp;
+    forget_durable(s, j);
+    enter(s, SESSION_HEAD);
+}
+
+enum err
+session_start_at(struct sessions *all, struct session *s, const struct journal *j,
+                 const struct vector *seen, uint64_t stamp)
+{
+    enum err e = vector_copy(&s->seen, seen);
+    if (e != ERR_OK)
+        return e;
+    s->stamp = stamp;
+    if (vector_covers(seen, &j->durable)) {
+        enter_head(s, j);
+        return ERR_OK;
+    }
+    enter(s, SESSION_BEHIND);
+    s->lsn = journal_first_missing(j, seen);
+    make_ready(all, s);
+    return ERR_OK;
+}
+
+void
+session_start_since(struct sessions *all, struct session *s, struct wall since)
+{
+    enter(s, SESSION_BEHIND);
+    s->by_time = true;
+    s->since   = since;
+    s->lsn     = 0;
+    make_ready(all, s);
+}
+
+void
+session_close(struct sessions *all, struct session *s)
+{
+    for (uint32_t i = 0; i < s->filters->count; i++) {
+        enum err e = subs_remove(&all->subs, s->filters->at[i], s);
+        CHECK(e == ERR_OK);
+    }
+    list_remove(&s->ready);
+    list_remove(&s->wants_disk);
+    page_drop(s->page);
+    blob_drop(s->filters);
+    vector_fini(&s->seen);
+    pool_give(&all->pool, s);
+}
+
+/* ---- waking ---- */
+
+static void
+wake(struct sessions *all, struct session *s, const struct journal *j, uint64_t lsn)
+{
+    if (s->state != SESSION_HEAD)
+        return; /* it will come by */
+    struct vector beyond = s->seen;
+    vector_init(&s->seen);
+    journal_vector_before(j, lsn, &s->seen);
+    /* LIMIT: the client carries more unknown streams than fit beside ours.  Dropping
+     * one of them repeats messages to it; that beats losing any. */
+    enum err e = vector_merge(&s->seen, &beyond);
+    (void)e;
+    vector_fini(&beyond);
+    s->lsn = lsn;
+    enter(s, SESSION_BEHIND);
+    make_ready(all, s);
+}
+
+void
+sessions_wake(struct sessions *all, const struct journal *j, const struct batch *b, uint64_t lsn)
+{
+    if (subs_count(&all->subs) == 0)
+        return;
+    for (uint32_t i = 0; i < b->count; i++) {
+        if (b->msg[i].flags & MSG_DIGEST_ONLY)
+            continue;
+        subs_match(&all->subs, b->msg[i].topic, &all->hits);
+        for (uint32_t k = 0; k < all->hits.count; k++)
+            wake(all, all->hits.at[k], j, lsn + i);
+    }
+}
+
+/* ---- pulling ---- */
+
+static void
+note(struct session *s, struct mark m, uint64_t lamport)
+{
+    enum err e = vector_raise(&s->seen, m);
+    (void)e; /* as in wake() */
+    if (lamport > s->stamp)
+        s->stamp = lamport;
+}
+
+/* The next wanted message of a batch in memory. */
+static bool
+pull_tail(struct session *s, const struct journal *j, const struct tail_item *t,
+          struct entry *entry)
+{
+    const struct batch *b = t->batch;
+    while (s->lsn < t->lsn + b->count) {
+        uint32_t          i    = (uint32_t)(s->lsn - t->lsn);
+        const struct msg *m    = &b->msg[i];
+        struct mark       mark = {b->stream, b->first + i};
+        uint64_t          lsn = s->lsn++, lamport = b->lamport_first + i;
+        bool              is_seen = vector_has(&s->seen, mark);
+        note(s, mark, lamport);
+        if (is_seen || m->flags & MSG_DIGEST_ONLY || !wants(s->filters, m->topic))
+            continue;
+        *entry = (struct entry){.lsn     = lsn,
+                                .mark    = mark,
+                                .lamport = lamport,
+                                .wall    = b->wall,
+                                .origin  = journal_find(j, b->stream)->origin,
+                                .topic   = m->topic,
+                                .headers = m->headers,
+                                .body    = m->body,
+                                .late    = t->late};
+        return true;
+    }
+    return false;
+}
+
+/* The next message of a page from disk; false: the page is done with. */
+static bool
+pull_page(struct session *s, struct entry *entry)
+{
+    const struct page *p = s->page;
+    while (s->page_at < p->count) {
+        *entry       = p->entry[s->page_at++];
+        bool is_seen = vector_has(&s->seen, entry->mark);
+        note(s, entry->mark, entry->lamport);
+        if (!is_seen)
+            return true;
+    }
+    for (uint32_t i = 0; i < p->scanned_count; i++)
+        note(s, p->scanned[i], p->stamp);
+    s->lsn = p->lsn_next;
+    page_drop(s->page);
+    s->page = NULL;
+    return false;
+}
+
+enum err
+session_pull(struct sessions *all, struct session *s, const struct journal *j, struct entry *entry)
+{
+    while (s->state != SESSION_READING) {
+        if (s->page) {
+            if (!pull_page(s, entry))
+                continue;
+            all->deliveries++;
+            return ERR_OK;
+        }
+        if (s->state == SESSION_HEAD)
+            return ERR_MORE;
+        if (s->lsn > j->lsn) {
+            enter_head(s, j);
+            return ERR_MORE;
+        }
+        const struct tail_item *t = s->lsn > 0 ? journal_tail_at(j, s->lsn) : NULL;
+        if (!t) {
+            if (list_is_empty(&s->wants_disk))
+                list_push_back(&all->wants_disk, &s->wants_disk);
+            return ERR_BUSY;
+        }
+        if (pull_tail(s, j, t, entry)) {
+            all->deliveries++;
+            return ERR_OK;
+        }
+    }
+    return ERR_BUSY;
+}
+
+struct session *
+sessions_next_read(struct sessions *all, const struct journal *j, struct read *read)
+{
+    if (list_is_empty(&all->wants_disk))
+        return NULL;
+    struct session *s = LIST_OF(all->wants_disk.next, struct session, wants_disk);
+    list_remove(&s->wants_disk);
+    *read = (struct read){
+        .start     = s->lsn > 0   ? READ_AT_LSN
+                     : s->by_time ? READ_SINCE
+                                  : READ_AT_VECTOR,
+        .lsn       = s->lsn,
+        .lsn_last  = j->lsn,
+        .have      = s->seen,
+        .since     = s->since,
+        .want      = wants,
+        .want_ctx  = s->filters,
+        .bytes_max = READ_BYTES_MAX,
+        .count_max = READ_COUNT_MAX,
+    };
+    enter(s, SESSION_READING);
+    return s;
+}
+
+void
+session_page(struct sessions *all, struct session *s, struct page *page)
+{
+    enter(s, SESSION_BEHIND);
+    if (!page) { /* not at once: a disk that cannot be read would be asked without end */
+        list_push_back(&all->failed, &s->wants_disk);
+        return;
+    }
+    s->page    = page;
+    s->page_at = 0;
+    for (uint32_t i = 0; i < page->before_count; i++)
+        note(s, page->before[i], 0);
+    make_ready(all, s);
+}
+
+void
+sessions_retry(struct sessions *all)
+{
+    LIST_EACH(node, &all->failed)
+    {
+        struct session *s = LIST_OF(node, struct session, wants_disk);
+        list_remove(&s->wants_disk);
+        make_ready(all, s);
+    }
+}
+
+struct session *
+sessions_next_ready(struct sessions *all)
+{
+    if (list_is_empty(&all->ready))
+        return NULL;
+    struct session *s = LIST_OF(all->ready.next, struct session, ready);
+    list_remove(&s->ready);
+    return s;
+}
+
+struct session *
+sessions_find(const struct sessions *all, uint64_t handle)
+{
+    return pool_find(&all->pool, handle);
+}
+
+void
+session_cursor(const struct session *s, const struct journal *j, struct vector *cursor,
+               uint64_t *stamp)
+{
+    enum err e = vector_copy(cursor, s->state == SESSION_HEAD ? &j->durable : &s->seen);
+    CHECK(e == ERR_OK);
+    *stamp = s->stamp;
+    if (s->state != SESSION_HEAD)
+        return;
+    e = vector_merge(cursor, &s->seen);
+    (void)e; /* as in wake() */
+    if (j->stamp > *stamp)
+        *stamp = j->stamp;
+}

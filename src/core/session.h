@@ -1,0 +1,92 @@
+/* session.h - one subscription: where it is in the log, and its next message.
+ *
+ *   HEAD    all that is durable was scanned; a message that matches wakes it
+ *   BEHIND  the next lsn to scan lies in memory or on disk
+ *   READING a page of history is on its way from the disk
+ *
+ * `seen` is what the client has: in BEHIND everything scanned and the cursor it came
+ * with; in HEAD only what goes beyond the durable vector (it saw it at another
+ * broker), so a session that waits takes next to no memory.
+ *
+ * Promised: per stream strictly rising seq; nothing that `seen` holds; lsn order, so
+ * causal order; a message is skipped only when no filter wants it. */
+#ifndef CORE_SESSION_H
+#define CORE_SESSION_H
+
+#include "base/err.h"
+#include "base/list.h"
+#include "base/pool.h"
+#include "core/journal.h"
+#include "core/subs.h"
+#include "core/types.h"
+#include "core/types_store.h"
+
+enum session_state { SESSION_HEAD, SESSION_BEHIND, SESSION_READING, SESSION_STATE_COUNT };
+
+struct session;
+struct sessions;
+
+void sessions_init(struct sessions *all);
+void sessions_fini(struct sessions *all);
+
+/* LIMIT: too many sessions or filters.  `seen` is copied.  `start` says how to find
+ * the place: AT_VECTOR by `seen`, SINCE by the time. */
+MUST_USE enum err session_open(struct sessions *all, const struct str *filter,
+                               uint32_t filter_count, uint64_t ref, struct session **out);
+/* Go on from what `seen` holds.  LIMIT: more streams than a vector takes. */
+MUST_USE enum err session_start_at(struct sessions *all, struct session *s, const struct journal *j,
+                                   const struct vector *seen, uint64_t stamp);
+void              session_start_since(struct sessions *all, struct session *s, struct wall since);
+void              session_close(struct sessions *all, struct session *s);
+
+/* A batch is durable at lsn and in the tail: wake whom it concerns. */
+void sessions_wake(struct sessions *all, const struct journal *j, const struct batch *b,
+                   uint64_t lsn);
+
+/* As broker_pull(). */
+MUST_USE enum err session_pull(struct sessions *all, struct session *s, const struct journal *j,
+                               struct entry *entry);
+/* The next session that must read from disk: fills `read` (borrowed), enters READING. */
+struct session *sessions_next_read(struct sessions *all, const struct journal *j,
+                                   struct read *read);
+/* The page came; NULL: the read failed and is tried again later. */
+void session_page(struct sessions *all, struct session *s, struct page *page);
+
+/* Sessions whose read failed try again. */
+void sessions_retry(struct sessions *all);
+
+struct session *sessions_next_ready(struct sessions *all);
+struct session *sessions_find(const struct sessions *all, uint64_t handle);
+void session_cursor(const struct session *s, const struct journal *j, struct vector *cursor,
+                    uint64_t *stamp);
+
+/* ---- private ---- */
+
+/* A blob: the reader thread holds it too. */
+struct filters {
+    uint32_t   count;
+    struct str at[];
+};
+struct session {
+    enum session_state state;
+    uint64_t           ref;
+    struct filters    *filters;
+    struct list        ready;      /* in sessions.ready */
+    struct list        wants_disk; /* in sessions.wants_disk */
+    struct vector      seen;
+    uint64_t           stamp; /* highest lamport seen */
+    uint64_t           lsn;   /* BEHIND: next to scan; 0: not known yet */
+    bool               by_time;
+    struct wall        since;
+    struct page       *page;
+    uint32_t           page_at;
+};
+struct sessions {
+    struct pool      pool;
+    struct subs      subs;
+    struct subs_hits hits;
+    struct list      ready, wants_disk, failed;
+    uint64_t         deliveries;
+};
+
+#endif
