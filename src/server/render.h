@@ -1,0 +1,52 @@
+/* render.h - what clients get to read: messages, receipts, answers as JSON text.
+ *
+ * Hand-written digits and no format strings, since an answer leaves for every
+ * message.  Output goes to buffers without a limit of their own (what goes into one
+ * is bounded before), so appending cannot fail.
+ *
+ * Texts of messages are shown as they are when they are UTF-8; a body that is not
+ * goes as base64, and a type or meta value that is not as "\ufffd". */
+#ifndef SERVER_RENDER_H
+#define SERVER_RENDER_H
+
+#include "base/buf.h"
+#include "core/types.h"
+
+/* Append to a buffer that has no limit. */
+void render(struct buf *out, struct str s);
+void render_u64(struct buf *out, uint64_t value);
+/* A string with its quotes; what is not UTF-8 becomes "\ufffd". */
+void render_text(struct buf *out, struct str s);
+/* 16 hex digits with quotes: random 64-bit numbers. */
+void render_hex(struct buf *out, uint64_t value);
+void render_mark(struct buf *out, struct mark m);
+/* Decimal digits at `p` (20 bytes); the end of them. */
+uint8_t *render_digits(uint8_t *p, uint64_t value);
+
+/* {"id":…,"topic":…,"lamport":…,"origin":…,"time":…,"type":…,"meta":{…},"body":…} */
+void render_message(struct buf *out, const struct entry *e);
+
+/* {"type":"publish","topic":…,"message":…,"lamport_timestamp":…,"id":…,"cursor":…}\n */
+void render_delivery(struct buf *out, const struct entry *e, struct str cursor);
+
+enum causal { CAUSAL_UNASKED, CAUSAL_YES, CAUSAL_NO };
+
+/* {"type":"ack","id":…,"lamport_timestamp":…,"causal":…,"ref":…}\n  `ref` is JSON or empty. */
+void render_ack(struct buf *out, struct mark m, uint64_t lamport, enum causal causal,
+                struct str ref);
+/* {"type":"subscribed","cursor":…,"ref":…}\n */
+void render_subscribed(struct buf *out, struct str cursor, struct str ref);
+/* {"type":"error","error":…,"id":…,"ref":…}\n  mark.stream 0: no id. */
+void render_error(struct buf *out, struct str error, struct mark m, struct str ref);
+
+struct receipt {
+    struct mark mark;
+    uint64_t    lamport;
+    struct str  origin, cursor;
+    uint32_t    copies;
+    bool        causal;
+};
+/* {"id":…,"lamport":…,"origin":…,"copies":…,"cursor":…,"causal":…}\n */
+void render_receipt(struct buf *out, const struct receipt *r);
+
+#endif
