@@ -32,7 +32,7 @@ item(const struct own *o, uint32_t i)
 }
 
 enum err
-own_add(struct own *o, const struct msg *m, uint64_t stamp, uint64_t *serial)
+own_add(struct own *o, const struct msg *m, uint64_t *serial)
 {
     uint8_t *room;
     size_t   n = m->topic.n + m->headers.n + m->body.n;
@@ -46,7 +46,7 @@ own_add(struct own *o, const struct msg *m, uint64_t stamp, uint64_t *serial)
             memcpy(room, part[i].p, part[i].n);
     buf_grew(&o->bytes, n);
     *item(o, o->item_count) =
-        (struct own_item){(uint32_t)m->topic.n, (uint32_t)m->headers.n, (uint32_t)m->body.n, stamp};
+        (struct own_item){(uint32_t)m->topic.n, (uint32_t)m->headers.n, (uint32_t)m->body.n};
     o->item_count++;
     o->body_bytes += m->body.n;
     *serial = o->serial_next++;
@@ -76,22 +76,19 @@ slice(const uint8_t **at, uint32_t n)
 /* Point scratch[] at the longest front of the queue that the protocol allows in one
  * batch; how many messages that is, at least one. */
 static uint32_t
-gather(const struct own *o, uint32_t deps_count, bool first, size_t *bytes, uint64_t *stamp_max)
+gather(const struct own *o, uint32_t deps_count, bool first, size_t *bytes)
 {
     const uint8_t *at = buf_str(&o->bytes).p, *start = at;
     size_t         bodies = 0;
     size_t         rest   = deps_count * sizeof(struct mark) + (first ? o->origin.n : 0);
     uint32_t       n      = 0;
 
-    *stamp_max = 0;
     for (; n < o->item_count && n < BATCH_MESSAGES_MAX; n++) {
         const struct own_item *i = item(o, n);
         bodies += i->body_n;
         rest += i->topic_n + i->headers_n;
         if (n > 0 && (bodies > BATCH_BODY_BYTES_MAX || rest > BATCH_REST_BYTES_MAX))
             break;
-        if (i->stamp > *stamp_max)
-            *stamp_max = i->stamp;
         o->scratch[n] = (struct msg){.topic   = slice(&at, i->topic_n),
                                      .headers = slice(&at, i->headers_n),
                                      .body    = slice(&at, i->body_n)};
@@ -124,32 +121,35 @@ mint(struct own *o, struct journal *j)
 }
 
 enum err
-own_seal(struct own *o, struct journal *j, struct stamp_clock *clock, struct wall wall,
+own_seal(struct own *o, struct journal *j, struct stamp *clock, struct wall wall,
          struct own_sealed *sealed)
 {
     CHECK(o->item_count > 0);
     if (o->stream == 0) {
-        enum err e = mint(o, j);
-        if (e != ERR_OK)
-            return e;
+        enum err minted = mint(o, j);
+        if (minted != ERR_OK)
+            return minted;
     }
-    const struct stream     *s     = journal_find(j, o->stream);
-    bool                     first = s->held == 0;
-    size_t                   bytes;
-    uint64_t                 stamp_max;
-    uint32_t                 deps_count = journal_deps(j, first, o->deps, STREAMS_MAX);
-    uint32_t                 count      = gather(o, deps_count, first, &bytes, &stamp_max);
-    const struct batch_parts parts      = {
-             .stream        = o->stream,
-             .first         = s->held + 1,
-             .prev          = s->held_chain,
-             .lamport_first = stamp_range(clock, stamp_max, count),
-             .wall          = wall,
-             .origin        = first ? o->origin : (struct str){0},
-             .deps          = o->deps,
-             .deps_count    = deps_count,
-             .msg           = o->scratch,
-             .count         = count,
+    const struct stream *s     = journal_find(j, o->stream);
+    bool                 first = s->held == 0;
+    size_t               bytes;
+    uint64_t             lamport;
+    uint32_t             deps_count = journal_deps(j, first, o->deps, STREAMS_MAX);
+    uint32_t             count      = gather(o, deps_count, first, &bytes);
+    enum err             e          = stamp_seal(clock, count, &lamport);
+    if (e != ERR_OK)
+        return e;
+    const struct batch_parts parts = {
+        .stream        = o->stream,
+        .first         = s->held + 1,
+        .prev          = s->held_chain,
+        .lamport_first = lamport,
+        .wall          = wall,
+        .origin        = first ? o->origin : (struct str){0},
+        .deps          = o->deps,
+        .deps_count    = deps_count,
+        .msg           = o->scratch,
+        .count         = count,
     };
     sealed->batch  = batch_make(&parts);
     sealed->serial = o->serial_next - o->item_count;
