@@ -66,11 +66,9 @@ struct http_request {
  *
  * OK     *r and *used are set; the body begins at in.p + *used.
  * MORE   the head is not whole; nothing was consumed.
- * PROTO  *problem says what to answer:
- *   400 bad_request_line bad_target bad_header bad_line_end host_missing host_twice
- *       length_and_chunked bad_length bad_transfer_encoding
- *   411 length_required (POST, PUT)    417 expectation_failed    431 head_too_large
- *   501 method_unknown transfer_encoding_unknown                 505 version_unsupported */
+ * PROTO  *problem says what to answer: 400 bad_request, 411 length_required (POST, PUT),
+ *        417 expectation_failed, 431 head_too_large, 501 method_unknown or
+ *        transfer_encoding_unknown, 505 version_unsupported. */
 MUST_USE enum err http_request_decode(struct str in, size_t *seen, struct http_request *r,
                                       size_t *used, struct http_problem *problem);
 

@@ -36,7 +36,7 @@ void http_body_start_response(struct http_body *b, const struct http_response *r
  * OK     *piece is not empty: body bytes, the last of in[0, *used).  Call again.
  *        *piece is empty: the body ended; what follows *used is the next message.
  * MORE   `in` has no more of it; *used bytes of framing were eaten.
- * PROTO  *problem: 400 bad_chunk, 413 body_too_large.  Answer and close.
+ * PROTO  *problem: 400 bad_request (chunks), 413 body_too_large.  Answer and close.
  *
  * With a Content-Length and the body whole in `in`, one call gives it as one piece. */
 MUST_USE enum err http_body_next(struct http_body *b, struct str in, size_t *used,

@@ -1,4 +1,4 @@
-/* http_response.h - the client's side: the head of an answer, and of a request to send.
+/* http_response.h - the client's side: the head of an answer (requests: http_write.h).
  *
  * Used by the client library and by a broker that dials a peer (101). */
 #ifndef CODEC_HTTP_RESPONSE_H
@@ -24,20 +24,5 @@ struct http_response {
  * PROTO  not HTTP; *why is a static sentence. */
 MUST_USE enum err http_response_decode(struct str in, size_t *seen, struct http_response *r,
                                        size_t *used, const char **why);
-
-/* A request to send.  The body follows it: content_length bytes, or chunks. */
-struct http_call {
-    struct str                method;
-    struct str                target;  /* encoded already */
-    struct str                host;    /* for the Host header: "name:port" */
-    enum http_framing         framing; /* NONE, LENGTH or CHUNKED */
-    uint64_t                  content_length;
-    const struct http_header *header;
-    size_t                    header_count;
-};
-
-/* OK; LIMIT: the buffer is full; INVALID: a control character in a slice, or an empty
- * or spaced method, target or header name.  Nothing is appended unless OK. */
-MUST_USE enum err http_call_write(struct buf *out, const struct http_call *call);
 
 #endif

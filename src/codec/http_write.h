@@ -1,4 +1,4 @@
-/* http_write.h - answers: status lines, headers, chunks and problems (RFC 9457).
+/* http_write.h - answers, requests, chunks and problems (RFC 9457) into a buffer.
  *
  * Every answer says `Cache-Control: no-store`; one without a length says
  * `X-Accel-Buffering: no`, so that no proxy holds a stream back.  Appending is all or
@@ -44,5 +44,20 @@ MUST_USE enum err http_problem_write(struct buf *out, const struct http_problem 
 
 /* "Not Found"; "Unknown" for what has no name. */
 const char *http_status_text(uint16_t status);
+
+/* A request to send.  The body follows it: content_length bytes, or chunks. */
+struct http_call {
+    struct str                method;
+    struct str                target;  /* encoded already */
+    struct str                host;    /* for the Host header: "name:port" */
+    enum http_framing         framing; /* NONE, LENGTH or CHUNKED */
+    uint64_t                  content_length;
+    const struct http_header *header;
+    size_t                    header_count;
+};
+
+/* OK; LIMIT: the buffer is full; INVALID: a control character in a slice, or an empty
+ * or spaced method, target or header name.  Nothing is appended unless OK. */
+MUST_USE enum err http_call_write(struct buf *out, const struct http_call *call);
 
 #endif
