@@ -1,7 +1,9 @@
 /* roster.h - who belongs to the cluster, and who is on my side of a cut.
  *
  * Entries.  Each address has one entry, a member or a tombstone; the greater version
- * wins, at a tie the tombstone.  Seeds (peers file, --join) are members of version 0
+ * wins, at a tie the tombstone.  A forgotten instance stays out; a later one of the same
+ * address, or one of an address that was forgotten before it was ever met, is re-added
+ * with the next version.  Seeds (peers file, --join) are members of version 0
  * at once.  A member has a slot, stable while it is a member; sets of members are
  * bitmasks of slots; self is ROSTER_SELF.  At most MEMBERS_MAX members (a further one
  * is refused) and TOMBSTONES_MAX tombstones (the oldest is dropped).
@@ -98,10 +100,11 @@ bool roster_alias(struct roster *r, const struct addr *dialled, const struct add
 
 /* Any frame came over the link of this member. */
 void roster_heard(struct roster *r, struct mono now, uint8_t slot);
-/* AWAY came over its link: not reachable until a newer row or instance. */
+/* AWAY came over its link: not reachable until a newer row or instance, so who says AWAY
+ * sends no row after it. */
 void roster_away(struct roster *r, uint8_t slot);
-/* Does the own disk take writes?  A change makes the own row due. */
-void roster_disk(struct roster *r, struct mono now, bool works);
+/* Does the own disk take writes?  A change makes the own row due: roster_tick() next. */
+void roster_disk(struct roster *r, bool works);
 
 struct roster_news {
     uint32_t rows;      /* slots whose row is newer than what was known: to be relayed */
@@ -123,7 +126,7 @@ struct roster_frame {
 };
 /* Fills a MEMBERS frame in `space` with the rows of these slots, where they live and are
  * not stale, and with the members they speak of; `all`: with every entry. */
-struct frame_members roster_frame(const struct roster *r, uint32_t rows, bool all,
+struct frame_members roster_frame(const struct roster *r, struct mono now, uint32_t rows, bool all,
                                   struct roster_frame *space);
 #define ROSTER_ALL UINT32_MAX /* rows: all; for a link that has just opened */
 
@@ -137,7 +140,10 @@ bool roster_tick(struct roster *r, struct mono now);
 /* The next own row, dial, or end of something heard. */
 struct mono roster_deadline(const struct roster *r, struct mono now);
 
-/* ---- links and dials ---- */
+/* ---- links and dials ----
+ *
+ * When entries change a member may be gone, and its slot be taken by another: then close
+ * each link whose address roster_find() does not know, without roster_link_down(). */
 
 /* After a HELLO was accepted; counts as tried.  One link a member: the caller sees to it. */
 void roster_link_up(struct roster *r, struct mono now, uint8_t slot);
@@ -186,7 +192,7 @@ void roster_unsaved(struct roster *r);
 /* ---- private: complete so that callers can embed it and displays read it ---- */
 struct roster_row {
     uint64_t    count; /* 0: none of this instance yet */
-    struct mono came;
+    struct mono until; /* dead from here on */
     uint32_t    heard; /* slots */
     bool        able;
     bool        stale; /* from before a stall: not given to others */
@@ -208,7 +214,7 @@ struct roster_member {
     uint64_t           version, nonce;
     struct roster_old  old[ROSTER_OLD_NONCES];
     uint32_t           old_at;
-    struct mono        heard; /* last byte; .ms 0: never */
+    struct mono        heard_until;
     struct mono        linked_at;
     struct roster_row  row; /* self: as last published */
     struct roster_dial dial;
@@ -221,7 +227,7 @@ struct roster {
     uint32_t             kept;       /* reachable before the stall, row not yet anew */
     struct mono          kept_until; /* ... and believed until then */
     struct mono          complained; /* about a full roster */
-    bool                 disk_works, was_able, dirty;
+    bool                 disk_works, dirty;
     struct prng          prng;
 };
 
