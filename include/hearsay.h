@@ -101,6 +101,8 @@ struct hearsay_receipt {
     uint64_t    lamport;
     int         copies; /* members that have it on disk, as far as known */
     int         causal; /* 0: published before all that it follows was here */
+    const char *json;   /* as the broker sent it, one line */
+    size_t      json_bytes;
 };
 
 /* OK: on disk at `acks` brokers. */
@@ -161,7 +163,8 @@ const char *hearsay_cursor(const struct hearsay *h);
 
 /* ---- everything else ---- */
 
-/* GET, DELETE... of a path such as "/cluster"; the answer's body, zero-terminated. */
+/* GET, DELETE... of a path such as "/cluster", not encoded and without a query; the
+ * answer's body, zero-terminated.  Only for what may be asked twice without harm. */
 enum hearsay_status hearsay_call(struct hearsay *h, const char *method, const char *path,
                                  const char **body, size_t *body_bytes);
 

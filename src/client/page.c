@@ -202,8 +202,10 @@ page_receipt(struct str body, struct buf *room, struct hearsay_receipt *r)
     v = json_member(&all, STR("causal"));
     if (v && !json_bool(v, &causal))
         return ERR_PROTO;
-    r->copies = (int)copies;
-    r->causal = causal;
+    r->json       = (const char *)body.p;
+    r->json_bytes = body.n > 0 && body.p[body.n - 1] == '\n' ? body.n - 1 : body.n;
+    r->copies     = (int)copies;
+    r->causal     = causal;
     return ERR_OK;
 }
 

@@ -1,7 +1,7 @@
 #include "client/request.h"
 
 #include "base/limits.h"
-#include "codec/http_response.h"
+#include "codec/http_write.h"
 #include "codec/http_url.h"
 
 #include <stdio.h>
@@ -170,7 +170,14 @@ request_poll(struct buf *out, const char *host, const struct request_poll *p)
 enum err
 request_call(struct buf *out, const char *host, const char *method, const char *path)
 {
-    struct http_call call = {
-        .method = str_of(method), .target = str_of(path), .host = str_of(host)};
-    return write_call(out, &call, (struct str){0});
+    struct buf       target;
+    struct http_call call = {.method = str_of(method), .host = str_of(host)};
+
+    buf_init(&target, 0);
+    enum err e  = http_path_encode(&target, str_of(path));
+    call.target = buf_str(&target);
+    if (e == ERR_OK)
+        e = write_call(out, &call, (struct str){0});
+    buf_fini(&target);
+    return e;
 }

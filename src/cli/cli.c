@@ -1,0 +1,80 @@
+#include "cli/cli.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+struct hearsay *
+cli_open(const struct options *o, const char *command)
+{
+    const char *broker = options_text(o, "broker");
+    const char *host   = options_text(o, "host");
+    char        one[300];
+    bool        by_place = options_value(o, "host")->by_flag || options_value(o, "port")->by_flag;
+
+    if (by_place && options_value(o, "broker")->by_flag) {
+        fprintf(stderr, "hearsay %s: --broker replaces --host and --port; give one of them\n",
+                command);
+        return NULL;
+    }
+    if (by_place || !broker) {
+        bool six = strchr(host, ':') && host[0] != '[';
+        snprintf(one, sizeof one, six ? "[%s]:%ld" : "%s:%ld", host, options_number(o, "port"));
+        broker = one;
+    }
+    struct hearsay *h = by_place && strchr(host, ',') ? NULL : hearsay_open(broker);
+    if (!h)
+        fprintf(stderr,
+                "hearsay %s: '%s' names no broker; write host:port, or up to 16 of them with "
+                "commas between\n",
+                command, broker);
+    return h;
+}
+
+int
+cli_exit_code(enum hearsay_status status)
+{
+    switch (status) {
+    case HEARSAY_OK:
+        return EXIT_OK;
+    case HEARSAY_INVALID:
+        return EXIT_USAGE;
+    case HEARSAY_UNREACHABLE:
+        return EXIT_UNREACHABLE;
+    case HEARSAY_REFUSED:
+        return EXIT_REFUSED;
+    case HEARSAY_FEWER:
+    case HEARSAY_TIMEOUT:
+        return EXIT_TIMEOUT;
+    case HEARSAY_UNCERTAIN:
+    case HEARSAY_GAP:
+    case HEARSAY_BROKEN:
+        return EXIT_ERROR;
+    }
+    return EXIT_ERROR;
+}
+
+int
+cli_fail(const char *command, const struct hearsay *h, enum hearsay_status status)
+{
+    fprintf(stderr, "hearsay %s: %s\n", command, hearsay_text(h));
+    return cli_exit_code(status);
+}
+
+int
+cli_finish(const char *command)
+{
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return EXIT_OK;
+    fprintf(stderr, "hearsay %s: cannot write to standard output: %s\n", command, strerror(errno));
+    return EXIT_ERROR;
+}
+
+uint64_t
+cli_now_ms(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}

@@ -1,0 +1,47 @@
+/* cli.h - what the commands share.  Data goes to standard output, words to standard error. */
+#ifndef CLI_CLI_H
+#define CLI_CLI_H
+
+#include "cli/options.h"
+#include "hearsay.h"
+
+#define HEARSAY_VERSION "0.1.0"
+
+enum {
+    EXIT_OK          = 0,
+    EXIT_ERROR       = 1,
+    EXIT_USAGE       = 2,
+    EXIT_UNREACHABLE = 3,
+    EXIT_REFUSED     = 5,
+    EXIT_TIMEOUT     = 124, /* as timeout(1) has it */
+};
+
+/* The rows that say which broker to talk to. */
+#define CLI_BROKER_ROWS                                                                            \
+    {"host", OPTION_TEXT, "localhost", "NAME", "the broker's host"},                               \
+        {"port", OPTION_NUMBER, "3000", "N", "the broker's port"},                                 \
+    {                                                                                              \
+        "broker", OPTION_TEXT, NULL, "H:P,H:P...",                                                 \
+            "several brokers instead: the next one when one fails"                                 \
+    }
+#define CLI_ROWS(rows) .row = (rows), .row_count = sizeof(rows) / sizeof *(rows)
+
+/* NULL: the options do not name a broker; the reason was said, the exit code is EXIT_USAGE. */
+struct hearsay *cli_open(const struct options *o, const char *command);
+/* Say what went wrong; the exit code. */
+int cli_fail(const char *command, const struct hearsay *h, enum hearsay_status status);
+int cli_exit_code(enum hearsay_status status);
+/* Flush standard output: a full disk must not look like success.  EXIT_OK or EXIT_ERROR. */
+int cli_finish(const char *command);
+/* Milliseconds of a clock that only moves forward. */
+uint64_t cli_now_ms(void);
+
+int cli_broker(int argc, char **argv);
+int cli_publish(int argc, char **argv);
+int cli_subscribe(int argc, char **argv);
+int cli_status(int argc, char **argv);
+int cli_topics(int argc, char **argv);
+int cli_forget(int argc, char **argv);
+int cli_bench(int argc, char **argv);
+
+#endif

@@ -1,0 +1,94 @@
+#include "cli/table.h"
+
+#include "base/utf8.h"
+
+#include <stdio.h>
+
+/* Terminal columns, near enough: one a code point. */
+static size_t
+width(struct str s)
+{
+    size_t   columns = 0;
+    uint32_t code_point;
+    while (s.n > 0) {
+        size_t n = utf8_decode(s, &code_point);
+        s        = str_cut(s, n > 0 ? n : 1, s.n);
+        columns++;
+    }
+    return columns;
+}
+
+static void
+pad(size_t columns)
+{
+    while (columns-- > 0)
+        putchar(' ');
+}
+
+/* The last column is not padded: no line ends with blanks. */
+static void
+print_cell(struct str text, size_t columns, bool right, bool last)
+{
+    size_t fill = columns > width(text) ? columns - width(text) : 0;
+    if (right)
+        pad(fill);
+    printf("%.*s", STR_ARG(text));
+    if (!right && !last)
+        pad(fill);
+    if (!last)
+        printf("  ");
+}
+
+enum { COLUMNS_MAX = 12 };
+
+static void
+measure(struct str items, const struct table_column *column, unsigned count, size_t *widest)
+{
+    struct json_value item;
+    struct view       row;
+    struct buf        cell;
+
+    buf_init(&cell, 0);
+    for (unsigned i = 0; i < count; i++)
+        widest[i] = width(str_of(column[i].title));
+    while (view_next(&items, &item)) {
+        if (!view_open(&row, item.raw))
+            continue;
+        for (unsigned i = 0; i < count; i++) {
+            buf_reset(&cell);
+            view_show(view_get(&row, column[i].key), &cell);
+            size_t is = width(buf_str(&cell));
+            widest[i] = is > widest[i] ? is : widest[i];
+        }
+    }
+    buf_fini(&cell);
+}
+
+unsigned
+table_print(struct str items, const struct table_column *column, unsigned count)
+{
+    size_t            widest[COLUMNS_MAX] = {0};
+    unsigned          rows                = 0;
+    struct json_value item;
+    struct view       row;
+    struct buf        cell;
+
+    measure(items, column, count, widest);
+    for (unsigned i = 0; i < count; i++)
+        print_cell(str_of(column[i].title), widest[i], column[i].right, i + 1 == count);
+    putchar('\n');
+    buf_init(&cell, 0);
+    while (view_next(&items, &item)) {
+        if (!view_open(&row, item.raw))
+            continue;
+        for (unsigned i = 0; i < count; i++) {
+            buf_reset(&cell);
+            view_show(view_get(&row, column[i].key), &cell);
+            print_cell(buf_str(&cell), widest[i], column[i].right, i + 1 == count);
+        }
+        putchar('\n');
+        rows++;
+    }
+    buf_fini(&cell);
+    return rows;
+}

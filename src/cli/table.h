@@ -1,0 +1,17 @@
+/* table.h - the JSON of a broker as aligned columns. */
+#ifndef CLI_TABLE_H
+#define CLI_TABLE_H
+
+#include "client/view.h"
+
+struct table_column {
+    const char *key;
+    const char *title;
+    bool        right; /* numbers stand at the right */
+};
+
+/* Print an array of objects to standard output; members that are missing show as "-".
+ * The count of rows. */
+unsigned table_print(struct str items, const struct table_column *column, unsigned count);
+
+#endif

@@ -1,0 +1,52 @@
+#include "cli/cli.h"
+#include "cli/table.h"
+
+#include <stdio.h>
+
+#define NAME "topics"
+
+static const struct option_row rows[] = {
+    CLI_BROKER_ROWS,
+    {"json", OPTION_FLAG, NULL, "", "the broker's answer as it is"},
+};
+static const struct command_line usage = {
+    .name     = NAME,
+    .operands = "",
+    .about    = "Lists the topics that the broker holds, with the number of messages of each.",
+    CLI_ROWS(rows),
+};
+
+static const struct table_column column[] = {
+    {"messages", "MESSAGES", true},
+    {"topic", "TOPIC", false},
+};
+
+int
+cli_topics(int argc, char **argv)
+{
+    struct options o;
+    struct view    all;
+    const char    *body;
+    size_t         n;
+
+    int code = options_parse(&o, &usage, argc, argv);
+    if (code >= 0)
+        return code;
+    struct hearsay *h = cli_open(&o, NAME);
+    if (!h)
+        return EXIT_USAGE;
+    enum hearsay_status status = hearsay_call(h, "GET", "/topics", &body, &n);
+    if (status != HEARSAY_OK)
+        code = cli_fail(NAME, h, status);
+    else if (options_flag(&o, "json"))
+        printf("%s\n", body);
+    else if (view_open(&all, (struct str){(const uint8_t *)body, n}))
+        table_print(view_items(view_get(&all, "topics")), column, 2);
+    else {
+        fprintf(stderr, "hearsay " NAME ": %s does not answer like a Hearsay broker\n",
+                hearsay_broker(h));
+        code = EXIT_ERROR;
+    }
+    hearsay_close(h);
+    return code >= 0 ? code : cli_finish(NAME);
+}

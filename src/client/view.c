@@ -1,0 +1,78 @@
+#include "client/view.h"
+
+#include "base/check.h"
+#include "base/mem.h"
+
+bool
+view_open(struct view *v, struct str json)
+{
+    const char *why;
+    v->all.count = 0;
+    return json_parse(json, &v->all, &why) == ERR_OK;
+}
+
+const struct json_value *
+view_get(const struct view *v, const char *key)
+{
+    return json_member(&v->all, str_of(key));
+}
+
+const struct json_value *
+view_at(const struct view *v, uint32_t index, struct str *key)
+{
+    if (index >= v->all.count)
+        return NULL;
+    *key = v->all.at[index].key;
+    return &v->all.at[index].value;
+}
+
+uint64_t
+view_number(const struct view *v, const char *key)
+{
+    const struct json_value *value  = view_get(v, key);
+    uint64_t                 number = 0;
+    return value && json_u64(value, &number) ? number : 0;
+}
+
+struct str
+view_items(const struct json_value *array)
+{
+    return array && array->kind == JSON_KIND_ARRAY ? json_items(array) : (struct str){0};
+}
+
+bool
+view_next(struct str *rest, struct json_value *item)
+{
+    return rest->n > 0 && json_items_next(rest, item);
+}
+
+/* A name must not be able to move the cursor of a terminal or to forge a line. */
+static void
+show_text(struct str text, struct buf *out)
+{
+    uint8_t *room;
+    CHECK(buf_room(out, text.n + 1, &room) == ERR_OK);
+    for (size_t i = 0; i < text.n; i++)
+        room[i] = text.p[i] < ' ' || text.p[i] == 0x7f ? '?' : text.p[i];
+    buf_grew(out, text.n);
+}
+
+void
+view_show(const struct json_value *value, struct buf *out)
+{
+    struct str text = STR("-");
+    uint8_t   *room = NULL;
+
+    if (value && value->kind == JSON_KIND_STRING) {
+        room = mem_new(value->raw.n + 1);
+        if (!json_text(value, room, &text))
+            text = value->raw;
+    } else if (value && value->kind == JSON_KIND_TRUE)
+        text = STR("yes");
+    else if (value && value->kind == JSON_KIND_FALSE)
+        text = STR("no");
+    else if (value && value->kind != JSON_KIND_NULL)
+        text = value->raw;
+    show_text(text, out);
+    mem_free(room);
+}

@@ -1,0 +1,33 @@
+/* view.h - looking into the JSON of a broker, for the command line.
+ *
+ * What a broker says may hold bytes that a stranger published: what is shown to people
+ * goes through view_show(). */
+#ifndef CLIENT_VIEW_H
+#define CLIENT_VIEW_H
+
+#include "base/buf.h"
+#include "codec/json.h"
+
+struct view {
+    struct json_members all;
+};
+
+/* false: not a JSON object. */
+bool view_open(struct view *v, struct str json);
+/* NULL: no such member. */
+const struct json_value *view_get(const struct view *v, const char *key);
+/* The index-th member; NULL: no more.  *key is as it stands in the JSON. */
+const struct json_value *view_at(const struct view *v, uint32_t index, struct str *key);
+/* 0 where there is no such number. */
+uint64_t view_number(const struct view *v, const char *key);
+
+/* Walk an array: begin with rest = view_items().  An empty one when it is none. */
+struct str view_items(const struct json_value *array);
+bool       view_next(struct str *rest, struct json_value *item);
+
+/* Append the value as people read it:
+ * a text without control characters, yes or no, "-" for null and what is not there; arrays
+ * and objects as they stand. */
+void view_show(const struct json_value *value, struct buf *out);
+
+#endif
