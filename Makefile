@@ -61,7 +61,7 @@ $(BUILD)/libllhttp.a: $(LLHTTP_OBJ)
 $(BUILD)/gen/schema.inc: src/store/schema.sql
 	@mkdir -p $(@D)
 	sed 's/\\/\\\\/g; s/"/\\"/g; s/^/"/; s/$$/\\n"/' $< > $@
-$(BUILD)/src/store/store_sqlite.o: $(BUILD)/gen/schema.inc
+$(BUILD)/src/store/store_schema.o: $(BUILD)/gen/schema.inc
 
 $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)

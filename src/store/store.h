@@ -18,8 +18,8 @@ struct store;
 struct store_reader;
 
 struct store_config {
-    const char *dir;     /* exists, writable, locked by us; holds broker.db */
-    struct str  cluster; /* INVALID when the file belongs to another cluster */
+    const char *dir;           /* exists, writable, locked by us; holds broker.db */
+    struct str  cluster;       /* INVALID when the file belongs to another cluster */
     size_t      reserve_bytes; /* below so much free disk: FULL */
 };
 
@@ -28,7 +28,10 @@ struct store_config {
  * STALE: the file has a newer schema.  INVALID: another cluster.  CORRUPT, IO. */
 MUST_USE enum err store_open(struct store **store, const struct store_config *config,
                              const struct recovered **recovered, struct buf *problem);
-void              store_close(struct store *s);
+/* Readers are closed before.  NULL is fine. */
+void store_close(struct store *s);
+/* The file was corrupt: it was renamed, never deleted, and an empty one took its place. */
+bool store_was_corrupt(const struct store *s);
 
 struct commit_result {
     enum err err;
@@ -51,7 +54,9 @@ void         store_topics(struct store *s, store_topic_visitor *visit, void *ctx
 
 MUST_USE enum err store_reader_open(struct store_reader **reader, const struct store *s);
 void              store_reader_close(struct store_reader *r);
-/* CORRUPT: a row fails its checksum (batches only).  *page has one reference. */
+/* CORRUPT: a row fails its checksum (batches only).  *page has one reference; each
+ * batch in it has one of its own, the caller's too.  A page may be empty and still move
+ * lsn_next on: a call looks at a bounded piece of the log.  count_max 0: no bound. */
 MUST_USE enum err store_read(struct store_reader *r, const struct read *read, struct page **page);
 
 #endif

@@ -1,0 +1,142 @@
+#include "store/store_page.h"
+
+#include "base/blob.h"
+#include "base/check.h"
+#include "base/mem.h"
+
+#include <string.h>
+
+enum { CAP_MIN = 16 };
+
+void
+page_maker_init(struct page_maker *m)
+{
+    *m = (struct page_maker){0};
+    buf_init(&m->bytes, 0);
+}
+
+void
+page_maker_fini(struct page_maker *m)
+{
+    if (m->batch)
+        for (uint32_t i = 0; i < m->count; i++)
+            blob_drop(m->batch[i]);
+    mem_free(m->entry);
+    mem_free(m->batch);
+    mem_free(m->batch_lsn);
+    mem_free(m->before.at);
+    mem_free(m->scanned.at);
+    buf_fini(&m->bytes);
+    *m = (struct page_maker){0};
+}
+
+struct str
+page_text(struct page_maker *m, struct str s)
+{
+    struct str at = {(const uint8_t *)(uintptr_t)m->bytes.n, s.n};
+    enum err   e  = buf_add(&m->bytes, s);
+    CHECK(e == ERR_OK);
+    return at;
+}
+
+static uint32_t
+grown(uint32_t cap)
+{
+    return cap > 0 ? cap * 2 : CAP_MIN;
+}
+
+void
+page_entry(struct page_maker *m, const struct entry *e)
+{
+    if (m->count == m->cap) {
+        m->cap   = grown(m->cap);
+        m->entry = mem_resize(m->entry, m->cap * sizeof *m->entry);
+    }
+    m->entry[m->count++] = *e;
+    m->taken += sizeof *e + e->topic.n + e->headers.n + e->body.n;
+}
+
+void
+page_batch(struct page_maker *m, struct batch *b, uint64_t lsn)
+{
+    if (m->count == m->cap) {
+        m->cap       = grown(m->cap);
+        m->batch     = mem_resize(m->batch, m->cap * sizeof(struct batch *));
+        m->batch_lsn = mem_resize(m->batch_lsn, m->cap * sizeof *m->batch_lsn);
+    }
+    m->batch_lsn[m->count] = lsn;
+    m->batch[m->count++]   = b;
+    m->taken += blob_bytes(b);
+}
+
+void
+page_mark(struct vector *v, struct mark mark)
+{
+    CHECK(v->count == 0 || v->at[v->count - 1].stream < mark.stream);
+    if (v->count == v->cap) {
+        v->cap = grown(v->cap);
+        v->at  = mem_resize(v->at, v->cap * sizeof *v->at);
+    }
+    v->at[v->count++] = mark;
+}
+
+bool
+page_is_full(const struct page_maker *m, const struct read *read)
+{
+    return m->count > 0 &&
+           (m->taken >= read->bytes_max || (read->count_max > 0 && m->count >= read->count_max));
+}
+
+/* ---- one blob ---- */
+
+/* Copies to *at, which moves behind it; NULL stays NULL. */
+static void *
+lay(uint8_t **at, const void *from, size_t bytes)
+{
+    void *to = *at;
+    if (bytes == 0)
+        return NULL;
+    memcpy(to, from, bytes);
+    *at += bytes;
+    return to;
+}
+
+static struct str
+settle(struct str s, const uint8_t *bytes)
+{
+    return s.n > 0 ? (struct str){bytes + (uintptr_t)s.p, s.n} : (struct str){0};
+}
+
+struct page *
+page_make(struct page_maker *m)
+{
+    size_t entries = m->entry ? m->count * sizeof *m->entry : 0;
+    size_t batches = m->batch ? m->count * sizeof(struct batch *) : 0;
+    size_t lsns    = m->batch ? m->count * sizeof *m->batch_lsn : 0;
+    size_t before  = m->before.count * sizeof(struct mark);
+    size_t scanned = m->scanned.count * sizeof(struct mark);
+
+    struct page *p = blob_new(sizeof *p + entries + batches + lsns + before + scanned + m->bytes.n);
+    uint8_t     *at      = (uint8_t *)(p + 1);
+    struct entry *entry  = lay(&at, m->entry, entries);
+    *p                   = (struct page){.lsn_first     = m->lsn_first,
+                                         .lsn_next      = m->lsn_next,
+                                         .stamp         = m->stamp,
+                                         .entry         = entry,
+                                         .batch         = lay(&at, m->batch, batches),
+                                         .batch_lsn     = lay(&at, m->batch_lsn, lsns),
+                                         .count         = m->count,
+                                         .before        = lay(&at, m->before.at, before),
+                                         .before_count  = m->before.count,
+                                         .scanned       = lay(&at, m->scanned.at, scanned),
+                                         .scanned_count = m->scanned.count};
+    const uint8_t *bytes = lay(&at, buf_str(&m->bytes).p, m->bytes.n);
+    for (uint32_t i = 0; entry && i < m->count; i++) {
+        entry[i].origin  = settle(entry[i].origin, bytes);
+        entry[i].topic   = settle(entry[i].topic, bytes);
+        entry[i].headers = settle(entry[i].headers, bytes);
+        entry[i].body    = settle(entry[i].body, bytes);
+    }
+    m->count = 0; /* the batches are the page's now */
+    return p;
+}

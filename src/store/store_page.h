@@ -1,0 +1,38 @@
+/* store_page.h - a page while it is filled: growing arrays, then one blob.
+ *
+ * Texts are kept as offsets into `bytes` until page_make() knows where they lie. */
+#ifndef STORE_STORE_PAGE_H
+#define STORE_STORE_PAGE_H
+
+#include "base/buf.h"
+#include "core/types_store.h"
+
+struct page_maker {
+    uint64_t       lsn_first, lsn_next, stamp;
+    struct entry  *entry;
+    struct batch **batch;
+    uint64_t      *batch_lsn;
+    uint32_t       count, cap;      /* of entries or batches */
+    struct vector  before, scanned; /* sorted by who adds to them */
+    struct buf     bytes;
+    size_t         taken; /* held against read.bytes_max */
+};
+
+void page_maker_init(struct page_maker *m);
+/* Drops the batches that were not handed out. */
+void page_maker_fini(struct page_maker *m);
+
+/* Copies `s` into the page; the result stands for it in entries until page_make(). */
+struct str page_text(struct page_maker *m, struct str s);
+/* All texts of `e` come from page_text(). */
+void page_entry(struct page_maker *m, const struct entry *e);
+/* Takes over one reference. */
+void page_batch(struct page_maker *m, struct batch *b, uint64_t lsn);
+/* Marks come in the order of their streams. */
+void page_mark(struct vector *v, struct mark mark);
+bool page_is_full(const struct page_maker *m, const struct read *read);
+
+/* One blob with one reference; batches pass to it with theirs. */
+struct page *page_make(struct page_maker *m);
+
+#endif

@@ -1,0 +1,219 @@
+/* store_private.h - the parts of store_sqlite; nobody outside src/store/ sees it.
+ *
+ *   store_open.c    opening, putting aside what is corrupt, closing
+ *   store_sql.c     statements, errors, transactions
+ *   store_schema.c  making and migrating the file
+ *   store_load.c    what a start finds: heads, members, token, topics
+ *   store_topics.c  topics in memory, their snapshot, segments
+ *   store_commit.c  commits            store_tend.c  checkpoints
+ *   store_read.c    where a read starts, messages     store_rebuild.c  batches
+ *
+ * What memory says of streams and topics is what the transaction in progress makes
+ * of it: after a rollback all of it is loaded anew. */
+#ifndef STORE_STORE_PRIVATE_H
+#define STORE_STORE_PRIVATE_H
+
+#include "base/map.h"
+#include "store/store.h"
+#include "store/store_page.h"
+
+#include <sqlite3.h>
+
+enum { ROW_DIGEST_ONLY = 1, ROW_LATE = 2, ROW_GAP = 4 };
+enum { STREAM_FROZEN = 1, STREAM_RETIRED = 2 };
+enum { SEGMENT_LSNS = 4096 };
+
+enum statement {
+    SQL_BEGIN,
+    SQL_COMMIT,
+    SQL_ROLLBACK,
+    SQL_MESSAGE,
+    SQL_BATCH,
+    SQL_STREAM,
+    SQL_FROZEN,
+    SQL_TOPIC,
+    SQL_TOPIC_COUNTS,
+    SQL_SEGMENT,
+    SQL_META,
+    SQL_PEER,
+    SQL_PEERS_CLEAR,
+    SQL_COUNT
+};
+
+struct topic {
+    uint32_t    id;
+    uint32_t    segment;  /* number of the segment that has it already */
+    bool        is_dirty; /* differs from its row */
+    uint16_t    name_bytes;
+    uint64_t    count, lsn, lamport; /* messages, and of the newest: */
+    struct mark mark;
+    uint8_t     name[];
+};
+
+struct topics {
+    struct map     by_name;
+    struct topic **at; /* id i lies at i - 1 */
+    uint32_t       count, cap;
+    uint64_t       lsn; /* rows of topics hold all up to here */
+};
+
+/* The segment that grows: written once it is whole, rebuilt from messages at start. */
+struct segment {
+    uint64_t  lsn_first;
+    uint64_t  stamp;
+    uint32_t  number;
+    uint32_t *id;
+    uint32_t  count, cap;
+};
+
+struct stream {
+    uint64_t       stream, head, stamp, lsn;
+    struct hash128 chain;
+    struct wall    received;
+    struct str     origin; /* of a new one, borrowed until it is written */
+    bool           is_dirty;
+};
+
+struct streams {
+    struct map      by_id;
+    struct stream **dirty;
+    uint32_t        dirty_count, dirty_cap;
+};
+
+struct store {
+    sqlite3      *db;
+    sqlite3_stmt *sql[SQL_COUNT];
+    char         *dir, *path;
+    size_t        reserve_bytes;
+    bool          was_corrupt, is_refusing, is_loaded;
+
+    uint64_t       lsn; /* last in use */
+    struct topics  topics;
+    struct segment segment;
+    struct streams streams;
+    uint64_t       probes;
+    struct buf     scratch;
+
+    uint32_t wal_pages, wal_copied; /* frames in the WAL, and of them in the file */
+    uint32_t commits, tends_waited; /* since the last store_tend(), since the snapshot */
+
+    struct recovered recovered;
+    struct buf       texts; /* of recovered */
+};
+
+/* ---- store_sql.c ---- */
+
+/* The error for a result code.  A failed fsync does not return. */
+enum err sql_err(sqlite3 *db, int rc);
+/* Traces what went wrong while `doing` it. */
+enum err sql_failed(sqlite3 *db, int rc, const char *doing);
+enum err sql_exec(sqlite3 *db, const char *text);
+enum err sql_prepare(sqlite3 *db, const char *text, sqlite3_stmt **out);
+/* Steps a statement that gives no rows, and makes it ready for the next use. */
+enum err sql_run(sqlite3 *db, sqlite3_stmt *q);
+/* ROW: true.  At the end or on failure false, the statement is reset and *e set. */
+bool       sql_next(sqlite3 *db, sqlite3_stmt *q, enum err *e);
+void       sql_bind_u64(sqlite3_stmt *q, int at, uint64_t value);
+void       sql_bind_text(sqlite3_stmt *q, int at, struct str s);
+void       sql_bind_blob(sqlite3_stmt *q, int at, const void *p, size_t n);
+uint64_t   sql_u64(sqlite3_stmt *q, int column);
+struct str sql_bytes(sqlite3_stmt *q, int column);
+/* False: not sixteen bytes. */
+bool     sql_hash(sqlite3_stmt *q, int column, struct hash128 *out);
+enum err sql_statements(struct store *s);
+enum err sql_meta_put(struct store *s, const char *name, uint64_t value);
+
+/* ---- store_schema.c ---- */
+
+enum err schema_ready(struct store *s, struct str cluster, struct buf *problem);
+
+/* ---- store_load.c ---- */
+
+/* Heads, topics and the open segment, as on disk. */
+enum err load_state(struct store *s);
+void     load_forget(struct store *s);
+/* Fills s->recovered, once. */
+enum err load_recovered(struct store *s);
+
+/* ---- store_topics.c ---- */
+
+struct topic *topics_find(const struct topics *t, struct str name);
+struct topic *topics_add(struct topics *t, struct str name);
+void          topics_fini(struct topics *t);
+/* One more message of it was stored; in the order of lsn. */
+void topics_count(struct topic *topic, const struct entry *e);
+/* Writes the rows of all that changed; within a transaction.  A rollback loads them anew. */
+enum err topics_write(struct store *s);
+/* The same in a transaction of its own. */
+enum err topics_snapshot(struct store *s);
+void     segment_add(struct segment *g, struct topic *topic, uint64_t lamport);
+/* Writes it when it is long enough and starts the next.  Call at the end of a batch. */
+enum err segment_close(struct store *s);
+
+/* ---- store_commit.c ---- */
+
+struct stream *streams_find(const struct streams *all, uint64_t stream);
+struct stream *streams_add(struct streams *all, uint64_t stream);
+void           streams_fini(struct streams *all);
+enum err       commit_begin(struct store *s);
+/* COMMIT, or ROLLBACK when e is not OK or the COMMIT fails; the outcome. */
+enum err commit_end(struct store *s, enum err e);
+
+/* ---- store_tend.c ---- */
+
+void tend_watch_wal(struct store *s);
+void tend_under_load(struct store *s);
+void tend_close(struct store *s);
+
+/* ---- reading ---- */
+
+enum reading {
+    READ_BEGIN,
+    READ_END,
+    READ_STREAMS,  /* stream, head, head_lsn of all */
+    READ_BATCH,    /* the batch that has a seq, or the last before it */
+    READ_BATCH_UP, /* the first batch at or above a seq */
+    READ_AT,       /* stream and seq at an lsn, or the next in use */
+    READ_MESSAGES,
+    READ_ROWS, /* of one batch, names joined */
+    READ_TOPIC,
+    READ_ORIGIN,
+    READ_SEGMENT, /* the one that begins at or before an lsn */
+    READING_COUNT
+};
+
+enum { ORIGINS_CACHED = 64 };
+
+/* What a call to store_read() knows of a topic; its name lies in the page's bytes. */
+enum verdict { VERDICT_UNKNOWN, VERDICT_UNWANTED, VERDICT_WANTED };
+struct topic_verdict {
+    struct str name;
+    uint8_t    verdict;
+};
+struct origin_known {
+    uint64_t   stream;
+    struct str origin;
+};
+
+struct store_reader {
+    sqlite3              *db;
+    sqlite3_stmt         *sql[READING_COUNT];
+    struct buf            deps, bytes; /* of the last batch_row; of a batch in the making */
+    struct topic_verdict *topic;       /* by id - 1; of one call, as is origin */
+    uint32_t              topic_cap;
+    struct origin_known   origin[ORIGINS_CACHED];
+};
+
+/* A row of batches; its deps lie in the reader until the next one. */
+struct batch_row {
+    uint64_t       stream, first, last, lsn, lamport_first;
+    struct wall    wall, received;
+    struct hash128 prev, chain;
+};
+/* The batch that holds `at`, or the last one before it.  NOTFOUND: none. */
+enum err read_batch_row(struct store_reader *r, struct mark at, struct batch_row *row);
+enum err read_origin(struct store_reader *r, uint64_t stream, struct buf *out);
+/* The batch of `row`, checked; one reference.  CORRUPT. */
+enum err rebuild_batch(struct store_reader *r, const struct batch_row *row, struct batch **out);
+
+#endif

@@ -1,0 +1,139 @@
+#include "store/store_private.h"
+
+#include "base/blob.h"
+#include "base/check.h"
+#include "base/mem.h"
+#include "base/trace.h"
+#include "store/store_marks.h"
+
+#include <string.h>
+
+/* The rows of a batch: fixed parts here, bytes one behind the other in `bytes`. */
+struct parts {
+    struct msg *msg; /* of texts only the lengths */
+    uint32_t    count;
+    struct buf *bytes;
+};
+
+static size_t
+put(struct parts *p, struct str s)
+{
+    enum err e = buf_add(p->bytes, s);
+    CHECK(e == ERR_OK);
+    return s.n;
+}
+
+static enum err
+read_rows(struct store_reader *r, const struct batch_row *row, struct parts *p)
+{
+    sqlite3_stmt *q     = r->sql[READ_ROWS];
+    enum err      e     = ERR_OK;
+    uint64_t      count = row->last - row->first + 1;
+    sql_bind_u64(q, 1, row->lsn);
+    sql_bind_u64(q, 2, row->lsn + count - 1);
+    while (sql_next(r->db, q, &e)) {
+        struct msg *m = &p->msg[p->count];
+        if (p->count == count || sql_u64(q, 0) != row->first + p->count ||
+            !sql_hash(q, 2, &m->digest)) {
+            sqlite3_reset(q);
+            return ERR_CORRUPT;
+        }
+        m->flags     = sql_u64(q, 1) & ROW_DIGEST_ONLY ? MSG_DIGEST_ONLY : 0;
+        m->topic.n   = put(p, sql_bytes(q, 3));
+        m->headers.n = put(p, sql_bytes(q, 4));
+        m->body.n    = put(p, sql_bytes(q, 5));
+        p->count++;
+    }
+    return e == ERR_OK && p->count != count ? ERR_CORRUPT : e;
+}
+
+static struct str
+next_text(const uint8_t **at, size_t n)
+{
+    struct str s = {n > 0 ? *at : NULL, n};
+    *at += n;
+    return s;
+}
+
+/* One blob: the batch, deps, messages, bytes.  The same layout as core's. */
+static struct batch *
+lay_out(const struct batch_row *row, const struct parts *p, struct str deps, size_t origin_n)
+{
+    uint32_t deps_count = 0;
+    if (marks_decode(deps, NULL, &deps_count) != ERR_OK)
+        return NULL;
+    struct str    bytes = buf_str(p->bytes);
+    struct batch *b     = blob_new(sizeof *b + p->count * sizeof(struct msg) +
+                                   deps_count * sizeof(struct mark) + bytes.n);
+    struct msg   *msg   = (struct msg *)(void *)(b + 1);
+    struct mark  *mark  = (struct mark *)(void *)(msg + p->count);
+    uint8_t      *text  = (uint8_t *)(mark + deps_count);
+    enum err      e     = marks_decode(deps, mark, &deps_count);
+    CHECK(e == ERR_OK);
+    memcpy(msg, p->msg, p->count * sizeof *msg);
+    if (bytes.n > 0)
+        memcpy(text, bytes.p, bytes.n);
+
+    const uint8_t *at = text;
+    *b                = (struct batch){.stream        = row->stream,
+                                       .first         = row->first,
+                                       .count         = p->count,
+                                       .prev          = row->prev,
+                                       .chain         = row->chain,
+                                       .lamport_first = row->lamport_first,
+                                       .wall          = row->wall,
+                                       .origin        = next_text(&at, origin_n),
+                                       .deps          = mark,
+                                       .deps_count    = deps_count,
+                                       .msg           = msg};
+    for (uint32_t i = 0; i < p->count; i++) {
+        msg[i].topic   = next_text(&at, msg[i].topic.n);
+        msg[i].headers = next_text(&at, msg[i].headers.n);
+        msg[i].body    = next_text(&at, msg[i].body.n);
+    }
+    return b;
+}
+
+/* Nothing leaves the process towards a peer that is not what its origin sealed. */
+static bool
+is_intact(const struct batch *b, struct buf *scratch)
+{
+    for (uint32_t i = 0; i < b->count; i++) {
+        const struct msg *m = &b->msg[i];
+        if (!(m->flags & MSG_DIGEST_ONLY) &&
+            !hash128_eq(m->digest, marks_digest(m->topic, m->headers, m->body)))
+            return false;
+    }
+    return hash128_eq(b->chain, marks_chain(b, scratch));
+}
+
+enum err
+rebuild_batch(struct store_reader *r, const struct batch_row *row, struct batch **out)
+{
+    struct parts  p = {.bytes = &r->bytes,
+                       .msg   = mem_new((row->last - row->first + 1) * sizeof(struct msg))};
+    struct batch *b = NULL;
+    buf_reset(&r->bytes);
+    /* r->deps holds the deps of the row. */
+    enum err e        = row->first == 1 ? read_origin(r, row->stream, p.bytes) : ERR_OK;
+    size_t   origin_n = p.bytes->n;
+    if (e == ERR_OK && origin_n > UINT8_MAX)
+        e = ERR_CORRUPT;
+    if (e == ERR_OK)
+        e = read_rows(r, row, &p);
+    if (e == ERR_OK) {
+        b = lay_out(row, &p, buf_str(&r->deps), origin_n);
+        if (!b || !is_intact(b, &r->bytes))
+            e = ERR_CORRUPT;
+    }
+    mem_free(p.msg);
+    if (e != ERR_OK) {
+        blob_drop(b);
+        tracef(TRACE_ERROR, "store: the batch %016llx-%llu at lsn %llu cannot be read: %s",
+               (unsigned long long)row->stream, (unsigned long long)row->first,
+               (unsigned long long)row->lsn, err_text(e));
+        return e;
+    }
+    *out = b;
+    return ERR_OK;
+}

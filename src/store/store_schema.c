@@ -1,0 +1,135 @@
+#include "store/store_private.h"
+
+#include "base/check.h"
+
+#include <stdio.h>
+
+/* "Hrsy": file(1) and we know our own by it. */
+#define APPLICATION_ID 0x48727379
+
+static const char schema_1[] =
+#include "schema.inc"
+    ;
+
+/* step[i] brings a file from version i to i + 1, and is never changed once released. */
+static const char *const step[] = {schema_1};
+enum { SCHEMA_VERSION = sizeof step / sizeof *step };
+
+static enum err
+pragma_number(sqlite3 *db, const char *text, int64_t *value)
+{
+    sqlite3_stmt *q = NULL;
+    enum err      e = sql_prepare(db, text, &q);
+    *value          = 0;
+    if (e == ERR_OK)
+        while (sql_next(db, q, &e))
+            *value = sqlite3_column_int64(q, 0);
+    sqlite3_finalize(q);
+    return e;
+}
+
+static void
+say(struct buf *problem, const char *path, const char *what)
+{
+    enum err e = buf_addf(problem, "%s %s", path, what);
+    (void)e; /* a cut message is better than none */
+}
+
+static enum err
+identify(struct store *s, int64_t *version, struct buf *problem)
+{
+    int64_t  application, tables;
+    enum err e = pragma_number(s->db, "PRAGMA application_id", &application);
+    if (e == ERR_OK)
+        e = pragma_number(s->db, "PRAGMA user_version", version);
+    if (e == ERR_OK)
+        e = pragma_number(s->db, "SELECT count(*) FROM sqlite_schema", &tables);
+    if (e != ERR_OK)
+        return e;
+    bool is_new = application == 0 && *version == 0 && tables == 0;
+    if (!is_new && application != APPLICATION_ID) {
+        say(problem, s->path,
+            "is another program's SQLite file: move it away, or choose "
+            "another folder with --data");
+        return ERR_INVALID;
+    }
+    if (*version > SCHEMA_VERSION) {
+        say(problem, s->path,
+            "was written by a newer hearsay: install that version, or choose "
+            "another folder with --data");
+        return ERR_STALE;
+    }
+    return *version >= 0 ? ERR_OK : ERR_CORRUPT;
+}
+
+static enum err
+migrate(struct store *s, int64_t from, struct str cluster)
+{
+    char pragmas[96];
+    snprintf(pragmas, sizeof pragmas, "PRAGMA application_id = %d; PRAGMA user_version = %d",
+             APPLICATION_ID, SCHEMA_VERSION);
+    enum err e = sql_exec(s->db, "BEGIN IMMEDIATE");
+    if (e != ERR_OK)
+        return e;
+    for (int64_t i = from; i < SCHEMA_VERSION && e == ERR_OK; i++)
+        e = sql_exec(s->db, step[i]);
+    if (e == ERR_OK)
+        e = sql_exec(s->db, pragmas);
+    if (e == ERR_OK && from == 0) {
+        sqlite3_stmt *q = NULL;
+        e               = sql_prepare(s->db,
+                                      "INSERT INTO meta(name, value) VALUES"
+                                                    " ('cluster', ?1), ('epoch', 0), ('topics_lsn', 0), ('probe', 0)",
+                                      &q);
+        if (e == ERR_OK) {
+            sql_bind_text(q, 1, cluster);
+            e = sql_run(s->db, q);
+        }
+        sqlite3_finalize(q);
+    }
+    if (e == ERR_OK)
+        e = sql_exec(s->db, "COMMIT");
+    if (e != ERR_OK && !sqlite3_get_autocommit(s->db))
+        sqlite3_exec(s->db, "ROLLBACK", NULL, NULL, NULL);
+    return e;
+}
+
+static enum err
+check_cluster(struct store *s, struct str cluster, struct buf *problem)
+{
+    sqlite3_stmt *q     = NULL;
+    bool          found = false, same = false;
+    enum err      e = sql_prepare(s->db, "SELECT value FROM meta WHERE name = 'cluster'", &q);
+    if (e == ERR_OK)
+        while (sql_next(s->db, q, &e)) {
+            struct str theirs = sql_bytes(q, 0);
+            found             = true;
+            same              = str_eq(theirs, cluster);
+            if (!same) {
+                enum err cut =
+                    buf_addf(problem,
+                             "%s belongs to the cluster \"%.*s\", not \"%.*s\": start "
+                             "with --cluster %.*s, or choose another folder with --data",
+                             s->path, STR_ARG(theirs), STR_ARG(cluster), STR_ARG(theirs));
+                (void)cut;
+            }
+        }
+    sqlite3_finalize(q);
+    if (e != ERR_OK)
+        return e;
+    if (!found)
+        return ERR_CORRUPT;
+    return same ? ERR_OK : ERR_INVALID;
+}
+
+enum err
+schema_ready(struct store *s, struct str cluster, struct buf *problem)
+{
+    int64_t  version = 0;
+    enum err e       = identify(s, &version, problem);
+    if (e == ERR_OK && version < SCHEMA_VERSION)
+        e = migrate(s, version, cluster);
+    if (e == ERR_OK)
+        e = check_cluster(s, cluster, problem);
+    return e;
+}

@@ -1,0 +1,104 @@
+#include "store/store_private.h"
+
+#include "base/trace.h"
+
+#include <stdio.h>
+#include <sys/stat.h>
+
+enum {
+    PAGES_QUIET       = 1024, /* 4 MiB of WAL: copied by store_tend() */
+    PAGES_BUSY        = 8192, /* 32 MiB: copied between two commits, whatever waits */
+    TENDS_TO_SNAPSHOT = 5,
+    LSNS_TO_SNAPSHOT  = 100000,
+    FRAME_BYTES       = 4096 + 24, /* in the WAL: a page and its header */
+    LOCK_WAIT_MS      = 10000,     /* another program writes: rare, and better than failing */
+};
+
+static int
+on_commit(void *ctx, sqlite3 *db, const char *name, int pages)
+{
+    struct store *s = ctx;
+    (void)db;
+    (void)name;
+    if ((uint32_t)pages < s->wal_pages)
+        s->wal_copied = 0; /* it began anew */
+    s->wal_pages = (uint32_t)pages;
+    return SQLITE_OK;
+}
+
+void
+tend_watch_wal(struct store *s)
+{
+    sqlite3_busy_timeout(s->db, LOCK_WAIT_MS);
+    sqlite3_wal_hook(s->db, on_commit, s);
+    /* A crash left frames behind: the hook speaks of them only at the next commit. */
+    struct stat st;
+    char        wal[4096];
+    int         n = snprintf(wal, sizeof wal, "%s-wal", s->path);
+    s->wal_pages = s->wal_copied = 0;
+    if (n > 0 && (size_t)n < sizeof wal && stat(wal, &st) == 0)
+        s->wal_pages = (uint32_t)(st.st_size / FRAME_BYTES);
+}
+
+/* A failure costs nothing but room: all of it is in the WAL, and is tried again. */
+static void
+checkpoint(struct store *s, int mode)
+{
+    int pages = 0, copied = 0;
+    sqlite3_busy_timeout(s->db, 0); /* a reader in the way is not waited for */
+    int rc = sqlite3_wal_checkpoint_v2(s->db, NULL, mode, &pages, &copied);
+    sqlite3_busy_timeout(s->db, LOCK_WAIT_MS);
+    if (rc != SQLITE_OK && rc != SQLITE_BUSY) {
+        enum err e = sql_failed(s->db, rc, "checkpoint");
+        (void)e;
+        s->wal_copied = s->wal_pages; /* the next attempt comes after as much again */
+        return;
+    }
+    s->wal_copied = s->wal_pages;
+    if (rc == SQLITE_OK && mode == SQLITE_CHECKPOINT_TRUNCATE)
+        s->wal_pages = s->wal_copied = 0;
+}
+
+void
+tend_under_load(struct store *s)
+{
+    if (s->wal_pages - s->wal_copied >= PAGES_BUSY)
+        checkpoint(s, SQLITE_CHECKPOINT_PASSIVE);
+}
+
+static bool
+wants_snapshot(const struct store *s)
+{
+    return s->is_loaded && !s->is_refusing && s->topics.lsn < s->lsn &&
+           (s->tends_waited >= TENDS_TO_SNAPSHOT || s->lsn - s->topics.lsn >= LSNS_TO_SNAPSHOT);
+}
+
+void
+store_tend(struct store *s, bool idle)
+{
+    bool is_quiet = s->commits == 0;
+    s->commits    = 0;
+    s->tends_waited++;
+    if (wants_snapshot(s)) {
+        enum err e = topics_snapshot(s);
+        if (e != ERR_OK)
+            tracef(TRACE_WARN, "store: topic counts were not written: %s", err_text(e));
+    }
+    if (idle && is_quiet) {
+        if (s->wal_pages > 0)
+            checkpoint(s, SQLITE_CHECKPOINT_TRUNCATE);
+        sqlite3_db_release_memory(s->db);
+        buf_clear_free(&s->scratch);
+    } else if (s->wal_pages - s->wal_copied >= PAGES_QUIET) {
+        checkpoint(s, SQLITE_CHECKPOINT_PASSIVE);
+    }
+}
+
+void
+tend_close(struct store *s)
+{
+    if (!s->is_loaded || s->is_refusing || s->topics.lsn >= s->lsn)
+        return;
+    enum err e = topics_snapshot(s);
+    (void)e; /* the next start counts from the last one */
+}
