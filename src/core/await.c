@@ -1,0 +1,96 @@
+#include "core/await.h"
+
+#include "core/vector.h"
+
+struct await {
+    enum await_kind kind;
+    struct vector   vector;
+    struct mark     mark;
+    int             copies;
+    struct mono     deadline;
+    uint64_t        ref;
+};
+
+void
+awaits_init(struct awaits *a)
+{
+    pool_init(&a->pool, sizeof(struct await), AWAITS_MAX);
+    a->deadline = MONO_NEVER;
+}
+
+void
+awaits_fini(struct awaits *a)
+{
+    struct await *w;
+    for (uint32_t at = 0; (w = pool_next(&a->pool, &at));)
+        vector_fini(&w->vector);
+    pool_fini(&a->pool);
+}
+
+enum err
+awaits_add(struct awaits *a, const struct fact *fact, uint64_t *handle)
+{
+    struct await *w = pool_take(&a->pool);
+    if (!w)
+        return ERR_LIMIT;
+    *w         = (struct await){.kind     = fact->await.kind,
+                                .mark     = fact->await.mark,
+                                .copies   = fact->await.copies,
+                                .deadline = fact->await.deadline,
+                                .ref      = fact->await.ref};
+    enum err e = vector_copy(&w->vector, &fact->await.vector);
+    if (e != ERR_OK) {
+        pool_give(&a->pool, w);
+        return e;
+    }
+    a->deadline = mono_min(a->deadline, w->deadline);
+    *handle     = pool_handle(w);
+    return ERR_OK;
+}
+
+void
+awaits_drop(struct awaits *a, uint64_t handle)
+{
+    struct await *w = pool_find(&a->pool, handle);
+    if (!w)
+        return; /* answered meanwhile */
+    vector_fini(&w->vector);
+    pool_give(&a->pool, w);
+}
+
+static uint32_t
+copies_wanted(const struct await *w, const struct roster *r)
+{
+    if (w->copies == COPIES_MAJORITY)
+        return roster_majority(r);
+    if (w->copies == COPIES_ALL)
+        return roster_count(r);
+    return (uint32_t)w->copies;
+}
+
+void
+awaits_check(struct awaits *a, const struct await_view *view, struct out *out, struct mono now)
+{
+    struct await *w;
+    if (a->pool.used == 0)
+        return;
+    a->deadline = MONO_NEVER;
+    for (uint32_t at = 0; (w = pool_next(&a->pool, &at));) {
+        uint32_t copies = 0;
+        bool     reached;
+        if (w->kind == AWAIT_COVERED) {
+            reached = vector_covers(&view->journal->durable, &w->vector);
+        } else {
+            copies  = gossip_copies(view->gossip, view->journal, w->mark);
+            reached = copies >= copies_wanted(w, view->roster);
+        }
+        if (!reached && !mono_reached(now, w->deadline)) {
+            a->deadline = mono_min(a->deadline, w->deadline);
+            continue;
+        }
+        out_add(out,
+                &(struct effect){.kind = EFFECT_AWAITED, .awaited = {w->ref, reached, copies}});
+        vector_fini(&w->vector);
+        pool_give(&a->pool, w);
+    }
+}

@@ -1,0 +1,34 @@
+/* await.h - publishes that wait for copies, and requests that wait for a cursor.
+ *
+ * Each is answered exactly once, by reaching it or by its deadline, unless dropped. */
+#ifndef CORE_AWAIT_H
+#define CORE_AWAIT_H
+
+#include "base/pool.h"
+#include "core/gossip.h"
+#include "core/journal.h"
+#include "core/out.h"
+#include "core/roster.h"
+
+struct awaits {
+    struct pool pool;
+    struct mono deadline; /* no later than the earliest; MONO_NEVER: none */
+};
+
+/* What decides whether one is reached. */
+struct await_view {
+    const struct journal *journal;
+    const struct gossip  *gossip;
+    const struct roster  *roster;
+};
+
+void awaits_init(struct awaits *a);
+void awaits_fini(struct awaits *a);
+/* `fact` is a FACT_AWAIT; its vector is copied.  LIMIT: AWAITS_MAX. */
+MUST_USE enum err awaits_add(struct awaits *a, const struct fact *fact, uint64_t *handle);
+void              awaits_drop(struct awaits *a, uint64_t handle);
+/* Answers all that are reached or late. */
+void awaits_check(struct awaits *a, const struct await_view *view, struct out *out,
+                  struct mono now);
+
+#endif

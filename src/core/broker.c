@@ -1,0 +1,582 @@
+#include "core/broker.h"
+
+#include "base/blob.h"
+#include "base/check.h"
+#include "base/mem.h"
+#include "base/trace.h"
+#include "core/batch.h"
+#include "core/broker_part.h"
+#include "core/page.h"
+#include "core/vector.h"
+
+#include <string.h>
+
+/* ---- life ---- */
+
+static struct str
+own_copy(struct str s)
+{
+    uint8_t *p = mem_new(s.n + 1);
+    if (s.n > 0)
+        memcpy(p, s.p, s.n);
+    return (struct str){p, s.n};
+}
+
+/* "host:port", as people know this broker. */
+static struct str
+origin_of(struct str host, const struct addr *self)
+{
+    char        text[ADDR_TEXT_BYTES];
+    const char *port;
+    addr_text(self, text);
+    port            = strrchr(text, ':');
+    size_t   port_n = strlen(port), host_n = host.n;
+    uint8_t *p;
+    if (host_n > UINT8_MAX - port_n)
+        host_n = UINT8_MAX - port_n;
+    p = mem_new(host_n + port_n + 1);
+    memcpy(p, host.p, host_n);
+    memcpy(p + host_n, port, port_n);
+    return (struct str){p, host_n + port_n};
+}
+
+struct broker *
+broker_new(const struct broker_config *config, struct mono now)
+{
+    struct broker *b = mem_new(sizeof *b);
+    CHECK(config->nonce > 0 && config->self.family != 0);
+    b->cluster    = own_copy(config->cluster);
+    b->host       = own_copy(config->host);
+    b->origin     = origin_of(b->host, &config->self);
+    b->self       = config->self;
+    b->nonce      = config->nonce;
+    b->now        = now;
+    b->disk_works = true;
+    b->ping_at = b->probe_at = b->retry_at = b->members_at = MONO_NEVER;
+    out_init(&b->out);
+    commits_init(&b->commits);
+    journal_init(&b->journal, config->recovered, config->tail_bytes);
+    stamp_init(&b->clock, b->journal.stamp);
+    own_init(&b->own, b->origin, config->seed);
+    gossip_init(&b->gossip);
+    sessions_init(&b->sessions);
+    awaits_init(&b->awaits);
+    roster_init(&b->roster,
+                &(struct roster_config){.self      = config->self,
+                                        .host      = b->host,
+                                        .nonce     = config->nonce,
+                                        .seed      = config->seed ^ config->nonce,
+                                        .recovered = config->recovered},
+                now);
+    bully_init(&b->bully, &b->self, b->nonce, config->recovered, now);
+    return b;
+}
+
+void
+broker_free(struct broker *b)
+{
+    if (!b)
+        return;
+    awaits_fini(&b->awaits);
+    sessions_fini(&b->sessions);
+    gossip_fini(&b->gossip);
+    own_fini(&b->own);
+    journal_fini(&b->journal);
+    commits_fini(&b->commits);
+    out_fini(&b->out);
+    mem_free((void *)(uintptr_t)b->cluster.p);
+    mem_free((void *)(uintptr_t)b->host.p);
+    mem_free((void *)(uintptr_t)b->origin.p);
+    mem_free(b);
+}
+
+/* ---- publishing ---- */
+
+static void
+answer(struct broker *b, uint64_t serial, uint32_t count, enum err err, const struct batch *batch)
+{
+    if (count == 0)
+        return;
+    struct effect e = {.kind = EFFECT_ANSWER, .answer = {serial, count, err, {0}, 0}};
+    if (batch) {
+        e.answer.mark    = (struct mark){batch->stream, batch->first};
+        e.answer.lamport = batch->lamport_first;
+    }
+    b->counters.answered += count;
+    b->counters.failed += err == ERR_OK ? 0 : count;
+    out_add(&b->out, &e);
+}
+
+static enum err
+on_publish(struct broker *b, const struct fact *f)
+{
+    const struct msg m = {
+        .topic = f->publish.topic, .headers = f->publish.headers, .body = f->publish.body};
+    if (b->stopping)
+        return ERR_REFUSED;
+    if (!b->disk_works)
+        return ERR_FULL;
+    enum err e = own_add(&b->own, &m, &b->answer.serial);
+    if (e != ERR_OK)
+        return e;
+    stamp_client(&b->clock, f->publish.stamp);
+    b->counters.publishes++;
+    b->counters.published_bytes += m.body.n;
+    return ERR_OK;
+}
+
+/* Nothing of what waits was sealed, so nothing of it is stored anywhere. */
+static void
+refuse_queue(struct broker *b)
+{
+    uint64_t serial;
+    uint32_t count = own_drop_queue(&b->own, &serial);
+    answer(b, serial, count, ERR_FULL, NULL);
+}
+
+static void
+seal(struct broker *b)
+{
+    while (own_queued(&b->own) > 0 && b->disk_works && b->commits.own < OWN_BATCHES_MAX &&
+           (b->commits.own == 0 || own_has_full_batch(&b->own))) {
+        struct own_sealed sealed;
+        if (own_seal(&b->own, &b->journal, &b->clock, b->wall, &sealed) != ERR_OK) {
+            tracef(TRACE_ERROR, "publishes refused: no room for another stream or stamp");
+            refuse_queue(b);
+            return;
+        }
+        /* The first batch of a stream goes out only once it is durable: if its commit
+         * failed, nobody would ever have heard of the stream. */
+        const struct stream *s      = journal_find(&b->journal, sealed.batch->stream);
+        bool                 pushed = s->durable > 0;
+        if (pushed)
+            gossip_push(&b->gossip, &b->out, sealed.batch);
+        cluster_save(b);
+        commits_add(&b->commits, &b->out,
+                    &(struct pending){.commit = {.kind = COMMIT_BATCH},
+                                      .batch  = sealed.batch,
+                                      .own    = true,
+                                      .pushed = pushed,
+                                      .serial = sealed.serial});
+    }
+}
+
+/* ---- the disk ---- */
+
+static void
+disk_failed(struct broker *b)
+{
+    if (!b->disk_works)
+        return; /* one of those that were handed over before we knew */
+    tracef(TRACE_ERROR, "the disk takes no more: publishes are refused until it does; "
+                        "free some space in the data folder");
+    b->disk_works = false;
+    b->probe_at   = mono_after(b->now, PROBE_MS);
+    own_burn(&b->own, &b->journal);
+    journal_roll_back(&b->journal);
+    gossip_disk(&b->gossip, &b->journal, false, b->now);
+    roster_disk(&b->roster, false);
+    refuse_queue(b);
+}
+
+static void
+probed(struct broker *b, enum err err)
+{
+    b->probing = false;
+    if (err != ERR_OK) {
+        b->probe_at = mono_after(b->now, PROBE_MS);
+        return;
+    }
+    tracef(TRACE_INFO, "the disk works again");
+    b->disk_works = true;
+    gossip_disk(&b->gossip, &b->journal, true, b->now);
+    roster_disk(&b->roster, true);
+}
+
+static void
+batch_persisted(struct broker *b, const struct pending *p, uint64_t lsn)
+{
+    journal_persist(&b->journal, p->batch, lsn, p->commit.late);
+    sessions_wake(&b->sessions, &b->journal, p->batch, lsn);
+    if (p->own) {
+        if (!p->pushed)
+            gossip_push(&b->gossip, &b->out, p->batch);
+        answer(b, p->serial, p->batch->count, ERR_OK, p->batch);
+    } else {
+        stamp_merge(&b->clock, p->batch->lamport_first + p->batch->count - 1);
+    }
+}
+
+static enum err
+on_persisted(struct broker *b, const struct fact *f)
+{
+    enum err       err = f->persisted.err;
+    struct pending p   = commits_take(&b->commits, f->persisted.id);
+    switch (p.commit.kind) {
+    case COMMIT_BATCH:
+        if (err == ERR_OK)
+            batch_persisted(b, &p, f->persisted.lsn_first);
+        else if (p.own)
+            answer(b, p.serial, p.batch->count, ERR_UNKNOWN, p.batch);
+        gossip_persisted(&b->gossip, &p, err != ERR_OK, b->now);
+        break;
+    case COMMIT_ELECTION:
+    case COMMIT_MEMBERS:
+        cluster_persisted(b, &p.commit, err);
+        break;
+    case COMMIT_FROZEN:
+        break;
+    case COMMIT_PROBE:
+        probed(b, err);
+        break;
+    }
+    if (err != ERR_OK && p.commit.kind != COMMIT_PROBE)
+        disk_failed(b);
+    blob_drop(p.batch);
+    return ERR_OK;
+}
+
+/* ---- subscribing ---- */
+
+static enum err
+start(struct broker *b, struct session *s, const struct fact *f)
+{
+    struct vector from;
+    uint64_t      stamp = 0;
+    enum err      e     = ERR_OK;
+    vector_init(&from);
+    switch (f->subscribe.from) {
+    case FROM_SINCE:
+        session_start_since(&b->sessions, s, f->subscribe.since);
+        return ERR_OK;
+    case FROM_CURSOR:
+        e     = vector_copy(&from, &f->subscribe.cursor);
+        stamp = f->subscribe.cursor_stamp;
+        break;
+    case FROM_LATEST:
+        e = vector_copy(&from, &b->journal.durable);
+        gossip_known(&b->gossip, &b->journal, &from);
+        break;
+    case FROM_EARLIEST:
+        break;
+    }
+    if (e == ERR_OK)
+        e = session_start_at(&b->sessions, s, &b->journal, &from, stamp);
+    vector_fini(&from);
+    return e;
+}
+
+static enum err
+on_subscribe(struct broker *b, const struct fact *f)
+{
+    struct session *s;
+    enum err        e = session_open(&b->sessions, f->subscribe.filter, f->subscribe.filter_count,
+                                     f->subscribe.ref, &s);
+    if (e != ERR_OK)
+        return e;
+    stamp_client(&b->clock, f->subscribe.stamp);
+    stamp_tick(&b->clock);
+    e = start(b, s, f);
+    if (e != ERR_OK) {
+        session_close(&b->sessions, s);
+        return e;
+    }
+    b->answer.session = pool_handle(s);
+    return ERR_OK;
+}
+
+static enum err
+on_unsubscribe(struct broker *b, const struct fact *f)
+{
+    struct session *s = sessions_find(&b->sessions, f->unsubscribe.session);
+    if (!s)
+        return ERR_NOTFOUND;
+    session_close(&b->sessions, s);
+    return ERR_OK;
+}
+
+static enum err
+on_await(struct broker *b, const struct fact *f)
+{
+    return awaits_add(&b->awaits, f, &b->answer.await);
+}
+
+static enum err
+on_await_drop(struct broker *b, const struct fact *f)
+{
+    awaits_drop(&b->awaits, f->await_drop.await);
+    return ERR_OK;
+}
+
+static enum err
+on_page(struct broker *b, const struct fact *f)
+{
+    if (f->page.reader & GOSSIP_READER) {
+        gossip_on_page(&b->gossip, f->page.reader, f->page.page);
+        return ERR_OK;
+    }
+    struct session *s = sessions_find(&b->sessions, f->page.reader);
+    if (!s) {
+        page_drop(f->page.page);
+        return ERR_OK;
+    }
+    session_page(&b->sessions, s, f->page.page);
+    if (!f->page.page)
+        b->retry_at = mono_min(b->retry_at, mono_after(b->now, RETRY_READ_MS));
+    return ERR_OK;
+}
+
+/* ---- links ---- */
+
+static enum err
+on_link_opened(struct broker *b, const struct fact *f)
+{
+    link_opened(b, f->link.link, f->link.dialled, &f->link.addr);
+    return ERR_OK;
+}
+
+static enum err
+on_link_closed(struct broker *b, const struct fact *f)
+{
+    link_closed(b, f->link.link);
+    return ERR_OK;
+}
+
+static enum err
+on_link_broke(struct broker *b, const struct fact *f)
+{
+    link_refuse(b, f->link.link, REFUSE_PROTOCOL);
+    return ERR_OK;
+}
+
+static enum err
+on_frame(struct broker *b, const struct fact *f)
+{
+    b->counters.frames_in++;
+    link_frame(b, f->frame.link, f->frame.frame);
+    return ERR_OK;
+}
+
+static enum err
+on_sent(struct broker *b, const struct fact *f)
+{
+    gossip_on_sent(&b->gossip, f->sent.link, f->sent.bytes_queued, b->now);
+    return ERR_OK;
+}
+
+static enum err
+on_dial_failed(struct broker *b, const struct fact *f)
+{
+    roster_dial_failed(&b->roster, b->now, &f->link.addr);
+    return ERR_OK;
+}
+
+static enum err
+on_seed(struct broker *b, const struct fact *f)
+{
+    return roster_seed(&b->roster, b->now, &f->seed.addr, f->seed.host);
+}
+
+static enum err
+on_forget(struct broker *b, const struct fact *f)
+{
+    return cluster_operator_forgets(b, &f->forget.addr);
+}
+
+/* ---- time and turns ---- */
+
+static enum err
+on_time(struct broker *b, const struct fact *f)
+{
+    (void)f;
+    if (mono_reached(b->now, b->probe_at) && !b->probing) {
+        b->probing  = true;
+        b->probe_at = MONO_NEVER;
+        commits_add(&b->commits, &b->out, &(struct pending){.commit = {.kind = COMMIT_PROBE}});
+    }
+    if (mono_reached(b->now, b->retry_at)) {
+        b->retry_at = MONO_NEVER;
+        sessions_retry(&b->sessions);
+    }
+    return ERR_OK;
+}
+
+static void
+read_history(struct broker *b)
+{
+    struct effect   e = {.kind = EFFECT_READ};
+    struct session *s;
+    while ((s = sessions_next_read(&b->sessions, &b->journal, &e.read.read))) {
+        e.read.reader = pool_handle(s);
+        out_add(&b->out, &e);
+    }
+}
+
+static enum err
+on_turn(struct broker *b, const struct fact *f)
+{
+    const struct await_view view  = {&b->journal, &b->gossip, &b->roster};
+    struct token            token = bully_token(&b->bully);
+    enum err                e     = on_time(b, f);
+    seal(b);
+    links_tick(b);
+    cluster_tick(b);
+    gossip_turn(&b->gossip, &b->journal, &b->out, b->now, &token);
+    awaits_check(&b->awaits, &view, &b->out, b->now);
+    read_history(b);
+    if (b->stopping && !b->said_goodbye && broker_is_drained(b))
+        cluster_goodbye(b);
+    return e;
+}
+
+static enum err
+on_stop(struct broker *b, const struct fact *f)
+{
+    (void)f;
+    b->stopping = true;
+    return ERR_OK;
+}
+
+typedef enum err on_fact(struct broker *b, const struct fact *f);
+
+static on_fact *const on[] = {
+    [FACT_TIME]        = on_time,
+    [FACT_TURN]        = on_turn,
+    [FACT_PUBLISH]     = on_publish,
+    [FACT_SUBSCRIBE]   = on_subscribe,
+    [FACT_UNSUBSCRIBE] = on_unsubscribe,
+    [FACT_AWAIT]       = on_await,
+    [FACT_AWAIT_DROP]  = on_await_drop,
+    [FACT_LINK_OPENED] = on_link_opened,
+    [FACT_LINK_CLOSED] = on_link_closed,
+    [FACT_LINK_BROKE]  = on_link_broke,
+    [FACT_FRAME]       = on_frame,
+    [FACT_SENT]        = on_sent,
+    [FACT_DIAL_FAILED] = on_dial_failed,
+    [FACT_SEED]        = on_seed,
+    [FACT_PERSISTED]   = on_persisted,
+    [FACT_PAGE]        = on_page,
+    [FACT_FORGET]      = on_forget,
+    [FACT_STOP]        = on_stop,
+};
+
+struct effects
+broker_step(struct broker *b, struct mono now, struct wall wall, const struct fact *fact)
+{
+    CHECK(fact->kind < sizeof on / sizeof *on);
+    out_reset(&b->out);
+    b->answer = (struct effects){0};
+    b->now    = now;
+    b->wall   = wall;
+    /* Before anything is heard: what was queued while we slept proves nothing about
+     * who was alive meanwhile. */
+    if (roster_stalled(&b->roster, now)) {
+        tracef(TRACE_WARN, "this process did not run for over a second");
+        bully_stalled(&b->bully, now);
+    }
+    b->answer.err   = on[fact->kind](b, fact);
+    b->answer.at    = b->out.at;
+    b->answer.count = b->out.count;
+    return b->answer;
+}
+
+struct mono
+broker_deadline(const struct broker *b)
+{
+    struct mono at = mono_min(links_deadline(b), cluster_deadline(b));
+    at             = mono_min(at, gossip_deadline(&b->gossip, &b->journal));
+    at             = mono_min(at, b->awaits.deadline);
+    return mono_min(at, mono_min(b->probe_at, b->retry_at));
+}
+
+/* ---- delivery ---- */
+
+bool
+broker_ready(struct broker *b, uint64_t *session, uint64_t *ref)
+{
+    struct session *s = sessions_next_ready(&b->sessions);
+    if (!s)
+        return false;
+    *session = pool_handle(s);
+    *ref     = s->ref;
+    return true;
+}
+
+enum err
+broker_pull(struct broker *b, uint64_t session, struct entry *entry)
+{
+    struct session *s = sessions_find(&b->sessions, session);
+    CHECK(s);
+    return session_pull(&b->sessions, s, &b->journal, entry);
+}
+
+void
+broker_cursor(struct broker *b, uint64_t session, struct vector *cursor, uint64_t *stamp)
+{
+    struct session *s = sessions_find(&b->sessions, session);
+    CHECK(s);
+    session_cursor(s, &b->journal, cursor, stamp);
+}
+
+/* ---- for display and for receipts ---- */
+
+const struct vector *
+broker_vector(const struct broker *b)
+{
+    return &b->journal.durable;
+}
+
+uint64_t
+broker_stamp(const struct broker *b)
+{
+    return b->journal.stamp;
+}
+
+uint64_t
+broker_clock(const struct broker *b)
+{
+    return b->clock.now;
+}
+
+const struct roster *
+broker_roster(const struct broker *b)
+{
+    return &b->roster;
+}
+
+const struct bully *
+broker_bully(const struct broker *b)
+{
+    return &b->bully;
+}
+
+const struct journal *
+broker_journal(const struct broker *b)
+{
+    return &b->journal;
+}
+
+const struct gossip *
+broker_gossip(const struct broker *b)
+{
+    return &b->gossip;
+}
+
+bool
+broker_can_publish(const struct broker *b)
+{
+    return b->disk_works && !b->stopping && b->own.item_count < OWN_QUEUE_MESSAGES_MAX &&
+           b->own.bytes.n + BODY_BYTES_MAX + BATCH_REST_BYTES_MAX <= OWN_QUEUE_BYTES_MAX;
+}
+
+bool
+broker_disk_works(const struct broker *b)
+{
+    return b->disk_works;
+}
+
+bool
+broker_is_drained(const struct broker *b)
+{
+    return own_queued(&b->own) == 0 && b->commits.own == 0;
+}

@@ -1,0 +1,105 @@
+/* broker_part.h - what the files of the broker share; nobody else includes it.
+ *
+ *   broker.c          facts and their order, publishing, the disk, delivery
+ *   broker_link.c     links: shaking hands, duplicates, liveness; frames by kind
+ *   broker_cluster.c  rows, dials, election: what time and news set in motion
+ *
+ * A link:  HELLO -> UP -> CLOSING,  HELLO -> RIVAL -> UP or CLOSING,  any -> FREE */
+#ifndef CORE_BROKER_PART_H
+#define CORE_BROKER_PART_H
+
+#include "core/await.h"
+#include "core/broker.h"
+#include "core/bully.h"
+#include "core/commits.h"
+#include "core/gossip.h"
+#include "core/journal.h"
+#include "core/out.h"
+#include "core/own.h"
+#include "core/roster.h"
+#include "core/session.h"
+#include "core/stamp.h"
+
+enum {
+    LINK_HELLO_MS  = 5000,  /* without a HELLO for so long: closed */
+    LINK_SILENT_MS = 10000, /* without any byte for so long: closed */
+    LINK_PING_MS   = 1000,
+    LINK_RIVAL_MS  = 1000, /* an older link has so long to answer */
+    PROBE_MS       = 1000, /* does the disk work again? */
+    RETRY_READ_MS  = 1000,
+};
+
+enum link_state { LINK_FREE, LINK_HELLO, LINK_RIVAL, LINK_UP, LINK_CLOSING, LINK_STATE_COUNT };
+
+struct link {
+    enum link_state state;
+    bool            dialled;
+    struct addr     dial_addr; /* dialled: where to */
+    struct addr     addr;      /* announced */
+    uint64_t        nonce;
+    uint8_t         host_bytes;
+    char            host[HOST_BYTES_MAX];
+    uint8_t         member; /* UP: slot in the roster */
+    struct mono     opened, heard, deadline;
+    uint32_t        rival_of; /* RIVAL: the older link */
+    uint64_t        rival_ping;
+};
+
+struct counters {
+    uint64_t publishes, published_bytes, answered, failed, late, frames_in, links_refused,
+        duplicates;
+};
+
+struct broker {
+    struct str      cluster; /* owned, as are host and origin */
+    struct str      host, origin;
+    struct addr     self;
+    uint64_t        nonce;
+    struct mono     now;
+    struct wall     wall;
+    struct stamp    clock;
+    struct journal  journal;
+    struct own      own;
+    struct commits  commits;
+    struct gossip   gossip;
+    struct sessions sessions;
+    struct awaits   awaits;
+    struct roster   roster;
+    struct bully    bully;
+    struct link     link[LINKS_MAX];
+    struct out      out;
+    struct effects  answer; /* the direct part of what the step returns */
+    struct mono     ping_at, probe_at, retry_at, members_at;
+    uint64_t        pings;
+    bool            disk_works, probing, saving_members, stopping, said_goodbye;
+    struct counters counters;
+};
+
+/* ---- broker_link.c ---- */
+
+void        link_opened(struct broker *b, uint32_t i, bool dialled, const struct addr *addr);
+void        link_closed(struct broker *b, uint32_t i);
+void        link_refuse(struct broker *b, uint32_t i, enum refuse_reason reason);
+void        link_frame(struct broker *b, uint32_t i, const struct frame *f);
+void        links_tick(struct broker *b);
+struct mono links_deadline(const struct broker *b);
+/* The link that is UP with this member, or LINKS_MAX. */
+uint32_t link_of(const struct broker *b, uint8_t member);
+
+/* ---- broker_cluster.c ---- */
+
+void        cluster_tick(struct broker *b);
+struct mono cluster_deadline(const struct broker *b);
+void        cluster_election(struct broker *b, uint32_t from, const struct frame *f);
+void        cluster_members(struct broker *b, uint32_t from, const struct frame_members *m);
+void        cluster_forget(struct broker *b, uint32_t from, const struct member_info *info);
+enum err    cluster_operator_forgets(struct broker *b, const struct addr *addr);
+/* Everything about everybody, to one link. */
+void cluster_introduce(struct broker *b, uint32_t link);
+void cluster_persisted(struct broker *b, const struct commit *c, enum err err);
+/* What goes along with the next commit. */
+void cluster_save(struct broker *b);
+/* To all links that are up; AWAY. */
+void cluster_goodbye(struct broker *b);
+
+#endif
