@@ -1,0 +1,38 @@
+# fuzz.mk - every tests/fuzz/*_fuzz.c under libFuzzer, ASan and UBSan, T seconds each.
+#
+# What a run finds worth keeping stays in $(FUZZ)/corpus/NAME; seeds lie in
+# tests/fuzz/seeds/NAME.  An input that fails is left as $(FUZZ)/NAME-crash-...; run it
+# again by giving it to $(FUZZ)/NAME.
+# An empty struct str may be NULL, and NULL + 0 is what clang calls a pointer overflow; what
+# really runs out of bounds is ASan's to find.
+T            ?= 60
+FUZZ_CC      ?= clang
+FUZZ_FOLDERS ?= base core codec
+FUZZ          = $(BUILD)/fuzz
+FUZZ_FLAGS    = -std=c11 -D_GNU_SOURCE -Isrc -I. -I/usr/share/include/llhttp -O1 -g -MMD -MP \
+                -fno-omit-frame-pointer -fno-sanitize-recover=all -fsanitize=address,undefined \
+                -fno-sanitize=pointer-overflow
+FUZZ_TARGETS  = $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/*_fuzz.c))
+FUZZ_OBJECTS  = $(patsubst %.c,$(FUZZ)/%.o,$(foreach f,$(FUZZ_FOLDERS),$(call src_of,$(f)))) \
+                $(patsubst %,$(FUZZ)/llhttp/%.o,api http llhttp)
+
+fuzz: $(patsubst %,$(FUZZ)/%,$(FUZZ_TARGETS))
+	@for t in $(FUZZ_TARGETS); do \
+	    mkdir -p $(FUZZ)/corpus/$$t; seeds=; \
+	    [ ! -d tests/fuzz/seeds/$$t ] || seeds=tests/fuzz/seeds/$$t; \
+	    echo "$$t: $(T) s"; \
+	    $(FUZZ)/$$t -max_total_time=$(T) -timeout=10 -verbosity=0 -print_final_stats=1 \
+	        -artifact_prefix=$(FUZZ)/$$t- $(FUZZ)/corpus/$$t $$seeds || exit 1; \
+	done
+
+.PRECIOUS: $(FUZZ)/%.o
+$(FUZZ)/llhttp/%.o: $(LLHTTP)/%.c tests/fuzz/fuzz.mk
+	@mkdir -p $(@D)
+	$(FUZZ_CC) $(FUZZ_FLAGS) -fsanitize=fuzzer-no-link -c -o $@ $<
+$(FUZZ)/%.o: %.c tests/fuzz/fuzz.mk
+	@mkdir -p $(@D)
+	$(FUZZ_CC) $(FUZZ_FLAGS) -fsanitize=fuzzer-no-link -c -o $@ $<
+$(FUZZ)/%_fuzz: $(FUZZ)/tests/fuzz/%_fuzz.o $(FUZZ)/libfuzzed.a
+	$(FUZZ_CC) -fsanitize=fuzzer,address,undefined -o $@ $^
+$(FUZZ)/libfuzzed.a: $(FUZZ_OBJECTS)
+	rm -f $@ && ar rcs $@ $^
