@@ -69,15 +69,44 @@ page_batch(struct page_maker *m, struct batch *b, uint64_t lsn)
     m->taken += blob_bytes(b);
 }
 
-void
-page_mark(struct vector *v, struct mark mark)
+/* The index of `stream`, or of the first one above it. */
+static uint32_t
+place_of(const struct vector *v, uint64_t stream)
 {
-    CHECK(v->count == 0 || v->at[v->count - 1].stream < mark.stream);
+    uint32_t low = 0, high = v->count;
+    while (low < high) {
+        uint32_t mid = low + (high - low) / 2;
+        if (v->at[mid].stream < stream)
+            low = mid + 1;
+        else
+            high = mid;
+    }
+    return low;
+}
+
+uint64_t
+page_seq(const struct vector *v, uint64_t stream)
+{
+    uint32_t i = place_of(v, stream);
+    return i < v->count && v->at[i].stream == stream ? v->at[i].seq : 0;
+}
+
+void
+page_raise(struct vector *v, struct mark mark)
+{
+    uint32_t i = place_of(v, mark.stream);
+    if (i < v->count && v->at[i].stream == mark.stream) {
+        if (mark.seq > v->at[i].seq)
+            v->at[i].seq = mark.seq;
+        return;
+    }
     if (v->count == v->cap) {
         v->cap = grown(v->cap);
         v->at  = mem_resize(v->at, v->cap * sizeof *v->at);
     }
-    v->at[v->count++] = mark;
+    memmove(&v->at[i + 1], &v->at[i], (v->count - i) * sizeof *v->at);
+    v->at[i] = mark;
+    v->count++;
 }
 
 bool

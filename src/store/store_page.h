@@ -12,8 +12,8 @@ struct page_maker {
     struct entry  *entry;
     struct batch **batch;
     uint64_t      *batch_lsn;
-    uint32_t       count, cap;      /* of entries or batches */
-    struct vector  before, scanned; /* sorted by who adds to them */
+    uint32_t       count, cap; /* of entries or batches */
+    struct vector  before, scanned;
     struct buf     bytes;
     size_t         taken; /* held against read.bytes_max */
 };
@@ -28,9 +28,10 @@ struct str page_text(struct page_maker *m, struct str s);
 void page_entry(struct page_maker *m, const struct entry *e);
 /* Takes over one reference. */
 void page_batch(struct page_maker *m, struct batch *b, uint64_t lsn);
-/* Marks come in the order of their streams. */
-void page_mark(struct vector *v, struct mark mark);
-bool page_is_full(const struct page_maker *m, const struct read *read);
+/* v[stream] = max(v[stream], seq); cheap when streams come in order. */
+void     page_raise(struct vector *v, struct mark mark);
+uint64_t page_seq(const struct vector *v, uint64_t stream);
+bool     page_is_full(const struct page_maker *m, const struct read *read);
 
 /* One blob with one reference; batches pass to it with theirs. */
 struct page *page_make(struct page_maker *m);

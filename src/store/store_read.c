@@ -195,26 +195,12 @@ marks_between(struct store_reader *r, uint64_t first, uint64_t next, struct vect
             return e;
         }
         if (head.seq > before)
-            page_mark(out, head);
+            page_raise(out, head);
     }
     return e;
 }
 
 /* ---- where a read starts ---- */
-
-static uint64_t
-seq_in(const struct vector *v, uint64_t stream)
-{
-    uint32_t low = 0, high = v->count;
-    while (low < high) {
-        uint32_t mid = low + (high - low) / 2;
-        if (v->at[mid].stream < stream)
-            low = mid + 1;
-        else
-            high = mid;
-    }
-    return low < v->count && v->at[low].stream == stream ? v->at[low].seq : 0;
-}
 
 /* Where the first message of a stream above `have` lies. */
 static enum err
@@ -247,7 +233,7 @@ start_at_vector(struct store_reader *r, const struct read *read, uint64_t *start
     enum err      e = ERR_OK;
     *start          = read->lsn_last + 1;
     while (sql_next(r->db, q, &e)) {
-        uint64_t stream = sql_u64(q, 0), have = seq_in(&read->have, stream), lsn;
+        uint64_t stream = sql_u64(q, 0), have = page_seq(&read->have, stream), lsn;
         if (have >= sql_u64(q, 1))
             continue;
         enum err found = lsn_above(r, (struct mark){stream, have}, &lsn);
@@ -394,7 +380,8 @@ take_row(struct scan *s, sqlite3_stmt *q)
     s->work++;
     if (e.lamport > s->page->stamp)
         s->page->stamp = e.lamport;
-    if (flags & (ROW_DIGEST_ONLY | ROW_GAP) || seq_in(&s->read->have, e.mark.stream) >= e.mark.seq)
+    if (flags & (ROW_DIGEST_ONLY | ROW_GAP) ||
+        page_seq(&s->read->have, e.mark.stream) >= e.mark.seq)
         return ERR_OK;
     enum err err = judge_topic(s, topic, &v);
     if (err != ERR_OK || v->verdict != VERDICT_WANTED)
@@ -517,7 +504,7 @@ scan_batches(struct scan *s)
             e = ERR_CORRUPT;
         if (e == ERR_OK && row.lsn + (row.last - row.first) > s->read->lsn_last)
             return ERR_OK;
-        bool covered = e == ERR_OK && seq_in(&s->read->have, row.stream) >= row.last;
+        bool covered = e == ERR_OK && page_seq(&s->read->have, row.stream) >= row.last;
         if (e == ERR_OK && !covered)
             e = rebuild_batch(s->r, &row, &b);
         if (e != ERR_OK)
