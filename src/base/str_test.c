@@ -1,0 +1,109 @@
+#include "base/str.h"
+
+#include "tests/unit.h"
+
+#include <string.h>
+
+/* Broken when a comparison reads beyond a slice, or takes a prefix for the whole. */
+static void
+compares_bytes(void **state)
+{
+    (void)state;
+    assert_true(str_eq(str_of("abc"), STR("abc")));
+    assert_false(str_eq(STR("abc"), STR("abd")));
+    assert_false(str_eq(STR("abc"), STR("ab")));
+    assert_true(str_eq((struct str){NULL, 0}, STR("")));
+    assert_true(str_eq(STR("a\0b"), STR("a\0b")));
+    assert_false(str_eq(STR("a\0b"), STR("a\0c")));
+
+    assert_true(str_eq_nocase(STR("Content-LENGTH"), STR("content-length")));
+    assert_false(str_eq_nocase(STR("[x"), STR("{x"))); /* 32 apart, but no letters */
+    assert_false(str_eq_nocase(STR("\xc4"), STR("\xe4")));
+    assert_false(str_eq_nocase(STR("a"), STR("ab")));
+
+    assert_true(str_starts(STR("stocks"), STR("stock")));
+    assert_true(str_starts(STR("x"), STR("")));
+    assert_false(str_starts(STR("stock"), STR("stocks")));
+}
+
+/* Broken when things that are kept sorted are not: bytes count as unsigned, and a
+ * prefix comes first. */
+static void
+orders_by_bytes(void **state)
+{
+    static const struct str sorted[] = {STR(""),  STR("\0"),   STR("a"),    STR("a\0"), STR("aa"),
+                                        STR("b"), STR("\x7f"), STR("\x80"), STR("\xff")};
+    (void)state;
+    for (size_t i = 0; i < sizeof sorted / sizeof *sorted; i++)
+        for (size_t k = 0; k < sizeof sorted / sizeof *sorted; k++) {
+            int c = str_cmp(sorted[i], sorted[k]);
+            assert_int_equal((c > 0) - (c < 0), (i > k) - (i < k));
+        }
+    assert_int_equal(str_cmp((struct str){NULL, 0}, STR("")), 0);
+}
+
+/* Broken when a cut beyond the end reaches into what lies behind. */
+static void
+finds_cuts_and_trims(void **state)
+{
+    (void)state;
+    assert_int_equal(str_index(STR("a/b/c"), '/'), 1);
+    assert_int_equal(str_index(STR("abc"), '/'), 3);
+    assert_int_equal(str_index(STR("a\0b"), 'b'), 2);
+    assert_int_equal(str_index((struct str){NULL, 0}, 'x'), 0);
+
+    assert_true(str_eq(str_cut(STR("abcdef"), 1, 3), STR("bc")));
+    assert_true(str_eq(str_cut(STR("abc"), 1, SIZE_MAX), STR("bc")));
+    assert_int_equal(str_cut(STR("abc"), 7, 9).n, 0);
+    assert_int_equal(str_cut(STR("abc"), 2, 1).n, 0);
+
+    assert_true(str_eq(str_trim(STR(" \t a b\t ")), STR("a b")));
+    assert_int_equal(str_trim(STR(" \t ")).n, 0);
+    assert_true(str_eq(str_trim(STR("\na\r")), STR("\na\r")));
+}
+
+/* Broken when a length or a port that is not a number, or too large, is believed. */
+static void
+reads_decimal_numbers_strictly(void **state)
+{
+    static const struct {
+        const char *text;
+        bool        want;
+        uint64_t    value;
+    } row[] = {
+        {"0", true, 0},
+        {"007", true, 7},
+        {"18446744073709551615", true, UINT64_MAX},
+        {"18446744073709551616", false, 0},
+        {"99999999999999999999", false, 0},
+        {"184467440737095516150", false, 0},
+        {"", false, 0},
+        {"-1", false, 0},
+        {"+1", false, 0},
+        {" 1", false, 0},
+        {"1 ", false, 0},
+        {"0x1", false, 0},
+        {"1a", false, 0},
+        {"\xb2", false, 0},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof row / sizeof *row; i++) {
+        uint64_t value = 0;
+        if (str_to_u64(str_of(row[i].text), &value) != row[i].want || value != row[i].value)
+            fail_msg("%s", row[i].text);
+    }
+    uint64_t value;
+    assert_false(str_to_u64(STR("1\0"), &value));
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest test[] = {
+        cmocka_unit_test(compares_bytes),
+        cmocka_unit_test(orders_by_bytes),
+        cmocka_unit_test(finds_cuts_and_trims),
+        cmocka_unit_test(reads_decimal_numbers_strictly),
+    };
+    return cmocka_run_group_tests_name("str", test, NULL, NULL);
+}
