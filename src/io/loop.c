@@ -3,6 +3,7 @@
 #include "base/check.h"
 #include "base/mem.h"
 
+#include <malloc.h>
 #include <signal.h>
 #include <sys/resource.h>
 
@@ -151,6 +152,7 @@ void
 loop_trim(struct loop *l)
 {
     sock_trim_all(l);
+    malloc_trim(0);
 }
 
 void

@@ -35,7 +35,7 @@ void loop_again(struct loop *l);
 /* Something happened that the hook has to see: when it has run already, another turn
  * follows at once. */
 void loop_touch(struct loop *l);
-/* Give back memory that empty queues of sockets hold. */
+/* Give memory back: what empty queues of sockets hold, and what the allocator keeps. */
 void loop_trim(struct loop *l);
 
 /* ---- timers: embedded in their owner, of any number ---- */

@@ -1,0 +1,46 @@
+/* config.h - the options of a broker: defaults, file, environment, flags; last wins. */
+#ifndef SERVER_CONFIG_H
+#define SERVER_CONFIG_H
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/trace.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+typedef char            *config_TEXT;
+typedef char            *config_LIST; /* items joined by ',' */
+typedef uint16_t         config_PORT;
+typedef uint64_t         config_SIZE;
+typedef enum trace_level config_LEVEL;
+
+struct config {
+#define OPTION(field, kind, name, fallback, shape, help) config_##kind field;
+#include "server/config.def"
+#undef OPTION
+    struct {
+#define OPTION(field, kind, name, fallback, shape, help) bool field;
+#include "server/config.def"
+#undef OPTION
+    } given; /* not by default */
+    const char *version;
+};
+
+enum config_do {
+    CONFIG_RUN,
+    CONFIG_CHECK,   /* --check-config: it is fine, do not run */
+    CONFIG_HELP,    /* --help */
+    CONFIG_VERSION, /* --version */
+    CONFIG_USAGE,   /* a flag or the environment is wrong: `problem` says what */
+    CONFIG_BAD,     /* the file is */
+};
+
+/* argv[0] is the command's name.  `env` is getenv, or a test's.  Free it whatever comes
+ * back. */
+enum config_do config_load(struct config *c, int argc, char *const *argv,
+                           char *(*env)(const char *), struct buf *problem);
+void           config_free(struct config *c);
+void           config_help(struct buf *out);
+
+#endif

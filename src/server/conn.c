@@ -1,0 +1,356 @@
+#include "server/conn.h"
+
+#include "base/check.h"
+#include "base/trace.h"
+#include "server/server_private.h"
+
+static void on_deadline(void *ctx);
+
+/* ---- begin and end ---- */
+
+static void on_opened(void *ctx);
+static void on_bytes(void *ctx, struct str s);
+static void on_ended(void *ctx);
+static void on_drained(void *ctx);
+static void on_bulk_sent(void *ctx, size_t bytes);
+static void on_closed(void *ctx, enum err why);
+
+static const struct sock_events conn_events = {
+    .opened    = on_opened,
+    .bytes     = on_bytes,
+    .ended     = on_ended,
+    .drained   = on_drained,
+    .bulk_sent = on_bulk_sent,
+    .closed    = on_closed,
+};
+
+static struct conn *
+make(struct server *s)
+{
+    struct conn *c = pool_take(&s->conns);
+    if (!c)
+        return NULL;
+    c->server   = s;
+    c->deadline = (struct loop_timer){.fire = on_deadline, .ctx = c};
+    list_init(&c->again);
+    list_init(&c->busy);
+    list_init(&c->recheck);
+    list_init(&c->subs);
+    list_init(&c->stalled);
+    list_init(&c->waits);
+    s->counters.conns_open++;
+    return c;
+}
+
+static void
+unmake(struct conn *c)
+{
+    struct server *s = c->server;
+    loop_timer_stop(s->loop, &c->deadline);
+    list_remove(&c->again);
+    list_remove(&c->busy);
+    list_remove(&c->recheck);
+    s->counters.conns_open--;
+    pool_give(&s->conns, c);
+}
+
+void
+conn_on_accepted(void *server, struct sock *sock)
+{
+    struct server *s = server;
+    struct conn   *c = s->stopping ? NULL : make(s);
+    if (!c) {
+        sock_close(sock);
+        return;
+    }
+    c->sock = sock;
+    sock_set_ctx(sock, &conn_events, c);
+    conn_deadline(c, mono_after(server_now(s), CONN_IDLE_MS));
+}
+
+struct conn *
+conn_dial(struct server *s, const struct endpoint *to, const struct front *front,
+          uint32_t timeout_ms)
+{
+    struct conn *c = make(s);
+    if (!c)
+        return NULL;
+    c->front = front;
+    c->sock  = sock_dial(s->loop, to, timeout_ms, &conn_events, c);
+    if (!c->sock) {
+        unmake(c);
+        return NULL;
+    }
+    return c;
+}
+
+static void
+on_closed(void *ctx, enum err why)
+{
+    struct conn   *c = ctx;
+    struct server *s = c->server;
+    (void)why;
+    LIST_EACH(at, &c->subs)
+    {
+        server_unsubscribe(c, LIST_OF(at, struct sub, in_conn));
+    }
+    LIST_EACH(at, &c->waits)
+    {
+        struct wait *w    = LIST_OF(at, struct wait, in_conn);
+        struct fact  fact = {.kind = FACT_AWAIT_DROP, .await_drop = {w->await}};
+        list_remove(&w->in_conn);
+        pool_give(&s->waits, w);
+        server_step(s, &fact);
+    }
+    if (c->front)
+        c->front->close(c);
+    unmake(c);
+}
+
+/* ---- what comes ---- */
+
+void
+conn_brake(struct conn *c, enum conn_brake brake, bool on)
+{
+    unsigned before = c->brakes;
+    c->brakes       = on ? c->brakes | brake : c->brakes & ~(unsigned)brake;
+    if (before == 0 && c->brakes != 0)
+        sock_pause(c->sock);
+    else if (before != 0 && c->brakes == 0)
+        sock_resume(c->sock);
+}
+
+/* Behind each call of the front that takes input. */
+static void
+settle(struct conn *c, enum err e)
+{
+    if (e != ERR_OK)
+        conn_finish(c);
+    else if (conn_pending(c) > CONN_OUTPUT_BYTES && !(c->brakes & BRAKE_OUTPUT)) {
+        conn_brake(c, BRAKE_OUTPUT, true);
+        conn_recheck(c);
+        loop_again(c->server->loop);
+    }
+}
+
+void
+conn_resume_front(struct conn *c)
+{
+    if (!conn_is_closing(c) && c->front)
+        settle(c, c->front->resume(c));
+}
+
+static const struct front *
+front_of(uint8_t first)
+{
+    if (first == '{')
+        return &front_json;
+    if ((first | 0x20) >= 'a' && (first | 0x20) <= 'z')
+        return &front_http;
+    return NULL; /* 0x10 would be MQTT, 0x16 TLS: not spoken yet */
+}
+
+static bool
+is_blank(uint8_t b)
+{
+    return b == ' ' || b == '\t' || b == '\r' || b == '\n';
+}
+
+/* Pick the front.  False: no byte that tells has come, or nobody speaks that. */
+static bool
+recognize(struct conn *c, struct str *s)
+{
+    struct server *server = c->server;
+    if (!c->touched)
+        conn_deadline(c, mono_after(server_now(server), CLIENT_HEAD_MS));
+    c->touched = true;
+    while (s->n > 0 && is_blank(s->p[0]))
+        *s = str_cut(*s, 1, s->n);
+    if (s->n == 0)
+        return false;
+    c->front = front_of(s->p[0]);
+    if (!c->front) {
+        server->counters.conns_unknown_protocol++;
+        conn_close(c);
+        return false;
+    }
+    if (c->front->open)
+        c->front->open(c);
+    return !conn_is_closing(c);
+}
+
+static void
+on_bytes(void *ctx, struct str s)
+{
+    struct conn *c = ctx;
+    if (!c->front && !recognize(c, &s))
+        return;
+    c->server->counters.client_bytes_in += s.n;
+    settle(c, c->front->bytes(c, s));
+}
+
+static void
+on_ended(void *ctx)
+{
+    struct conn *c = ctx;
+    c->ended       = true;
+    if (c->front)
+        c->front->end(c);
+    else
+        conn_close(c);
+}
+
+static void
+on_opened(void *ctx)
+{
+    struct conn *c = ctx;
+    if (c->front->open)
+        c->front->open(c);
+}
+
+static void
+on_deadline(void *ctx)
+{
+    struct conn *c = ctx;
+    if (conn_is_closing(c))
+        return;
+    if (c->front && c->front->deadline) {
+        c->front->deadline(c);
+        return;
+    }
+    if (c->touched)
+        c->server->counters.heads_too_slow++;
+    conn_close(c);
+}
+
+void
+conn_become(struct conn *c, const struct front *front)
+{
+    if (c->front)
+        c->front->close(c);
+    c->front = front;
+    conn_deadline(c, MONO_NEVER);
+    conn_unpause(c);
+}
+
+/* ---- what goes ---- */
+
+void
+conn_recheck(struct conn *c)
+{
+    if (c->recheck.next == &c->recheck)
+        list_push_back(&c->server->recheck, &c->recheck);
+}
+
+static void
+on_drained(void *ctx)
+{
+    struct conn *c = ctx;
+    if (c->brakes & BRAKE_OUTPUT || !list_is_empty(&c->stalled)) {
+        conn_recheck(c);
+        loop_touch(c->server->loop);
+    }
+    if (c->front && c->front->drained)
+        c->front->drained(c);
+}
+
+static void
+on_bulk_sent(void *ctx, size_t bytes)
+{
+    struct conn *c = ctx;
+    peer_bulk_sent(c, bytes);
+}
+
+void
+conn_finish(struct conn *c)
+{
+    sock_finish(c->sock, CONN_FLUSH_MS);
+}
+
+void
+conn_close(struct conn *c)
+{
+    sock_close(c->sock);
+}
+
+bool
+conn_is_closing(const struct conn *c)
+{
+    return sock_is_closing(c->sock);
+}
+
+bool
+conn_has_ended(const struct conn *c)
+{
+    return c->ended;
+}
+
+/* ---- for the fronts ---- */
+
+void *
+conn_state(const struct conn *c)
+{
+    return c->state;
+}
+
+void
+conn_set_state(struct conn *c, void *state)
+{
+    c->state = state;
+}
+
+struct server *
+conn_server(const struct conn *c)
+{
+    return c->server;
+}
+
+struct buf *
+conn_out(struct conn *c)
+{
+    return sock_out(c->sock);
+}
+
+void
+conn_write(struct conn *c, struct str s)
+{
+    CHECK(buf_add(sock_out(c->sock), s) == ERR_OK);
+}
+
+size_t
+conn_pending(const struct conn *c)
+{
+    return sock_pending_bytes(c->sock);
+}
+
+bool
+conn_has_room(const struct conn *c)
+{
+    return conn_pending(c) < CONN_ROOM_BYTES;
+}
+
+void
+conn_pause(struct conn *c)
+{
+    conn_brake(c, BRAKE_FRONT, true);
+}
+
+void
+conn_unpause(struct conn *c)
+{
+    conn_brake(c, BRAKE_FRONT, false);
+}
+
+void
+conn_again(struct conn *c)
+{
+    if (c->again.next == &c->again)
+        list_push_back(&c->server->again, &c->again);
+    loop_touch(c->server->loop);
+}
+
+void
+conn_deadline(struct conn *c, struct mono at)
+{
+    loop_timer_set(c->server->loop, &c->deadline, at);
+}

@@ -1,0 +1,213 @@
+/* server_calls.c - what fronts ask of the server (front.h). */
+#include "server/server_private.h"
+
+#include "base/check.h"
+#include "io/clock.h"
+
+#include <string.h>
+
+/* ---- publish ---- */
+
+enum err
+server_publish(struct conn *c, const struct publish_args *args, uint64_t ref)
+{
+    struct server *s     = c->server;
+    struct fact    fact  = {.kind = FACT_PUBLISH};
+    fact.publish.topic   = args->topic;
+    fact.publish.headers = args->headers;
+    fact.publish.body    = args->body;
+    fact.publish.stamp   = args->stamp;
+    s->asking            = (struct asker){pool_handle(c), ref};
+    enum err e           = server_step(s, &fact).err;
+    if (e == ERR_OK) {
+        s->counters.publishes++;
+    } else if (e == ERR_BUSY) {
+        s->counters.publishes_busy++;
+        conn_brake(c, BRAKE_BUSY, true);
+        if (c->busy.next == &c->busy)
+            list_push_back(&s->busy, &c->busy);
+    } else if (e == ERR_FULL) {
+        s->counters.publishes_full++;
+    }
+    return e;
+}
+
+/* ---- subscribe ---- */
+
+enum err
+server_subscribe(struct conn *c, const struct subscribe_args *args, uint64_t ref, struct sub **out)
+{
+    struct server *s = c->server;
+    if (c->sub_count >= SUBSCRIPTIONS_PER_CONN)
+        return ERR_LIMIT;
+    struct sub *sub = pool_take(&s->subs);
+    if (!sub)
+        return ERR_LIMIT;
+    struct fact fact = {
+        .kind = FACT_SUBSCRIBE,
+        .subscribe =
+            {
+                .filter       = args->filter,
+                .filter_count = args->filter_count,
+                .from         = args->from,
+                .cursor       = args->cursor,
+                .cursor_stamp = args->cursor_stamp,
+                .since        = args->since,
+                .stamp        = args->stamp,
+                .ref          = pool_handle(sub),
+            },
+    };
+    struct fact_answer a = server_step(s, &fact);
+    if (a.err != ERR_OK) {
+        pool_give(&s->subs, sub);
+        return a.err;
+    }
+    sub->conn    = c;
+    sub->session = a.id;
+    sub->ref     = ref;
+    list_init(&sub->stalled);
+    list_init(&sub->in_conn);
+    list_push_back(&c->subs, &sub->in_conn);
+    c->sub_count++;
+    *out = sub;
+    return ERR_OK;
+}
+
+void
+server_unsubscribe(struct conn *c, struct sub *sub)
+{
+    struct server *s    = c->server;
+    struct fact    fact = {.kind = FACT_UNSUBSCRIBE, .unsubscribe = {sub->session}};
+    list_remove(&sub->in_conn);
+    list_remove(&sub->stalled);
+    c->sub_count--;
+    pool_give(&s->subs, sub);
+    server_step(s, &fact);
+}
+
+uint64_t
+sub_ref(const struct sub *sub)
+{
+    return sub->ref;
+}
+
+bool
+server_pull(struct conn *c, struct sub *sub, struct entry *entry)
+{
+    struct server *s = c->server;
+    if (conn_is_closing(c))
+        return false;
+    if (!conn_has_room(c)) {
+        if (sub->stalled.next == &sub->stalled)
+            list_push_back(&c->stalled, &sub->stalled);
+        /* The coming flush may make room without anything having to wait, of
+         * which no event tells. */
+        conn_recheck(c);
+        loop_again(s->loop);
+        return false;
+    }
+    enum err e = broker_pull(s->broker, sub->session, entry);
+    if (e == ERR_OK) {
+        s->counters.deliveries++;
+        return true;
+    }
+    if (e == ERR_BUSY) {
+        s->dirty = true; /* the next FACT_TURN starts the read */
+        loop_touch(s->loop);
+    }
+    return false;
+}
+
+void
+server_cursor(struct conn *c, struct sub *sub, struct vector *cursor, uint64_t *stamp)
+{
+    broker_cursor(c->server->broker, sub->session, cursor, stamp);
+}
+
+/* ---- wait ---- */
+
+enum err
+server_await(struct conn *c, const struct await_args *args, uint64_t ref)
+{
+    struct server *s = c->server;
+    struct wait   *w = pool_take(&s->waits);
+    if (!w)
+        return ERR_LIMIT;
+    w->conn = c;
+    w->ref  = ref;
+    list_init(&w->in_conn);
+    list_push_back(&c->waits, &w->in_conn);
+    uint64_t    handle = pool_handle(w);
+    struct fact fact   = {
+          .kind = FACT_AWAIT,
+          .await =
+              {
+                  .kind     = args->kind,
+                  .vector   = args->vector,
+                  .mark     = args->mark,
+                  .copies   = args->copies,
+                  .deadline = args->deadline,
+                  .ref      = handle,
+            },
+    };
+    struct fact_answer a = server_step(s, &fact);
+    w                    = pool_find(&s->waits, handle); /* gone: it was reached at once */
+    if (w && a.err != ERR_OK) {
+        list_remove(&w->in_conn);
+        pool_give(&s->waits, w);
+    } else if (w) {
+        w->await = a.id;
+    }
+    return a.err;
+}
+
+/* ---- the rest ---- */
+
+enum err
+server_forget(struct server *s, const struct addr *addr)
+{
+    struct fact fact = {.kind = FACT_FORGET, .forget = {*addr}};
+    return server_step(s, &fact).err;
+}
+
+struct mono
+server_now(const struct server *s)
+{
+    return loop_now(s->loop);
+}
+
+struct wall
+server_wall(const struct server *s)
+{
+    (void)s;
+    return wall_now();
+}
+
+struct broker *
+server_broker(struct server *s)
+{
+    return s->broker;
+}
+
+struct server_counters
+server_counters(const struct server *s)
+{
+    struct server_counters c  = s->counters;
+    struct listener_counts ln = listener_counts(s->listener);
+    c.conns_accepted          = ln.accepted;
+    c.conns_over_limit        = ln.over_limit;
+    c.out_of_files            = ln.out_of_files;
+    return c;
+}
+
+const struct server_facts *
+server_facts(const struct server *s)
+{
+    return &s->facts;
+}
+
+bool
+server_is_ready(const struct server *s)
+{
+    return s->ready && !s->stopping;
+}

@@ -1,0 +1,156 @@
+/* server_private.h - the server from within, for server*.c, conn.c and front_peer.c. */
+#ifndef SERVER_SERVER_PRIVATE_H
+#define SERVER_SERVER_PRIVATE_H
+
+#include "base/list.h"
+#include "base/pool.h"
+#include "codec/wire.h"
+#include "io/loop.h"
+#include "io/resolve.h"
+#include "io/sock.h"
+#include "io/worker.h"
+#include "server/conn.h"
+#include "server/front.h"
+#include "server/peers_file.h"
+#include "server/server.h"
+#include "store/store.h"
+
+enum {
+    CONNS_MAX        = 20000,
+    FILES_RESERVED   = 96, /* for the store, links and the listener */
+    STOP_MS          = 5000,
+    RESOLVE_RETRY_MS = 5000,
+    TEND_MS          = 1000,
+    SEEDS_MAX        = 2 * MEMBERS_MAX,
+};
+
+/* Who is told about a publish: serial -> conn.  A ring; serials come without gaps. */
+struct asker {
+    uint64_t conn; /* handle */
+    uint64_t ref;
+};
+struct askers {
+    struct asker *at;
+    uint32_t      cap;         /* a power of two */
+    uint64_t      first, next; /* serials held: [first, next) */
+};
+
+struct sub {
+    struct conn *conn;
+    struct list  in_conn;
+    struct list  stalled; /* in conn->stalled: has more, the conn has no room */
+    uint64_t     session, ref;
+};
+
+struct wait {
+    struct conn *conn;
+    struct list  in_conn;
+    uint64_t     await, ref;
+};
+
+/* The bytes of the PUSH that was sent last: it usually goes to several links. */
+struct push_cache {
+    struct batch *batch; /* one reference: its address must not be used again */
+    uint8_t       flags;
+    struct buf    bytes;
+};
+
+struct seed {
+    struct server *server;
+    char           host[HOST_BYTES_MAX + 1];
+    uint16_t       port;
+    bool           asking, found;
+};
+
+struct server {
+    const struct config   *config;
+    struct server_facts    facts;
+    struct server_counters counters;
+    char                   data_dir[4096];
+    int                    lock_fd;
+
+    struct loop         *loop;
+    struct listener     *listener;
+    struct broker       *broker;
+    struct store        *store;
+    struct store_reader *reader;
+    struct worker       *store_worker, *read_worker;
+
+    struct pool   conns, subs, waits;
+    struct askers askers;
+    struct list   again;    /* conns: resume() in this turn */
+    struct list   busy;     /* conns: resume() when publishing goes on */
+    struct list   recheck;  /* conns: is there room now? */
+    bool          answered; /* publishes were answered since `busy` was looked at */
+    bool          dirty;    /* facts since the last FACT_TURN */
+    bool          in_effects;
+    struct asker  asking; /* whose publish is being stepped */
+
+    struct conn        *link[LINKS_MAX];
+    struct wire_scratch scratch;
+    struct push_cache   cache;
+    struct addr         dial_failed[LINKS_MAX]; /* at once: told to core in the next turn */
+    uint32_t            dial_failed_count;
+
+    struct seed seed[SEEDS_MAX];
+    uint32_t    seed_count;
+
+    struct loop_timer deadline, tend, retry, stop;
+    uint64_t          commits_tended; /* counters.commits when it was tended last */
+    uint32_t          topics_waiting;
+    bool              ready, stopping, closed;
+};
+
+/* ---- server.c ---- */
+/* Tell core, carry out what it wants.  The answer to the fact itself is returned. */
+struct fact_answer {
+    enum err err;
+    uint64_t id; /* serial, session or await */
+};
+struct fact_answer server_step(struct server *s, const struct fact *fact);
+
+/* ---- server_effects.c ---- */
+void server_carry_out(struct server *s, const struct effects *fx);
+void askers_add(struct askers *a, uint64_t serial, struct asker who);
+void push_cache_clear(struct push_cache *c);
+
+/* ---- server_store.c ---- */
+void server_persist(struct server *s, const struct commit *commit);
+void server_read(struct server *s, uint64_t reader, const struct read *read);
+void server_start_workers(struct server *s);
+void server_stop_workers(struct server *s);
+void server_on_tend(void *ctx);
+
+/* ---- server_seeds.c ---- */
+/* Peers file and --join; also after SIGHUP.  `problem` as for server_open(). */
+MUST_USE enum err server_load_seeds(struct server *s, struct buf *problem);
+void              server_resolve_seeds(struct server *s);
+void              server_on_retry(void *ctx);
+
+/* ---- front_peer.c ---- */
+void peer_dial(struct server *s, const struct addr *addr);
+void peer_send(struct server *s, uint32_t link, const struct frame *frame);
+void peer_close(struct server *s, uint32_t link);
+void peer_bulk_sent(struct conn *c, size_t bytes);
+/* Tell core of dials that failed at once. */
+void peer_dials_failed(struct server *s);
+
+static inline struct addr
+addr_of(const struct endpoint *e)
+{
+    struct addr a = {.family = e->family, .port = e->port};
+    for (int i = 0; i < 16; i++)
+        a.ip[i] = e->ip[i];
+    return a;
+}
+
+static inline struct endpoint
+endpoint_of(const struct addr *a)
+{
+    struct endpoint e = {.family = a->family, .port = a->port};
+    for (int i = 0; i < 16; i++)
+        e.ip[i] = a->ip[i];
+    return e;
+}
+
+#endif

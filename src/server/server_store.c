@@ -1,0 +1,281 @@
+/* server_store.c - the store's thread and the reader's, and the jobs they get. */
+#include "server/server_private.h"
+
+#include "base/blob.h"
+#include "base/check.h"
+#include "base/mem.h"
+#include "base/trace.h"
+#include "io/clock.h"
+
+#include <string.h>
+
+enum {
+    STORE_JOBS_MAX  = 1 << 16, /* core bounds what it hands out far below */
+    READ_JOBS_MAX   = SESSIONS_MAX + LINKS_MAX,
+    TOPICS_JOBS_MAX = 64,
+    GROUP_MAX       = 256, /* commits in one transaction */
+};
+
+enum job_kind { JOB_COMMIT, JOB_TEND, JOB_TOPICS };
+
+struct store_job {
+    enum job_kind        kind;
+    struct commit        commit; /* COMMIT */
+    struct commit_result result;
+    bool                 idle;      /* TEND */
+    uint64_t             conn, ref; /* TOPICS */
+    struct buf           names;
+    struct buf           found; /* struct topic_found */
+    bool                 leads; /* the first of its transaction */
+};
+
+/* Names may still move while topics are listed: lengths now, slices when it is done. */
+struct topic_found {
+    size_t   name_bytes;
+    uint64_t count, newest_lsn;
+};
+
+struct read_job {
+    uint64_t     reader;
+    struct read  read;
+    struct page *page;
+};
+
+/* ---- on the store's thread ---- */
+
+static void
+commit_group(struct server *s, struct store_job *const *job, uint32_t count)
+{
+    struct commit        commit[GROUP_MAX];
+    struct commit_result result[GROUP_MAX];
+    for (uint32_t i = 0; i < count; i++)
+        commit[i] = job[i]->commit;
+    store_commit(s->store, commit, count, wall_now(), result);
+    for (uint32_t i = 0; i < count; i++)
+        job[i]->result = result[i];
+    job[0]->leads = true;
+}
+
+static void
+add_topic(void *ctx, struct str name, uint64_t count, uint64_t newest_lsn)
+{
+    struct store_job  *j = ctx;
+    struct topic_found f = {name.n, count, newest_lsn};
+    CHECK(buf_add(&j->names, name) == ERR_OK);
+    CHECK(buf_add(&j->found, (struct str){(const uint8_t *)&f, sizeof f}) == ERR_OK);
+}
+
+static void
+run_store(void *ctx, void *const *job, uint32_t count)
+{
+    struct server    *s = ctx;
+    struct store_job *group[GROUP_MAX];
+    uint32_t          n = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        struct store_job *j = job[i];
+        if (j->kind == JOB_COMMIT)
+            group[n++] = j;
+        if (n > 0 && (n == GROUP_MAX || j->kind != JOB_COMMIT || i + 1 == count)) {
+            commit_group(s, group, n);
+            n = 0;
+        }
+        if (j->kind == JOB_TEND)
+            store_tend(s->store, j->idle);
+        else if (j->kind == JOB_TOPICS)
+            store_topics(s->store, add_topic, j);
+    }
+}
+
+/* ---- on the reader's thread ---- */
+
+static void
+run_reads(void *ctx, void *const *job, uint32_t count)
+{
+    struct server *s = ctx;
+    for (uint32_t i = 0; i < count; i++) {
+        struct read_job *j = job[i];
+        enum err         e = store_read(s->reader, &j->read, &j->page);
+        if (e != ERR_OK) {
+            tracef(TRACE_ERROR, "reading the log failed: %s", err_text(e));
+            j->page = NULL;
+        }
+    }
+}
+
+/* ---- on the loop's thread ---- */
+
+static void
+give(struct server *s, struct store_job *j)
+{
+    CHECK(worker_give(s->store_worker, j) == ERR_OK);
+}
+
+void
+server_persist(struct server *s, const struct commit *commit)
+{
+    struct store_job *j = mem_new(sizeof *j);
+    j->kind             = JOB_COMMIT;
+    j->commit           = *commit;
+    s->counters.commits++;
+    if (s->tend.slot == 0)
+        loop_timer_set(s->loop, &s->tend, mono_after(server_now(s), TEND_MS));
+    give(s, j);
+}
+
+static void
+persisted(struct server *s, struct store_job *j)
+{
+    struct fact fact = {
+        .kind      = FACT_PERSISTED,
+        .persisted = {j->commit.id, j->result.err, j->result.lsn_first},
+    };
+    if (j->result.err != ERR_OK)
+        s->counters.commits_failed++;
+    if (j->leads)
+        s->counters.commit_groups++;
+    if (!s->closed)
+        server_step(s, &fact);
+    blob_drop(j->commit.batch);
+    blob_drop(j->commit.members);
+}
+
+static void
+topics_listed(struct server *s, struct store_job *j)
+{
+    struct conn              *c     = pool_find(&s->conns, j->conn);
+    const struct topic_found *found = (const void *)(j->found.p + j->found.start);
+    struct topic_list         list  = {.count = (uint32_t)(j->found.n / sizeof *found)};
+    struct topic_row         *row   = mem_new((list.count + 1) * sizeof *row);
+    struct str                names = buf_str(&j->names);
+    for (uint32_t i = 0; i < list.count; i++) {
+        row[i].name       = str_cut(names, 0, found[i].name_bytes);
+        row[i].count      = found[i].count;
+        row[i].newest_lsn = found[i].newest_lsn;
+        names             = str_cut(names, found[i].name_bytes, names.n);
+    }
+    list.at = row;
+    s->topics_waiting--;
+    if (c && !conn_is_closing(c))
+        c->front->topics(c, j->ref, &list);
+    mem_free(row);
+    buf_fini(&j->names);
+    buf_fini(&j->found);
+}
+
+static void
+on_store_done(void *ctx, void *job)
+{
+    struct server    *s = ctx;
+    struct store_job *j = job;
+    switch (j->kind) {
+    case JOB_COMMIT:
+        persisted(s, j);
+        break;
+    case JOB_TEND:
+        if (j->idle)
+            loop_trim(s->loop);
+        break;
+    case JOB_TOPICS:
+        topics_listed(s, j);
+        break;
+    }
+    mem_free(j);
+}
+
+enum err
+server_topics(struct conn *c, uint64_t ref)
+{
+    struct server *s = c->server;
+    if (s->topics_waiting >= TOPICS_JOBS_MAX)
+        return ERR_BUSY;
+    struct store_job *j = mem_new(sizeof *j);
+    j->kind             = JOB_TOPICS;
+    j->conn             = pool_handle(c);
+    j->ref              = ref;
+    buf_init(&j->names, 0);
+    buf_init(&j->found, 0);
+    s->topics_waiting++;
+    give(s, j);
+    return ERR_OK;
+}
+
+/* About each second while commits come; once more when they stopped, then never. */
+void
+server_on_tend(void *ctx)
+{
+    struct server    *s = ctx;
+    struct store_job *j = mem_new(sizeof *j);
+    j->kind             = JOB_TEND;
+    j->idle             = s->counters.commits == s->commits_tended;
+    s->commits_tended   = s->counters.commits;
+    if (!j->idle)
+        loop_timer_set(s->loop, &s->tend, mono_after(server_now(s), TEND_MS));
+    give(s, j);
+}
+
+/* ---- reading ---- */
+
+void
+server_read(struct server *s, uint64_t reader, const struct read *read)
+{
+    struct read_job *j     = mem_new(sizeof *j);
+    size_t           bytes = read->have.count * sizeof(struct mark);
+    j->reader              = reader;
+    j->read                = *read;
+    j->read.have.cap       = read->have.count;
+    j->read.have.at        = bytes > 0 ? mem_new(bytes) : NULL;
+    if (bytes > 0)
+        memcpy(j->read.have.at, read->have.at, bytes);
+    if (read->want_ctx)
+        blob_keep((void *)(uintptr_t)read->want_ctx);
+    s->counters.reads++;
+    CHECK(worker_give(s->read_worker, j) == ERR_OK);
+}
+
+static void
+on_read_done(void *ctx, void *job)
+{
+    struct server   *s    = ctx;
+    struct read_job *j    = job;
+    struct fact      fact = {.kind = FACT_PAGE, .page = {j->reader, j->page}};
+    if (s->closed)
+        blob_drop(j->page);
+    else
+        server_step(s, &fact);
+    mem_free(j->read.have.at);
+    blob_drop((void *)(uintptr_t)j->read.want_ctx);
+    mem_free(j);
+}
+
+/* ---- threads ---- */
+
+void
+server_start_workers(struct server *s)
+{
+    struct worker_config config = {
+        .loop     = s->loop,
+        .name     = "store",
+        .jobs_max = STORE_JOBS_MAX,
+        .run      = run_store,
+        .done     = on_store_done,
+        .ctx      = s,
+    };
+    s->store_worker = worker_start(&config);
+    config.name     = "reader";
+    config.jobs_max = READ_JOBS_MAX;
+    config.run      = run_reads;
+    config.done     = on_read_done;
+    s->read_worker  = worker_start(&config);
+}
+
+/* What they still hold is finished, but core is told nothing more: it would ask for
+ * more. */
+void
+server_stop_workers(struct server *s)
+{
+    s->closed = true;
+    if (s->read_worker)
+        worker_stop(s->read_worker);
+    if (s->store_worker)
+        worker_stop(s->store_worker);
+}
