@@ -33,8 +33,9 @@ int cli_fail(const char *command, const struct hearsay *h, enum hearsay_status s
 int cli_exit_code(enum hearsay_status status);
 /* Flush standard output: a full disk must not look like success.  EXIT_OK or EXIT_ERROR. */
 int cli_finish(const char *command);
-/* Milliseconds of a clock that only moves forward. */
+/* A clock that only moves forward. */
 uint64_t cli_now_ms(void);
+double   cli_now_us(void);
 
 int cli_broker(int argc, char **argv);
 int cli_publish(int argc, char **argv);

@@ -62,13 +62,11 @@ skip_line(struct lines *l)
 enum err
 lines_next(struct lines *l, enum lines_wait wait, struct str *line)
 {
-    /* The line given last stays where it is until now: it begins before `start`. */
     for (;;) {
         struct str s   = buf_str(&l->in);
         size_t     end = l->seen + str_index(str_cut(s, l->seen, s.n), '\n');
         if (end > BODY_BYTES_MAX) {
             l->seen = 0;
-            *line   = str_cut(s, 0, 32);
             return skip_line(l);
         }
         if (end < s.n || (l->ended && s.n > 0)) {

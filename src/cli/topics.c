@@ -7,6 +7,7 @@
 
 static const struct option_row rows[] = {
     CLI_BROKER_ROWS,
+    {"timeout", OPTION_TIME, "10s", "TIME", "how long to wait for the answer"},
     {"json", OPTION_FLAG, NULL, "", "the broker's answer as it is"},
 };
 static const struct command_line usage = {
@@ -35,11 +36,12 @@ cli_topics(int argc, char **argv)
     struct hearsay *h = cli_open(&o, NAME);
     if (!h)
         return EXIT_USAGE;
+    hearsay_set_timeouts(h, options_ms(&o, "timeout"), options_ms(&o, "timeout"));
     enum hearsay_status status = hearsay_call(h, "GET", "/topics", &body, &n);
     if (status != HEARSAY_OK)
         code = cli_fail(NAME, h, status);
     else if (options_flag(&o, "json"))
-        printf("%s\n", body);
+        printf("%s%s", body, n > 0 && body[n - 1] == '\n' ? "" : "\n");
     else if (view_open(&all, (struct str){(const uint8_t *)body, n}))
         table_print(view_items(view_get(&all, "topics")), column, 2);
     else {
