@@ -222,16 +222,13 @@ tick_canvass(struct bully *b, struct mono now, const struct roster_view *view, s
     b->asked |= out->election;
     if (!mono_reached(now, b->deadline))
         return;
-    int best = find_candidate(b, view);
+    int best    = find_candidate(b, view);
+    b->deadline = mono_after(now, BULLY_CANVASS_MS / 4); /* not yet, nobody able: look again */
     if (best > ROSTER_SELF) {
         b->waited = (uint8_t)best;
         enter(b, BULLY_DEFER, mono_after(now, BULLY_DEFER_MS));
     } else if (best == ROSTER_SELF && mono_reached(now, claim_time(b, view))) {
         claim(b, out);
-    } else { /* not yet, or nobody is able: look again */
-        b->deadline = mono_after(now, BULLY_CANVASS_MS / 4);
-        if (best == ROSTER_SELF && b->ready.ms != MONO_NEVER.ms)
-            b->deadline = mono_min(b->deadline, claim_time(b, view));
     }
 }
 
@@ -252,8 +249,10 @@ tick_defer(struct bully *b, struct mono now, const struct roster_view *view)
 static void
 tick_lead(struct bully *b, struct mono now, const struct roster_view *view, struct bully_do *out)
 {
-    if (b->offered.epoch > 0 && is_able(view) && (view->reachable & BIT(b->offered_from)) &&
-        mono_reached(now, mono_after(b->offered_at, BULLY_OUTBID_MS)))
+    if (b->offered.epoch == 0 || !mono_reached(now, mono_after(b->offered_at, BULLY_OUTBID_MS)))
+        return;
+    b->offered_at = now;
+    if (is_able(view) && (view->reachable & BIT(b->offered_from)))
         claim(b, out);
 }
 
