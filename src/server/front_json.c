@@ -113,14 +113,11 @@ flush(struct conn *c, struct json_conn *j)
 /* ---- stopping and going on ---- */
 
 static void
-pause(struct conn *c, struct json_conn *j)
+park(struct conn *c, struct json_conn *j)
 {
     if (!j->paused)
         conn_pause(c);
     j->paused = true;
-    /* drained() comes only where something had to wait: look again in the next turn. */
-    if (!conn_has_room(c))
-        conn_deadline(c, server_now(conn_server(c)));
 }
 
 static void
@@ -226,6 +223,14 @@ publish(struct conn *c, struct json_conn *j, const struct json_request *r)
     return ERR_OK;
 }
 
+static const char *
+failure(enum err e)
+{
+    return e == ERR_UNKNOWN ? "outcome unknown: the commit failed; the message may be stored "
+                              "under this id or not at all"
+                            : publish_problem(e);
+}
+
 static void
 front_answer(struct conn *c, uint64_t ref, const struct outcome *o)
 {
@@ -234,10 +239,7 @@ front_answer(struct conn *c, uint64_t ref, const struct outcome *o)
     const struct due *d = &j->due[j->due_first % j->due_cap];
 
     if (o->err != ERR_OK)
-        render_error(conn_out(c),
-                     STR("outcome unknown: the commit failed; the message may be stored under "
-                         "this id or not at all"),
-                     o->mark, due_text(j));
+        render_error(conn_out(c), str_of(failure(o->err)), o->mark, due_text(j));
     else if (d->ack)
         render_ack(conn_out(c), o->mark, o->lamport, (enum causal)d->causal, due_text(j));
     due_drop(j);
@@ -350,7 +352,7 @@ carry_out(struct conn *c, struct json_conn *j, struct str object)
     const char         *why = NULL;
     enum err            e   = ERR_OK;
 
-    if (due_count(j) >= DUE_MAX || !conn_has_room(c))
+    if (due_count(j) >= DUE_MAX)
         return ERR_BUSY;
     if (json_request_decode(object, &j->room, &r, &why) != ERR_OK)
         say_error(c, j, why, r.ref);
@@ -388,7 +390,7 @@ take(struct conn *c, struct json_conn *j, struct str in)
         }
         object = str_cut(rest, j->object_at, j->object_at + j->object_n);
         if (carry_out(c, j, object) == ERR_BUSY) {
-            pause(c, j);
+            park(c, j);
             return taken;
         }
         taken += j->object_at + j->object_n;
@@ -427,7 +429,7 @@ front_resume(struct conn *c)
     for (uint32_t i = 0; j->held > 0 && i < j->sub_count; i++)
         if (j->sub[i].not_before > 0)
             deliver(c, j, &j->sub[i]);
-    if (j->after == AFTER_WAITING || due_count(j) >= DUE_MAX || !conn_has_room(c))
+    if (j->after == AFTER_WAITING || due_count(j) >= DUE_MAX)
         return ERR_OK;
     if (j->paused) {
         j->paused = false;
@@ -437,12 +439,6 @@ front_resume(struct conn *c)
     if (conn_has_ended(c))
         front_json.end(c);
     return ERR_OK;
-}
-
-static void
-front_drained(struct conn *c)
-{
-    go_on(c, conn_state(c));
 }
 
 static void
@@ -474,10 +470,11 @@ front_open(struct conn *c)
     conn_deadline(c, MONO_NEVER); /* a device may keep quiet for as long as it likes */
 }
 
+/* None is set, and no list of topics is asked for. */
 static void
 front_deadline(struct conn *c)
 {
-    go_on(c, conn_state(c));
+    (void)c;
 }
 
 static void
@@ -513,7 +510,6 @@ const struct front front_json = {
     .answer   = front_answer,
     .awaited  = front_awaited,
     .ready    = front_ready,
-    .drained  = front_drained,
     .deadline = front_deadline,
     .topics   = front_topics,
     .close    = front_close,

@@ -1,0 +1,150 @@
+/* front_http.h - what the parts of the HTTP face share.  docs/HTTP.md.
+ *
+ * A request stays in the input until it is carried out: a handler that says BUSY is
+ * called again with it.  Publishes may overlap; they stand in `due` until answered.
+ * Every other call is solo: it begins when `due` is empty and nothing is taken from the
+ * input before http_reply() ended it.  So answers keep the order of the requests. */
+#ifndef SERVER_FRONT_HTTP_H
+#define SERVER_FRONT_HTTP_H
+
+#include "codec/http.h"
+#include "codec/http_body.h"
+#include "codec/http_write.h"
+#include "server/front.h"
+
+enum {
+    HTTP_DUE_MAX       = 64,   /* publishes of a conn that are not answered: then it waits */
+    HTTP_AFTER_WAIT_MS = 1000, /* for what Hearsay-After covers */
+    HTTP_BODY_MS       = 300000,
+};
+
+/* How the next answer is to be framed; from its request. */
+struct http_reply_as {
+    uint8_t    version_minor;
+    bool       keep_alive;
+    bool       head;   /* no body, please */
+    struct str origin; /* one of those in `cors`, or empty */
+};
+
+struct http_ask {
+    const struct http_request *request;
+    struct str                 param; /* what stands for {x}, not decoded */
+    struct str                 body;
+    struct str                 rest; /* of the input, behind this request */
+    struct http_reply_as       as;
+};
+
+enum http_due_state { HTTP_DUE_STORE, HTTP_DUE_STORED, HTTP_DUE_COPIES, HTTP_DUE_DONE };
+
+/* A publish on its way to its answer. */
+struct http_due {
+    enum http_due_state  state;
+    struct http_reply_as as;
+    int                  copies_wanted; /* as in await_args */
+    struct mono          deadline;
+    bool                 causal;
+    struct vector        after; /* of Hearsay-After, where it was not covered */
+    uint64_t             after_stamp;
+    struct outcome       outcome;
+    bool                 reached;
+    uint32_t             copies;
+};
+
+enum http_after { HTTP_AFTER_NONE, HTTP_AFTER_WAITING, HTTP_AFTER_COVERED, HTTP_AFTER_GIVEN_UP };
+enum http_stage { HTTP_HEAD, HTTP_BODY, HTTP_WHOLE };
+enum http_timer { HTTP_TIMER_NONE, HTTP_TIMER_HEAD, HTTP_TIMER_BODY, HTTP_TIMER_POLL };
+
+struct http_poll;
+
+struct http_conn {
+    struct buf           in; /* not taken yet */
+    size_t               seen;
+    enum http_stage      stage;
+    struct http_body     framing;    /* BODY */
+    struct buf           head, body; /* of a request that came in pieces */
+    bool                 busy;       /* a solo call is being carried out */
+    bool                 paused;     /* the request in front has to wait */
+    bool                 lost;       /* the framing is lost: `problem`, then the end */
+    struct http_problem  problem;
+    struct http_reply_as as; /* of the solo call, or of what is lost */
+    enum http_timer      timer;
+    enum http_after      after;
+    struct vector        after_vector;
+    uint64_t             after_stamp;
+    struct http_due     *due; /* HTTP_DUE_MAX of them, or NULL */
+    uint64_t             due_first, due_next;
+    struct http_poll    *poll; /* NULL: none */
+    uint32_t             tag;
+    struct buf           origin;    /* "host:port" of this broker, as messages carry it */
+    struct vector        cursor_of; /* what `cursor` is the text of */
+    uint64_t             cursor_stamp;
+    struct buf           cursor;
+    struct buf           text; /* scratch: a body being made */
+};
+
+/* OK: answered, or an answer will come by http_reply().  BUSY: again later. */
+typedef enum err http_handler(struct conn *c, struct http_conn *h, const struct http_ask *ask);
+
+#define ROUTE(method, path, handler, solo, help) http_handler http_##handler;
+#include "server/routes.def"
+#undef ROUTE
+
+/* ---- answers ---- */
+
+#define HTTP_JSON STR("application/json")
+#define HTTP_PROBLEM STR("application/problem+json")
+enum { HTTP_EXTRA_MAX = 4 };
+
+struct http_said {
+    uint16_t                  status;
+    struct str                type, body;
+    const struct http_header *extra; /* HTTP_EXTRA_MAX at most */
+    size_t                    extra_count;
+};
+
+/* End a solo call with its answer. */
+void http_reply(struct conn *c, struct http_conn *h, const struct http_said *said);
+void http_reply_problem(struct conn *c, struct http_conn *h, uint16_t status, const char *code,
+                        const char *detail);
+/* Write one answer.  Does not end a solo call. */
+void http_write(struct conn *c, const struct http_reply_as *as, const struct http_said *said);
+/* Append the text of a problem; mark.stream 0: no id. */
+void http_problem_text(struct buf *out, uint16_t status, const char *code, const char *detail,
+                       struct mark m);
+/* The text of a cursor, borrowed until the next call; made anew only when it differs. */
+struct str http_cursor_text(struct http_conn *h, const struct vector *v, uint64_t stamp);
+/* Try again with the request in front, in this turn. */
+void http_go_on(struct conn *c, struct http_conn *h);
+void http_set_timer(struct conn *c, struct http_conn *h, enum http_timer timer, struct mono at);
+
+/* ---- publish ---- */
+
+void http_publish_answer(struct conn *c, struct http_conn *h, uint64_t ref,
+                         const struct outcome *o);
+void http_publish_awaited(struct conn *c, struct http_conn *h, uint64_t ref, bool reached,
+                          uint32_t copies);
+/* Start to wait for copies of what was stored since. */
+void http_publish_resume(struct conn *c, struct http_conn *h);
+void http_publish_close(struct http_conn *h);
+/* server_await() takes one number for what it is about. */
+#define HTTP_REF_AFTER UINT64_MAX
+#define HTTP_REF_POLL (UINT64_MAX - 1)
+
+/* ---- poll ---- */
+
+void http_poll_ready(struct conn *c, struct http_conn *h);
+void http_poll_awaited(struct conn *c, struct http_conn *h, bool reached);
+void http_poll_deadline(struct conn *c, struct http_conn *h);
+void http_poll_resume(struct conn *c, struct http_conn *h);
+void http_poll_close(struct http_conn *h);
+void http_topics_answer(struct conn *c, struct http_conn *h, const struct topic_list *topics);
+
+/* ---- parameters ---- */
+
+/* "500ms", "5s", "10m", "2h", "7d". */
+bool http_duration_ms(struct str text, uint64_t *ms);
+/* Why a request with this Origin is refused, or NULL; sets *allowed to the entry of `cors`. */
+const char *http_origin_problem(const struct server_facts *facts, struct str origin,
+                                struct str *allowed);
+
+#endif

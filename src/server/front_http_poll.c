@@ -1,0 +1,353 @@
+/* GET /topics/{filter}: a subscription that lasts for one answer; GET /topics. */
+#include "server/front_http.h"
+
+#include "base/check.h"
+#include "base/mem.h"
+#include "codec/cursor.h"
+#include "codec/http_url.h"
+#include "core/filter.h"
+#include "core/vector.h"
+#include "server/render.h"
+
+enum {
+    WAIT_S      = 30,
+    WAIT_S_MAX  = 60,
+    LIMIT       = 1000,
+    LIMIT_MAX   = 10000,
+    SCAN_MS_MAX = 30000,                      /* wait=0: for the disk to be read */
+    PAGE_BYTES  = PAGE_BYTES_MAX - (3 << 19), /* no further message after this */
+};
+
+/* One poll that is being waited for. */
+struct http_poll {
+    struct sub *sub;
+    struct buf  messages; /* JSON, comma separated */
+    uint32_t    count, limit;
+    bool        patient;   /* wait > 0 */
+    bool        uncovered; /* covered=1, and the cursor is not covered (yet) */
+    bool        settled;   /* the wait for that is over: resume() goes on */
+    struct mono deadline;
+};
+
+struct wish {
+    struct str            filter[FILTERS_MAX];
+    uint32_t              filters;
+    struct subscribe_args from;
+    uint64_t              wait_ms;
+    uint32_t              limit;
+    bool                  covered;
+    const char           *code, *problem; /* NULL: fine */
+};
+
+/* ---- reading the request ---- */
+
+static bool
+refuse(struct wish *w, const char *code, const char *problem)
+{
+    w->code    = code;
+    w->problem = problem;
+    return false;
+}
+
+static bool
+add_filter(struct wish *w, struct str filter)
+{
+    const char *wrong = filter_problem(filter);
+    if (wrong)
+        return refuse(w, "bad_filter", wrong);
+    if (w->filters == FILTERS_MAX)
+        return refuse(w, "bad_parameter", "at most 16 filters in one request");
+    w->filter[w->filters++] = filter;
+    return true;
+}
+
+/* `room` takes all that is unescaped of the query: never more than its length. */
+static bool
+read_filters(struct str query, uint8_t *room, struct wish *w)
+{
+    struct str key, value, filter;
+    while (http_query_next(&query, &key, &value)) {
+        if (!http_query_key_is(key, STR("filter")))
+            continue;
+        if (http_query_decode(value, room, &filter) != ERR_OK)
+            return refuse(w, "bad_request", "a % in the query must have two hex digits");
+        room += value.n;
+        if (!add_filter(w, filter))
+            return false;
+    }
+    return true;
+}
+
+static bool
+read_place(struct http_conn *h, struct conn *c, struct str query, struct wish *w)
+{
+    struct str  cursor, since;
+    bool        by_cursor = http_query_find(query, STR("cursor"), &cursor);
+    const char *why       = NULL;
+    uint64_t    ms;
+
+    w->from.from = FROM_LATEST;
+    if (http_query_find(query, STR("since"), &since)) {
+        if (by_cursor)
+            return refuse(w, "bad_parameter", "give cursor or since, not both");
+        if (!http_duration_ms(since, &ms))
+            return refuse(w, "bad_parameter", "since must be like 90s, 10m, 2h or 7d");
+        w->from.from     = FROM_SINCE;
+        w->from.since.ms = server_wall(conn_server(c)).ms - (int64_t)ms;
+        return true;
+    }
+    if (!by_cursor || str_eq(cursor, STR("latest")))
+        return true;
+    w->from.from = FROM_EARLIEST;
+    if (str_eq(cursor, STR("earliest")))
+        return true;
+    w->from.from = FROM_CURSOR;
+    if (cursor_decode(cursor, h->tag, &h->after_vector, &w->from.cursor_stamp, &why) != ERR_OK)
+        return refuse(w, "bad_cursor", why);
+    w->from.cursor = h->after_vector;
+    return true;
+}
+
+static bool
+read_numbers(struct str query, struct wish *w)
+{
+    struct str value;
+    uint64_t   n = WAIT_S;
+    if (http_query_find(query, STR("wait"), &value) && (!str_to_u64(value, &n) || n > WAIT_S_MAX))
+        return refuse(w, "bad_parameter", "wait must be a number of seconds from 0 to 60");
+    w->wait_ms = n * 1000;
+    n          = LIMIT;
+    if (http_query_find(query, STR("limit"), &value) &&
+        (!str_to_u64(value, &n) || n < 1 || n > LIMIT_MAX))
+        return refuse(w, "bad_parameter", "limit must be a number from 1 to 10000");
+    w->limit = (uint32_t)n;
+    if (http_query_find(query, STR("covered"), &value)) {
+        w->covered = str_eq(value, STR("1"));
+        if (!w->covered && !str_eq(value, STR("0")))
+            return refuse(w, "bad_parameter", "covered must be 0 or 1");
+    }
+    return true;
+}
+
+/* ---- the answer ---- */
+
+static struct str
+place(struct conn *c, struct http_conn *h)
+{
+    uint64_t stamp;
+    server_cursor(c, h->poll->sub, &h->after_vector, &stamp);
+    return http_cursor_text(h, &h->after_vector, stamp);
+}
+
+static void
+end(struct conn *c, struct http_conn *h)
+{
+    server_unsubscribe(c, h->poll->sub);
+    http_poll_close(h);
+    http_set_timer(c, h, HTTP_TIMER_NONE, MONO_NEVER);
+}
+
+static void
+answer(struct conn *c, struct http_conn *h)
+{
+    struct http_poll  *p      = h->poll;
+    struct str         cursor = place(c, h);
+    struct http_header extra  = {STR("Hearsay-Cursor"), cursor};
+    struct http_said   said   = {.status = 204, .extra = &extra, .extra_count = 1};
+
+    buf_reset(&h->text);
+    if (p->count > 0) {
+        said.status = 200;
+        said.type   = HTTP_JSON;
+        render(&h->text, STR("{\"messages\":["));
+        render(&h->text, buf_str(&p->messages));
+        render(&h->text, STR("],\"cursor\":\""));
+        render(&h->text, cursor);
+        render(&h->text, STR("\",\"gaps\":[]}\n"));
+        said.body = buf_str(&h->text);
+    }
+    end(c, h);
+    http_reply(c, h, &said);
+}
+
+/* Has all been scanned that is here? */
+static bool
+is_caught_up(struct conn *c, struct http_conn *h)
+{
+    uint64_t stamp;
+    server_cursor(c, h->poll->sub, &h->after_vector, &stamp);
+    return vector_covers(&h->after_vector, broker_vector(server_broker(conn_server(c))));
+}
+
+static void
+pull(struct conn *c, struct http_conn *h)
+{
+    struct http_poll *p = h->poll;
+    struct entry      e;
+    if (p->uncovered || p->settled)
+        return;
+    while (p->count < p->limit && p->messages.n < PAGE_BYTES && server_pull(c, p->sub, &e)) {
+        if (p->count++ > 0)
+            render(&p->messages, STR(","));
+        render_message(&p->messages, &e);
+    }
+    if (p->count > 0 || (!p->patient && is_caught_up(c, h)))
+        answer(c, h);
+}
+
+static void
+watch(struct conn *c, struct http_conn *h)
+{
+    struct mono scanned = mono_after(server_now(conn_server(c)), SCAN_MS_MAX);
+    http_set_timer(c, h, HTTP_TIMER_POLL, h->poll->patient ? h->poll->deadline : scanned);
+}
+
+/* ---- the calls ---- */
+
+static void
+start(struct conn *c, struct http_conn *h, struct wish *w)
+{
+    struct sub *sub;
+    w->from.filter       = w->filter;
+    w->from.filter_count = w->filters;
+    if (server_subscribe(c, &w->from, HTTP_REF_POLL, &sub) != ERR_OK) {
+        http_reply_problem(c, h, 503, "too_many",
+                           "too many subscriptions: try again, or use another broker");
+        return;
+    }
+    struct http_poll *p = mem_new(sizeof *p);
+    buf_init(&p->messages, 0);
+    p->sub      = sub;
+    p->limit    = w->limit;
+    p->patient  = w->wait_ms > 0;
+    p->deadline = mono_after(server_now(conn_server(c)), w->wait_ms);
+    h->poll     = p;
+
+    /* A place other than a cursor is always covered. */
+    if (w->covered && w->from.from == FROM_CURSOR) {
+        struct await_args args = {
+            .kind = AWAIT_COVERED, .vector = h->after_vector, .deadline = p->deadline};
+        p->uncovered = true; /* the answer may come within the call */
+        if (server_await(c, &args, HTTP_REF_POLL) != ERR_OK) {
+            end(c, h);
+            http_reply_problem(c, h, 503, "too_many", "too many wait: try again");
+            return;
+        }
+    }
+    if (p->uncovered || p->settled)
+        return; /* resume() goes on, at the wait's own deadline at the latest */
+    watch(c, h);
+    pull(c, h);
+}
+
+static void
+read_and_start(struct conn *c, struct http_conn *h, const struct http_ask *ask, bool by_path)
+{
+    uint8_t     room[2 * HTTP_HEAD_BYTES_MAX];
+    struct str  query = ask->request->query, filter;
+    struct wish w     = {.code = NULL};
+    bool        fine  = true;
+
+    CHECK(query.n + ask->param.n <= sizeof room);
+    if (by_path && http_path_decode(ask->param, room + query.n, &filter) != ERR_OK)
+        fine = refuse(&w, "bad_request", "a % in the path must have two hex digits");
+    else if (by_path)
+        fine = add_filter(&w, filter);
+    else
+        fine = read_filters(query, room, &w);
+    if (fine && read_place(h, c, query, &w) && read_numbers(query, &w))
+        start(c, h, &w);
+    else
+        http_reply_problem(c, h, 400, w.code, w.problem);
+}
+
+enum err
+http_poll(struct conn *c, struct http_conn *h, const struct http_ask *ask)
+{
+    read_and_start(c, h, ask, true);
+    return ERR_OK;
+}
+
+enum err
+http_topics(struct conn *c, struct http_conn *h, const struct http_ask *ask)
+{
+    struct str any;
+    if (http_query_find(ask->request->query, STR("filter"), &any))
+        read_and_start(c, h, ask, false);
+    else if (server_topics(c, 0) != ERR_OK)
+        http_reply_problem(c, h, 503, "too_many", "too many ask for the topics: try again");
+    return ERR_OK;
+}
+
+void
+http_topics_answer(struct conn *c, struct http_conn *h, const struct topic_list *topics)
+{
+    buf_reset(&h->text);
+    render(&h->text, STR("{\"topics\":["));
+    for (uint32_t i = 0; i < topics->count; i++) {
+        render(&h->text, i > 0 ? STR(",{\"topic\":") : STR("{\"topic\":"));
+        render_text(&h->text, topics->at[i].name);
+        render(&h->text, STR(",\"messages\":"));
+        render_u64(&h->text, topics->at[i].count);
+        render(&h->text, STR(",\"newest_lsn\":"));
+        render_u64(&h->text, topics->at[i].newest_lsn);
+        render(&h->text, STR("}"));
+    }
+    render(&h->text, STR("]}\n"));
+    http_reply(c, h,
+               &(struct http_said){.status = 200, .type = HTTP_JSON, .body = buf_str(&h->text)});
+}
+
+/* ---- events ---- */
+
+void
+http_poll_ready(struct conn *c, struct http_conn *h)
+{
+    if (h->poll)
+        pull(c, h);
+}
+
+void
+http_poll_awaited(struct conn *c, struct http_conn *h, bool reached)
+{
+    if (!h->poll)
+        return;
+    h->poll->uncovered = !reached;
+    h->poll->settled   = true;
+    conn_again(c);
+}
+
+void
+http_poll_resume(struct conn *c, struct http_conn *h)
+{
+    struct http_poll *p = h->poll;
+    if (!p->settled)
+        return;
+    p->settled = false;
+    if (p->uncovered) {
+        end(c, h);
+        http_reply_problem(c, h, 409, "not_covered",
+                           "this broker lacks what the cursor has seen: wait longer, or use the "
+                           "broker that it came from");
+        return;
+    }
+    watch(c, h);
+    pull(c, h);
+}
+
+void
+http_poll_deadline(struct conn *c, struct http_conn *h)
+{
+    if (h->poll)
+        answer(c, h);
+}
+
+void
+http_poll_close(struct http_conn *h)
+{
+    if (!h->poll)
+        return;
+    buf_fini(&h->poll->messages);
+    mem_free(h->poll);
+    h->poll = NULL;
+}

@@ -1,0 +1,371 @@
+/* POST /topics/{topic}: from a request to a receipt. */
+#include "server/front_http.h"
+
+#include "base/check.h"
+#include "base/mem.h"
+#include "base/utf8.h"
+#include "codec/cursor.h"
+#include "codec/http_url.h"
+#include "core/filter.h"
+#include "core/vector.h"
+#include "server/render.h"
+
+enum { TIMEOUT_MS = 5000, TIMEOUT_MS_MAX = 600000 };
+
+struct problem {
+    uint16_t    status; /* 0: none */
+    const char *code, *detail;
+};
+#define FINE ((struct problem){0})
+
+/* What is asked for besides topic and body. */
+struct wish {
+    struct str topic, after;
+    bool       has_after;
+    uint64_t   stamp;
+    int        copies;
+    uint64_t   timeout_ms;
+};
+
+/* ---- reading the request ---- */
+
+static struct problem
+read_acks(struct str text, int *copies)
+{
+    uint64_t n;
+    if (str_eq(text, STR("majority")))
+        *copies = COPIES_MAJORITY;
+    else if (str_eq(text, STR("all")))
+        *copies = COPIES_ALL;
+    else if (str_to_u64(text, &n) && n >= 1 && n <= MEMBERS_MAX)
+        *copies = (int)n;
+    else
+        return (struct problem){400, "bad_parameter",
+                                "acks must be a number from 1 to 16, majority or all"};
+    return FINE;
+}
+
+static struct problem
+read_query(struct str query, struct wish *w)
+{
+    struct str value;
+    w->copies     = 1;
+    w->timeout_ms = TIMEOUT_MS;
+    if (http_query_find(query, STR("acks"), &value)) {
+        struct problem p = read_acks(value, &w->copies);
+        if (p.status)
+            return p;
+    }
+    if (http_query_find(query, STR("timeout"), &value) &&
+        (!http_duration_ms(value, &w->timeout_ms) || w->timeout_ms > TIMEOUT_MS_MAX))
+        return (struct problem){400, "bad_parameter",
+                                "timeout must be like 500ms, 5s or 1m, and at most 10m"};
+    return FINE;
+}
+
+static struct str
+lower(struct buf *out, struct str s)
+{
+    size_t before = out->n;
+    for (size_t i = 0; i < s.n; i++) {
+        uint8_t b = s.p[i] >= 'A' && s.p[i] <= 'Z' ? (uint8_t)(s.p[i] | 0x20) : s.p[i];
+        render(out, (struct str){&b, 1});
+    }
+    return str_cut(buf_str(out), before, out->n);
+}
+
+/* Is there a line "name:" in the text already? */
+static bool
+has_line(struct str text, struct str name)
+{
+    while (text.n > 0) {
+        size_t end = str_index(text, '\n');
+        if (str_starts(text, name) && name.n < text.n && text.p[name.n] == ':')
+            return true;
+        text = str_cut(text, end + 1, text.n);
+    }
+    return false;
+}
+
+/* Append "content-type: x\n" and "meta-name: value\n" lines. */
+static struct problem
+read_stored(const struct http_headers *headers, struct buf *out)
+{
+    const struct str meta = STR("hearsay-meta-");
+    for (uint32_t i = 0; i < headers->count; i++) {
+        struct str name = headers->at[i].name, value = headers->at[i].value;
+        bool       is_type = str_eq_nocase(name, STR("content-type"));
+        if (!is_type && (name.n <= meta.n || !str_eq_nocase(str_cut(name, 0, meta.n), meta)))
+            continue;
+        struct str before = buf_str(out);
+        size_t     kept   = before.n;
+        struct str stored = lower(out, is_type ? name : str_cut(name, 8, name.n));
+        if (has_line(str_cut(buf_str(out), 0, kept), stored) || !utf8_is_valid(value))
+            return (struct problem){400, "bad_header",
+                                    "Content-Type and each Hearsay-Meta-* may stand there once, "
+                                    "and in UTF-8"};
+        render(out, STR(": "));
+        render(out, value);
+        render(out, STR("\n"));
+    }
+    if (out->n > HEADERS_BYTES_MAX)
+        return (struct problem){431, "head_too_large",
+                                "Content-Type and Hearsay-Meta-* take more than 16 KiB"};
+    return FINE;
+}
+
+static struct problem
+read_request(const struct http_ask *ask, uint8_t *room, struct wish *w)
+{
+    const struct http_headers *headers = &ask->request->headers;
+    struct str                 value;
+
+    if (http_path_decode(ask->param, room, &w->topic) != ERR_OK)
+        return (struct problem){400, "bad_request", "a % in the path must have two hex digits"};
+    const char *wrong = topic_problem(w->topic);
+    if (wrong)
+        return (struct problem){400, "bad_topic", wrong};
+    struct problem p = read_query(ask->request->query, w);
+    if (p.status)
+        return p;
+    if (http_header_find(headers, STR("Hearsay-Lamport"), &value) &&
+        (!str_to_u64(value, &w->stamp) || w->stamp > STAMP_MAX))
+        return (struct problem){400, "bad_parameter",
+                                "Hearsay-Lamport must be a whole number from 0 to 2^53-1"};
+    w->has_after = http_header_find(headers, STR("Hearsay-After"), &w->after);
+    return FINE;
+}
+
+/* ---- Hearsay-After ---- */
+
+/* OK: settled.  BUSY: wait.  INVALID: no cursor, *why. */
+static enum err
+settle_after(struct conn *c, struct http_conn *h, struct str text, const char **why)
+{
+    if (h->after == HTTP_AFTER_WAITING)
+        return ERR_BUSY;
+    if (h->after != HTTP_AFTER_NONE)
+        return ERR_OK;
+    if (cursor_decode(text, h->tag, &h->after_vector, &h->after_stamp, why) != ERR_OK)
+        return ERR_INVALID;
+    if (vector_covers(broker_vector(server_broker(conn_server(c))), &h->after_vector)) {
+        h->after = HTTP_AFTER_COVERED;
+        return ERR_OK;
+    }
+    struct await_args args = {
+        .kind     = AWAIT_COVERED,
+        .vector   = h->after_vector,
+        .deadline = mono_after(server_now(conn_server(c)), HTTP_AFTER_WAIT_MS),
+    };
+    h->after = HTTP_AFTER_WAITING; /* the answer may come within the call */
+    if (server_await(c, &args, HTTP_REF_AFTER) != ERR_OK)
+        h->after = HTTP_AFTER_GIVEN_UP;
+    return h->after == HTTP_AFTER_WAITING ? ERR_BUSY : ERR_OK;
+}
+
+/* ---- the call ---- */
+
+/* An answer at once: it has to wait for those before it. */
+static enum err
+refuse(struct conn *c, struct http_conn *h, const struct http_ask *ask, struct problem p)
+{
+    if (h->due_next > h->due_first)
+        return ERR_BUSY;
+    h->as   = ask->as;
+    h->busy = true;
+    http_reply_problem(c, h, p.status, p.code, p.detail);
+    return ERR_OK;
+}
+
+static struct problem
+publish_problem(enum err e)
+{
+    if (e == ERR_FULL)
+        return (struct problem){507, "disk_full",
+                                "nothing was stored: free some disk, or publish at another broker"};
+    if (e == ERR_REFUSED)
+        return (struct problem){503, "stopping", "this broker is stopping: use another one"};
+    return (struct problem){431, "head_too_large",
+                            "the stored headers do not fit: make them smaller"};
+}
+
+static void
+due_add(struct conn *c, struct http_conn *h, const struct http_ask *ask, const struct wish *w)
+{
+    struct http_due *d = &h->due[h->due_next++ % HTTP_DUE_MAX];
+    *d                 = (struct http_due){
+                        .as            = ask->as,
+                        .copies_wanted = w->copies,
+                        .deadline      = mono_after(server_now(conn_server(c)), w->timeout_ms),
+                        .causal        = h->after != HTTP_AFTER_GIVEN_UP,
+                        .copies        = 1,
+    };
+    vector_init(&d->after);
+    if (!d->causal) {
+        d->after       = h->after_vector;
+        d->after_stamp = h->after_stamp;
+        vector_init(&h->after_vector);
+    }
+    h->after = HTTP_AFTER_NONE;
+}
+
+enum err
+http_publish(struct conn *c, struct http_conn *h, const struct http_ask *ask)
+{
+    uint8_t     room[HTTP_HEAD_BYTES_MAX];
+    struct wish w   = {0};
+    const char *why = NULL;
+
+    CHECK(ask->param.n <= sizeof room);
+    buf_reset(&h->text);
+    struct problem p = read_request(ask, room, &w);
+    if (!p.status)
+        p = read_stored(&ask->request->headers, &h->text);
+    if (!p.status && w.has_after) {
+        enum err e = settle_after(c, h, w.after, &why);
+        if (e == ERR_BUSY)
+            return e;
+        if (e != ERR_OK)
+            p = (struct problem){400, "bad_cursor", why};
+    }
+    if (p.status)
+        return refuse(c, h, ask, p);
+
+    struct publish_args args = {w.topic, buf_str(&h->text), ask->body, w.stamp};
+    enum err            e    = server_publish(c, &args, h->due_next);
+    if (e == ERR_BUSY)
+        return e;
+    if (e != ERR_OK) {
+        /* A refusal may have to wait, and then the same is asked again. */
+        e = refuse(c, h, ask, publish_problem(e));
+        if (e == ERR_OK)
+            h->after = HTTP_AFTER_NONE;
+        return e;
+    }
+    if (!h->due)
+        h->due = mem_new(HTTP_DUE_MAX * sizeof *h->due);
+    due_add(c, h, ask, &w);
+    return ERR_OK;
+}
+
+/* ---- the answers ---- */
+
+static void
+write_failure(struct conn *c, struct http_conn *h, const struct http_due *d)
+{
+    struct problem p = {503, "outcome_unknown",
+                        "the commit failed: the message may be stored under this id or not at all"};
+    if (d->outcome.err != ERR_UNKNOWN)
+        p = publish_problem(d->outcome.err);
+    buf_reset(&h->text);
+    http_problem_text(&h->text, p.status, p.code, p.detail, d->outcome.mark);
+    http_write(
+        c, &d->as,
+        &(struct http_said){.status = p.status, .type = HTTP_PROBLEM, .body = buf_str(&h->text)});
+}
+
+static void
+write_receipt(struct conn *c, struct http_conn *h, struct http_due *d)
+{
+    struct broker       *b      = server_broker(conn_server(c));
+    const struct vector *v      = broker_vector(b);
+    uint64_t             stamp  = broker_stamp(b);
+    bool                 enough = d->copies_wanted == 1 || d->reached;
+    if (d->after.count > 0 && vector_merge(&d->after, v) == ERR_OK) {
+        v     = &d->after;
+        stamp = d->after_stamp > stamp ? d->after_stamp : stamp;
+    }
+    const struct receipt r = {
+        .mark    = d->outcome.mark,
+        .lamport = d->outcome.lamport,
+        .origin  = buf_str(&h->origin),
+        .cursor  = http_cursor_text(h, v, stamp),
+        .copies  = d->copies,
+        .causal  = d->causal,
+    };
+    buf_reset(&h->text);
+    render_receipt(&h->text, &r);
+    http_write(c, &d->as,
+               &(struct http_said){
+                   .status = enough ? 201 : 202, .type = HTTP_JSON, .body = buf_str(&h->text)});
+}
+
+/* All that is done and has nothing undone before it; true: something was. */
+static bool
+flush(struct conn *c, struct http_conn *h)
+{
+    uint64_t before = h->due_first;
+    while (h->due_first < h->due_next) {
+        struct http_due *d = &h->due[h->due_first % HTTP_DUE_MAX];
+        if (d->state != HTTP_DUE_DONE || conn_is_closing(c))
+            break;
+        if (d->outcome.err == ERR_OK)
+            write_receipt(c, h, d);
+        else
+            write_failure(c, h, d);
+        vector_fini(&d->after);
+        h->due_first++;
+    }
+    return h->due_first > before;
+}
+
+void
+http_publish_answer(struct conn *c, struct http_conn *h, uint64_t ref, const struct outcome *o)
+{
+    CHECK(ref >= h->due_first && ref < h->due_next);
+    struct http_due *d = &h->due[ref % HTTP_DUE_MAX];
+    d->outcome         = *o;
+    if (o->err == ERR_OK && d->copies_wanted != 1) {
+        d->state = HTTP_DUE_STORED;
+        conn_again(c); /* to wait is a step of its own */
+        return;
+    }
+    d->state = HTTP_DUE_DONE;
+    if (flush(c, h))
+        http_go_on(c, h);
+}
+
+void
+http_publish_awaited(struct conn *c, struct http_conn *h, uint64_t ref, bool reached,
+                     uint32_t copies)
+{
+    CHECK(ref >= h->due_first && ref < h->due_next);
+    struct http_due *d = &h->due[ref % HTTP_DUE_MAX];
+    d->state           = HTTP_DUE_DONE;
+    d->reached         = reached;
+    d->copies          = copies > 0 ? copies : 1;
+    if (flush(c, h))
+        http_go_on(c, h);
+}
+
+void
+http_publish_resume(struct conn *c, struct http_conn *h)
+{
+    bool done = false;
+    for (uint64_t i = h->due_first; i < h->due_next; i++) {
+        struct http_due  *d    = &h->due[i % HTTP_DUE_MAX];
+        struct await_args args = {
+            .kind     = AWAIT_COPIES,
+            .mark     = d->outcome.mark,
+            .copies   = d->copies_wanted,
+            .deadline = d->deadline,
+        };
+        if (d->state != HTTP_DUE_STORED)
+            continue;
+        d->state = HTTP_DUE_COPIES;
+        if (server_await(c, &args, i) == ERR_OK)
+            continue;
+        d->state = HTTP_DUE_DONE; /* stored, but nobody can wait: 202 */
+        done     = true;
+    }
+    if (done)
+        flush(c, h);
+}
+
+void
+http_publish_close(struct http_conn *h)
+{
+    for (uint64_t i = h->due_first; i < h->due_next; i++)
+        vector_fini(&h->due[i % HTTP_DUE_MAX].after);
+    mem_free(h->due);
+}
