@@ -1,0 +1,19 @@
+/* oracle.h - what must hold, whatever happened (numbers as in the design's list).
+ *
+ * After every event, checked by the simulator itself: S4 (answered or delivered is
+ * durable there), S11, S16, S17.  By oracle_check(): S1, S2, S9, S10, S12 of what was
+ * delivered, S14.  A violation ends the program with the story so far. */
+#ifndef SIM_ORACLE_H
+#define SIM_ORACLE_H
+
+#include "sim/sim.h"
+
+void oracle_check(struct sim *s);
+/* L1, S15: all disks of brokers that are up hold the same. */
+void oracle_level(struct sim *s);
+/* Each publish that was answered OK is on every disk of a broker that is up, once. */
+void oracle_all_acked_everywhere(struct sim *s);
+/* The subscriber got each of these bodies once: "a b c", in any order. */
+void oracle_got_all(struct sim *s, uint32_t sub, const char *bodies);
+
+#endif

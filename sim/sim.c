@@ -1,0 +1,603 @@
+#include "sim/sim.h"
+
+#include "base/blob.h"
+#include "base/check.h"
+#include "base/mem.h"
+#include "base/trace.h"
+#include "core/batch.h"
+#include "core/gossip.h"
+#include "core/page.h"
+#include "core/vector.h"
+#include "sim/sim_part.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+/* ---- events: a binary heap by (time, order) ---- */
+
+static bool
+before(const struct event *a, const struct event *b)
+{
+    return a->at_ms != b->at_ms ? a->at_ms < b->at_ms : a->order < b->order;
+}
+
+static void
+heap_push(struct sim *s, struct event *e)
+{
+    if (s->heap_count == s->heap_cap) {
+        s->heap_cap = s->heap_cap > 0 ? s->heap_cap * 2 : 64;
+        s->heap     = mem_resize(s->heap, s->heap_cap * sizeof(struct event *));
+    }
+    uint32_t i = s->heap_count++;
+    for (; i > 0 && before(e, s->heap[(i - 1) / 2]); i = (i - 1) / 2)
+        s->heap[i] = s->heap[(i - 1) / 2];
+    s->heap[i] = e;
+}
+
+static struct event *
+heap_pop(struct sim *s)
+{
+    struct event *top = s->heap[0], *last = s->heap[--s->heap_count];
+    uint32_t      i = 0, n = s->heap_count;
+    for (uint32_t child; (child = 2 * i + 1) < n; i = child) {
+        if (child + 1 < n && before(s->heap[child + 1], s->heap[child]))
+            child++;
+        if (!before(s->heap[child], last))
+            break;
+        s->heap[i] = s->heap[child];
+    }
+    if (n > 0)
+        s->heap[i] = last;
+    return top;
+}
+
+struct event *
+event_new(struct sim *s, enum event_kind kind, uint32_t node, uint64_t in_ms)
+{
+    struct event *e = mem_new(sizeof *e);
+    e->at_ms        = s->now_ms + in_ms;
+    e->order        = ++s->order;
+    e->kind         = kind;
+    e->node         = node;
+    e->life         = s->node[node].life;
+    list_init(&e->in_inbox);
+    buf_init(&e->bytes, 0);
+    heap_push(s, e);
+    return e;
+}
+
+static void
+event_free(struct event *e)
+{
+    buf_fini(&e->bytes);
+    if (e->kind == EVENT_PAGE) {
+        vector_fini(&e->read.have);
+        blob_drop((void *)(uintptr_t)e->read.want_ctx);
+    }
+    mem_free(e);
+}
+
+/* ---- the store of a node ---- */
+
+static void
+commit_begin(struct sim *s, uint32_t i)
+{
+    struct sim_node *n = &s->node[i];
+    if (n->in_commit > 0 || n->waiting_count == 0)
+        return;
+    n->in_commit = n->waiting_count;
+    event_new(s, EVENT_COMMIT, i, n->commit_ms);
+}
+
+static void
+commit_drop(struct commit *c)
+{
+    blob_drop(c->batch);
+    blob_drop(c->members);
+}
+
+static void
+commit_done(struct sim *s, uint32_t i)
+{
+    struct sim_node     *n     = &s->node[i];
+    uint32_t             count = n->in_commit;
+    struct commit_result result[4096];
+    struct commit        commit[4096];
+    CHECK(count <= 4096);
+    memcpy(commit, n->waiting, count * sizeof *commit);
+    n->waiting_count -= count;
+    memmove(n->waiting, n->waiting + count, n->waiting_count * sizeof *commit);
+    n->in_commit = 0;
+    store_mem_commit(n->disk, commit, count, (struct wall){(int64_t)s->now_ms}, result);
+    for (uint32_t k = 0; k < count; k++) {
+        node_step(s, i,
+                  &(struct fact){.kind      = FACT_PERSISTED,
+                                 .persisted = {commit[k].id, result[k].err, result[k].lsn_first}});
+        commit_drop(&commit[k]);
+    }
+    commit_begin(s, i);
+}
+
+static void
+commit_add(struct sim *s, uint32_t i, const struct commit *c)
+{
+    struct sim_node *n = &s->node[i];
+    if (n->waiting_count == n->waiting_cap) {
+        n->waiting_cap = n->waiting_cap > 0 ? n->waiting_cap * 2 : 16;
+        n->waiting     = mem_resize(n->waiting, n->waiting_cap * sizeof *n->waiting);
+    }
+    n->waiting[n->waiting_count++] = *c;
+    commit_begin(s, i);
+}
+
+static void
+read_begin(struct sim *s, uint32_t i, uint64_t reader, const struct read *read)
+{
+    struct event *e = event_new(s, EVENT_PAGE, i, 1);
+    e->reader       = reader;
+    e->read         = *read;
+    vector_init(&e->read.have);
+    enum err err = vector_copy(&e->read.have, &read->have);
+    CHECK(err == ERR_OK);
+    if (read->want_ctx)
+        blob_keep((void *)(uintptr_t)read->want_ctx);
+}
+
+static void
+read_done(struct sim *s, uint32_t i, const struct event *e)
+{
+    struct page *page = NULL;
+    enum err     err  = store_mem_read(s->node[i].disk, &e->read, &page);
+    node_step(s, i,
+              &(struct fact){.kind = FACT_PAGE, .page = {e->reader, err == ERR_OK ? page : NULL}});
+}
+
+/* ---- a node ---- */
+
+static void
+carry_out(struct sim *s, uint32_t i, const struct effects *effects)
+{
+    for (uint32_t k = 0; k < effects->count; k++) {
+        const struct effect *e = &effects->at[k];
+        switch (e->kind) {
+        case EFFECT_DIAL:
+            net_dial(s, i, &e->dial.addr);
+            break;
+        case EFFECT_SEND:
+            net_send(s, i, e->send.link, &e->send.frame);
+            break;
+        case EFFECT_CLOSE:
+            net_close(s, i, e->close.link);
+            break;
+        case EFFECT_PERSIST:
+            commit_add(s, i, &e->persist);
+            break;
+        case EFFECT_READ:
+            read_begin(s, i, e->read.reader, &e->read.read);
+            break;
+        case EFFECT_ANSWER:
+            client_answer(s, i, e);
+            break;
+        case EFFECT_AWAITED:
+            break;
+        }
+    }
+}
+
+static struct wall
+wall_of(const struct sim *s, uint32_t i)
+{
+    return (struct wall){(int64_t)(s->now_ms + 1000 * i)};
+}
+
+void
+node_step(struct sim *s, uint32_t i, const struct fact *f)
+{
+    struct effects effects =
+        broker_step(s->node[i].broker, (struct mono){s->now_ms}, wall_of(s, i), f);
+    carry_out(s, i, &effects);
+}
+
+void
+node_turn(struct sim *s, uint32_t i)
+{
+    struct sim_node *n = &s->node[i];
+    node_step(s, i, &(struct fact){.kind = FACT_TURN});
+    client_drain(s, i);
+    node_step(s, i, &(struct fact){.kind = FACT_TURN}); /* reads that pulling asked for */
+    oracle_event(s, i);
+    struct mono at = broker_deadline(n->broker);
+    uint64_t    ms = at.ms > s->now_ms ? at.ms : s->now_ms + 1;
+    if (ms < n->wake_ms) {
+        n->wake_ms = ms;
+        event_new(s, EVENT_WAKE, i, ms - s->now_ms);
+    }
+}
+
+static void
+handle(struct sim *s, const struct event *e)
+{
+    uint32_t i = e->node;
+    switch (e->kind) {
+    case EVENT_WAKE:
+        s->node[i].wake_ms = UINT64_MAX;
+        node_step(s, i, &(struct fact){.kind = FACT_TIME});
+        break;
+    case EVENT_COMMIT:
+        commit_done(s, i);
+        break;
+    case EVENT_PAGE:
+        read_done(s, i, e);
+        break;
+    case EVENT_OPEN:
+    case EVENT_FAIL:
+    case EVENT_BYTES:
+    case EVENT_CLOSE:
+        net_event(s, e);
+        break;
+    }
+    if (s->node[i].broker)
+        node_turn(s, i);
+}
+
+/* ---- the world ---- */
+
+static struct addr
+addr_of(uint32_t i)
+{
+    return (struct addr){.family = 4, .ip = {10, 0, 0, 1}, .port = (uint16_t)(3000 + i)};
+}
+
+struct sim *
+sim_new(const struct sim_config *config)
+{
+    struct sim *s = mem_new(sizeof *s);
+    CHECK(config->brokers > 0 && config->brokers <= SIM_BROKERS_MAX);
+    s->config           = *config;
+    s->config.delay_ms  = config->delay_ms > 0 ? config->delay_ms : 1;
+    s->config.commit_ms = config->commit_ms > 0 ? config->commit_ms : 2;
+    s->prng             = (struct prng){config->seed};
+    s->now_ms           = 1000000;
+    buf_init(&s->story, 0);
+    wire_scratch_init(&s->scratch);
+    for (uint32_t i = 0; i < config->brokers; i++) {
+        struct sim_node *n = &s->node[i];
+        n->disk            = store_mem_new();
+        n->addr            = addr_of(i);
+        n->commit_ms       = s->config.commit_ms;
+        n->coordinator     = -1;
+        list_init(&n->inbox);
+        snprintf(n->host, sizeof n->host, "%c", 'A' + (int)i);
+        for (uint32_t k = 0; k < config->brokers; k++)
+            n->joins[k] = !config->no_seeds && k != i;
+    }
+    return s;
+}
+
+static void
+drop_node(struct sim *s, uint32_t i)
+{
+    struct sim_node *n = &s->node[i];
+    client_crash(s, i);
+    net_drop_all(s, i);
+    broker_free(n->broker);
+    n->broker = NULL;
+    n->life++;
+    for (uint32_t k = 0; k < n->waiting_count; k++)
+        commit_drop(&n->waiting[k]);
+    n->waiting_count = n->in_commit = 0;
+    n->paused = n->stopping = false;
+    LIST_EACH(node, &n->inbox)
+    {
+        list_remove(node);
+        event_free(LIST_OF(node, struct event, in_inbox));
+    }
+}
+
+void
+sim_free(struct sim *s)
+{
+    for (uint32_t i = 0; i < s->config.brokers; i++) {
+        if (s->node[i].broker)
+            drop_node(s, i);
+        store_mem_free(s->node[i].disk);
+        mem_free(s->node[i].waiting);
+    }
+    while (s->heap_count > 0)
+        event_free(heap_pop(s));
+    for (uint32_t i = 0; i < s->sub_count; i++) {
+        vector_fini(&s->sub[i].cursor);
+        buf_fini(&s->sub[i].got);
+        mem_free(s->sub[i].mark);
+    }
+    wire_scratch_fini(&s->scratch);
+    buf_fini(&s->story);
+    mem_free(s->heap);
+    mem_free(s->conn);
+    mem_free(s->publish);
+    mem_free(s->claim);
+    mem_free(s);
+}
+
+void
+sim_tell(struct sim *s, const char *format, ...)
+{
+    char    line[256];
+    va_list ap;
+    va_start(ap, format);
+    vsnprintf(line, sizeof line, format, ap);
+    va_end(ap);
+    enum err e =
+        buf_addf(&s->story, "%8llu  %s\n", (unsigned long long)(s->now_ms - 1000000), line);
+    CHECK(e == ERR_OK);
+}
+
+const char *
+sim_story(const struct sim *s)
+{
+    struct buf *story = (struct buf *)(uintptr_t)&s->story;
+    uint8_t    *room;
+    enum err    e = buf_room(story, 1, &room);
+    CHECK(e == ERR_OK);
+    *room = 0;
+    return (const char *)buf_str(story).p;
+}
+
+void
+sim_start(struct sim *s, uint32_t i)
+{
+    struct sim_node *n = &s->node[i];
+    CHECK(!n->broker);
+    n->nonce    = prng_next(&s->prng) | 1;
+    n->broker   = broker_new(&(struct broker_config){.cluster    = STR("sim"),
+                                                     .self       = n->addr,
+                                                     .host       = str_of(n->host),
+                                                     .nonce      = n->nonce,
+                                                     .seed       = prng_next(&s->prng),
+                                                     .tail_bytes = 1 << 20,
+                                                     .recovered  = store_mem_recover(n->disk)},
+                             (struct mono){s->now_ms});
+    n->wake_ms  = UINT64_MAX;
+    n->accepted = (struct token){0};
+    sim_tell(s, "%s starts", n->host);
+    for (uint32_t k = 0; k < s->config.brokers; k++)
+        if (n->joins[k])
+            node_step(s, i,
+                      &(struct fact){.kind = FACT_SEED,
+                                     .seed = {s->node[k].addr, str_of(s->node[k].host)}});
+    node_turn(s, i);
+}
+
+void
+sim_start_all(struct sim *s)
+{
+    for (uint32_t i = 0; i < s->config.brokers; i++)
+        sim_start(s, i);
+}
+
+void
+sim_crash(struct sim *s, uint32_t i)
+{
+    CHECK(s->node[i].broker);
+    sim_tell(s, "%s crashes", s->node[i].host);
+    drop_node(s, i);
+}
+
+void
+sim_stop(struct sim *s, uint32_t i)
+{
+    sim_tell(s, "%s is asked to stop", s->node[i].host);
+    node_step(s, i, &(struct fact){.kind = FACT_STOP});
+    node_turn(s, i);
+    for (int k = 0; k < 1000 && !broker_is_drained(s->node[i].broker); k++)
+        sim_run(s, 1);
+    sim_run(s, 10); /* its goodbye arrives */
+    drop_node(s, i);
+}
+
+void
+sim_pause(struct sim *s, uint32_t i)
+{
+    sim_tell(s, "%s is paused", s->node[i].host);
+    s->node[i].paused = true;
+}
+
+void
+sim_resume(struct sim *s, uint32_t i)
+{
+    struct sim_node *n = &s->node[i];
+    sim_tell(s, "%s goes on", n->host);
+    n->paused = false;
+    LIST_EACH(node, &n->inbox)
+    {
+        struct event *e = LIST_OF(node, struct event, in_inbox);
+        list_remove(node);
+        if (n->broker)
+            handle(s, e);
+        event_free(e);
+    }
+}
+
+void
+sim_join(struct sim *s, uint32_t i, uint32_t to)
+{
+    s->node[i].joins[to] = true;
+}
+
+void
+sim_forget(struct sim *s, uint32_t at, uint32_t whom)
+{
+    sim_tell(s, "at %s: forget %s", s->node[at].host, s->node[whom].host);
+    node_step(s, at, &(struct fact){.kind = FACT_FORGET, .forget = {s->node[whom].addr}});
+    node_turn(s, at);
+}
+
+void
+sim_cut(struct sim *s, uint32_t i, uint32_t j)
+{
+    s->cut[i][j] = s->cut[j][i] = true;
+    net_cut(s, i, j);
+    sim_tell(s, "%s and %s are cut apart", s->node[i].host, s->node[j].host);
+}
+
+void
+sim_heal(struct sim *s, uint32_t i, uint32_t j)
+{
+    s->cut[i][j] = s->cut[j][i] = false;
+    sim_tell(s, "%s and %s can talk again", s->node[i].host, s->node[j].host);
+}
+
+void
+sim_heal_all(struct sim *s)
+{
+    memset(s->cut, 0, sizeof s->cut);
+    sim_tell(s, "all can talk again");
+}
+
+void
+sim_slow_disk(struct sim *s, uint32_t i, uint32_t commit_ms)
+{
+    s->node[i].commit_ms = commit_ms;
+    sim_tell(s, "a commit at %s takes %u ms", s->node[i].host, commit_ms);
+}
+
+void
+sim_echo_pushes(struct sim *s, uint32_t from, uint32_t to)
+{
+    s->node[from].echo_to = to + 1;
+}
+
+struct store_mem *
+sim_disk(struct sim *s, uint32_t i)
+{
+    return s->node[i].disk;
+}
+
+void
+sim_replace_disk(struct sim *s, uint32_t i, struct store_mem *disk)
+{
+    CHECK(!s->node[i].broker);
+    store_mem_free(s->node[i].disk);
+    s->node[i].disk = disk;
+}
+
+/* ---- time ---- */
+
+static void
+one_event(struct sim *s)
+{
+    struct event    *e = heap_pop(s);
+    struct sim_node *n = &s->node[e->node];
+    s->now_ms          = e->at_ms;
+    if (n->life != e->life || !n->broker) {
+        event_free(e);
+        return;
+    }
+    if (n->paused) {
+        list_push_back(&n->inbox, &e->in_inbox);
+        return;
+    }
+    handle(s, e);
+    event_free(e);
+}
+
+void
+sim_run(struct sim *s, uint64_t ms)
+{
+    uint64_t end = s->now_ms + ms;
+    while (s->heap_count > 0 && s->heap[0]->at_ms <= end)
+        one_event(s);
+    s->now_ms = end;
+}
+
+bool
+sim_until(struct sim *s, bool (*is_true)(struct sim *s), uint64_t ms_max)
+{
+    uint64_t end = s->now_ms + ms_max;
+    while (!is_true(s)) {
+        if (s->heap_count == 0 || s->heap[0]->at_ms > end) {
+            s->now_ms = end;
+            return is_true(s);
+        }
+        one_event(s);
+    }
+    return true;
+}
+
+uint64_t
+sim_now(const struct sim *s)
+{
+    return s->now_ms;
+}
+
+/* ---- looking ---- */
+
+bool
+sim_is_up(const struct sim *s, uint32_t i)
+{
+    return s->node[i].broker != NULL;
+}
+
+const struct broker *
+sim_broker(const struct sim *s, uint32_t i)
+{
+    return s->node[i].broker;
+}
+
+bool
+sim_is_level(struct sim *s)
+{
+    const struct vector *first = NULL;
+    for (uint32_t i = 0; i < s->config.brokers; i++) {
+        if (!s->node[i].broker)
+            continue;
+        const struct vector *v = broker_vector(s->node[i].broker);
+        if (s->node[i].waiting_count > 0)
+            return false;
+        if (first && (!vector_covers(first, v) || !vector_covers(v, first)))
+            return false;
+        first = v;
+    }
+    return true;
+}
+
+int
+sim_coordinator(const struct sim *s, uint32_t i)
+{
+    const struct bully *bully = broker_bully(s->node[i].broker);
+    struct token        token = bully_token(bully);
+    if (!bully_has_coordinator(bully))
+        return -1;
+    for (uint32_t k = 0; k < s->config.brokers; k++)
+        if (addr_cmp(&s->node[k].addr, &token.addr) == 0)
+            return s->node[k].nonce == token.nonce ? (int)k : -1;
+    return -1;
+}
+
+bool
+sim_has_coordinator(struct sim *s)
+{
+    int who = -1;
+    for (uint32_t i = 0; i < s->config.brokers; i++) {
+        if (!s->node[i].broker || s->node[i].paused)
+            continue;
+        int accepted = sim_coordinator(s, i);
+        if (accepted < 0 || (who >= 0 && accepted != who))
+            return false;
+        who = accepted;
+    }
+    return who >= 0 && s->node[who].broker && bully_is_leading(broker_bully(s->node[who].broker));
+}
+
+uint64_t
+sim_frames(const struct sim *s, enum frame_kind kind)
+{
+    return s->frames[kind];
+}
+
+uint64_t
+sim_bytes(const struct sim *s)
+{
+    return s->bytes;
+}

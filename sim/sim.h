@@ -1,0 +1,92 @@
+/* sim.h - a cluster in virtual time: real core, real wire bytes, memory disks.
+ *
+ * Everything that happens is an event with a time; equal times go in the order of
+ * making.  The same seed gives the same run, to the last byte.  A broker's crash keeps
+ * its disk; what its store had not committed is lost.
+ *
+ * The network: per connection in order, with a delay.  A cut kills the connections
+ * across it silently: both ends find out by themselves.  After every event the
+ * invariants of oracle.h that can be told then are checked. */
+#ifndef SIM_SIM_H
+#define SIM_SIM_H
+
+#include "base/buf.h"
+#include "core/broker.h"
+#include "store/store_mem.h"
+
+enum { SIM_BROKERS_MAX = 16, SIM_SUBS_MAX = 32 };
+
+struct sim;
+
+struct sim_config {
+    uint64_t seed;
+    uint32_t brokers;   /* 1 .. SIM_BROKERS_MAX; named A, B, C... by rising address */
+    uint32_t delay_ms;  /* one way; 0: 1 ms */
+    uint32_t commit_ms; /* 0: 2 ms */
+    bool     no_seeds;  /* nobody lists anybody: sim_join() */
+};
+
+struct sim *sim_new(const struct sim_config *config);
+void        sim_free(struct sim *s);
+
+/* ---- what happens to brokers and links ---- */
+
+void sim_start(struct sim *s, uint32_t i);
+void sim_start_all(struct sim *s);
+void sim_crash(struct sim *s, uint32_t i);
+/* SIGTERM: drains, says goodbye, is gone within a second. */
+void sim_stop(struct sim *s, uint32_t i);
+void sim_pause(struct sim *s, uint32_t i);
+void sim_resume(struct sim *s, uint32_t i);
+/* As `hearsay broker --join` of a starting broker. */
+void sim_join(struct sim *s, uint32_t i, uint32_t to);
+void sim_forget(struct sim *s, uint32_t at, uint32_t whom);
+void sim_cut(struct sim *s, uint32_t i, uint32_t j);
+void sim_heal(struct sim *s, uint32_t i, uint32_t j);
+void sim_heal_all(struct sim *s);
+void sim_slow_disk(struct sim *s, uint32_t i, uint32_t commit_ms);
+/* Each frame that `from` sends to `to` arrives twice. */
+void              sim_echo_pushes(struct sim *s, uint32_t from, uint32_t to);
+struct store_mem *sim_disk(struct sim *s, uint32_t i);
+/* The broker must be down. */
+void sim_replace_disk(struct sim *s, uint32_t i, struct store_mem *disk);
+
+/* ---- clients ---- */
+
+/* Publishes at broker i; its number, for sim_outcome(). */
+uint32_t sim_publish(struct sim *s, uint32_t i, const char *topic, const char *body);
+enum { SIM_PENDING = -1 };
+/* SIM_PENDING, or an enum err. */
+int         sim_outcome(const struct sim *s, uint32_t publish);
+struct mark sim_mark(const struct sim *s, uint32_t publish);
+/* A subscriber at broker i; its number.  It keeps what it got when it moves. */
+uint32_t sim_subscribe(struct sim *s, uint32_t i, const char *filter, enum subscribe_from from);
+/* It goes on at broker i, with its cursor. */
+void sim_move(struct sim *s, uint32_t sub, uint32_t i);
+/* "body body body", in the order of delivery. */
+const char *sim_got(const struct sim *s, uint32_t sub);
+
+/* ---- time ---- */
+
+void     sim_run(struct sim *s, uint64_t ms);
+uint64_t sim_now(const struct sim *s);
+/* Runs until it is true or so much time has passed; whether it became true. */
+bool sim_until(struct sim *s, bool (*is_true)(struct sim *s), uint64_t ms_max);
+
+/* ---- looking ---- */
+
+bool                 sim_is_up(const struct sim *s, uint32_t i);
+const struct broker *sim_broker(const struct sim *s, uint32_t i);
+/* Everybody who is up has the same vector, and nothing is on its way. */
+bool sim_is_level(struct sim *s);
+/* All that are up accept one coordinator, which is up. */
+bool sim_has_coordinator(struct sim *s);
+/* Its number, or -1: as broker i accepts it. */
+int      sim_coordinator(const struct sim *s, uint32_t i);
+uint64_t sim_frames(const struct sim *s, enum frame_kind kind); /* sent so far */
+uint64_t sim_bytes(const struct sim *s);                        /* sent so far */
+/* What happened, a line each: starts, crashes, cuts, links, coordinators, deliveries. */
+const char *sim_story(const struct sim *s);
+void        sim_tell(struct sim *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+#endif

@@ -1,0 +1,163 @@
+#include "base/check.h"
+#include "base/mem.h"
+#include "core/vector.h"
+#include "sim/oracle.h"
+#include "sim/sim_part.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* ---- publishing ---- */
+
+uint32_t
+sim_publish(struct sim *s, uint32_t i, const char *topic, const char *body)
+{
+    struct sim_node *n = &s->node[i];
+    if (s->publish_count == s->publish_cap) {
+        s->publish_cap = s->publish_cap > 0 ? s->publish_cap * 2 : 64;
+        s->publish     = mem_resize(s->publish, s->publish_cap * sizeof *s->publish);
+    }
+    uint32_t       number = s->publish_count++;
+    struct effects effects =
+        broker_step(n->broker, (struct mono){s->now_ms}, (struct wall){(int64_t)s->now_ms},
+                    &(struct fact){.kind    = FACT_PUBLISH,
+                                   .publish = {.topic = str_of(topic), .body = str_of(body)}});
+    CHECK(effects.count == 0);
+    struct sim_publish *p = &s->publish[number];
+    *p                    = (struct sim_publish){.node    = i,
+                                                 .life    = n->life,
+                                                 .serial  = effects.serial,
+                                                 .outcome = effects.err == ERR_OK ? SIM_PENDING : (int)effects.err};
+    snprintf(p->body, sizeof p->body, "%s", body);
+    node_turn(s, i);
+    return number;
+}
+
+void
+client_answer(struct sim *s, uint32_t i, const struct effect *e)
+{
+    uint64_t first = e->answer.serial, last = first + e->answer.count - 1;
+    for (uint32_t k = 0; k < s->publish_count; k++) {
+        struct sim_publish *p = &s->publish[k];
+        if (p->node != i || p->life != s->node[i].life || p->serial < first || p->serial > last)
+            continue;
+        CHECK(p->outcome == SIM_PENDING); /* answered once */
+        p->outcome = (int)e->answer.err;
+        p->mark    = e->answer.mark;
+        p->mark.seq += p->serial - first;
+        if (e->answer.err != ERR_OK)
+            sim_tell(s, "%s answers %s: %s", s->node[i].host, p->body, err_text(e->answer.err));
+    }
+}
+
+int
+sim_outcome(const struct sim *s, uint32_t publish)
+{
+    return s->publish[publish].outcome;
+}
+
+struct mark
+sim_mark(const struct sim *s, uint32_t publish)
+{
+    return s->publish[publish].mark;
+}
+
+/* ---- subscribing ---- */
+
+static void
+attach(struct sim *s, uint32_t number, enum subscribe_from from)
+{
+    struct sim_sub  *sub    = &s->sub[number];
+    struct sim_node *n      = &s->node[sub->node];
+    struct str       filter = str_of(sub->filter);
+    struct effects   effects =
+        broker_step(n->broker, (struct mono){s->now_ms}, (struct wall){(int64_t)s->now_ms},
+                    &(struct fact){.kind      = FACT_SUBSCRIBE,
+                                   .subscribe = {.filter       = &filter,
+                                                 .filter_count = 1,
+                                                 .from         = from,
+                                                 .cursor       = sub->cursor,
+                                                 .cursor_stamp = sub->stamp,
+                                                 .ref          = number}});
+    CHECK(effects.err == ERR_OK);
+    sub->session = effects.session;
+    sub->life    = n->life;
+    sub->open    = true;
+    node_turn(s, sub->node);
+}
+
+uint32_t
+sim_subscribe(struct sim *s, uint32_t i, const char *filter, enum subscribe_from from)
+{
+    CHECK(s->sub_count < SIM_SUBS_MAX);
+    uint32_t        number = s->sub_count++;
+    struct sim_sub *sub    = &s->sub[number];
+    *sub                   = (struct sim_sub){.node = i};
+    snprintf(sub->filter, sizeof sub->filter, "%s", filter);
+    vector_init(&sub->cursor);
+    buf_init(&sub->got, 0);
+    attach(s, number, from);
+    broker_cursor(s->node[i].broker, sub->session, &sub->cursor, &sub->stamp);
+    return number;
+}
+
+void
+sim_move(struct sim *s, uint32_t number, uint32_t i)
+{
+    struct sim_sub *sub = &s->sub[number];
+    if (sub->open && s->node[sub->node].broker)
+        node_step(s, sub->node,
+                  &(struct fact){.kind = FACT_UNSUBSCRIBE, .unsubscribe = {sub->session}});
+    sub->node = i;
+    attach(s, number, FROM_CURSOR);
+}
+
+const char *
+sim_got(const struct sim *s, uint32_t sub)
+{
+    struct buf *got = (struct buf *)(uintptr_t)&s->sub[sub].got;
+    uint8_t    *room;
+    enum err    e = buf_room(got, 1, &room);
+    CHECK(e == ERR_OK);
+    *room = 0;
+    return (const char *)buf_str(got).p;
+}
+
+static void
+deliver(struct sim *s, uint32_t number, const struct entry *entry)
+{
+    struct sim_sub *sub = &s->sub[number];
+    if (sub->count == sub->cap) {
+        sub->cap  = sub->cap > 0 ? sub->cap * 2 : 16;
+        sub->mark = mem_resize(sub->mark, sub->cap * sizeof *sub->mark);
+    }
+    sub->mark[sub->count++] = entry->mark;
+    enum err e = buf_addf(&sub->got, "%s%.*s", sub->got.n > 0 ? " " : "", STR_ARG(entry->body));
+    CHECK(e == ERR_OK);
+    sim_tell(s, "%s delivers %.*s: %.*s", s->node[sub->node].host, STR_ARG(entry->topic),
+             STR_ARG(entry->body));
+    broker_cursor(s->node[sub->node].broker, sub->session, &sub->cursor, &sub->stamp);
+    CHECK(vector_has(broker_vector(s->node[sub->node].broker), entry->mark)); /* S4 */
+}
+
+void
+client_drain(struct sim *s, uint32_t i)
+{
+    uint64_t session, ref;
+    while (broker_ready(s->node[i].broker, &session, &ref)) {
+        struct entry    entry;
+        struct sim_sub *sub = &s->sub[ref];
+        CHECK(sub->open && sub->session == session);
+        while (broker_pull(s->node[i].broker, session, &entry) == ERR_OK)
+            deliver(s, (uint32_t)ref, &entry);
+        broker_cursor(s->node[i].broker, session, &sub->cursor, &sub->stamp);
+    }
+}
+
+void
+client_crash(struct sim *s, uint32_t i)
+{
+    for (uint32_t k = 0; k < s->sub_count; k++)
+        if (s->sub[k].node == i)
+            s->sub[k].open = false;
+}

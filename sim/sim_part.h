@@ -1,0 +1,139 @@
+/* sim_part.h - what the files of the simulator share. */
+#ifndef SIM_SIM_PART_H
+#define SIM_SIM_PART_H
+
+#include "base/list.h"
+#include "base/prng.h"
+#include "codec/wire.h"
+#include "core/bully.h"
+#include "core/journal.h"
+#include "core/roster.h"
+#include "sim/sim.h"
+
+enum event_kind {
+    EVENT_WAKE,   /* a broker's deadline */
+    EVENT_OPEN,   /* a dial reaches its target */
+    EVENT_FAIL,   /* a dial fails */
+    EVENT_BYTES,  /* a frame arrives */
+    EVENT_CLOSE,  /* the other end closed */
+    EVENT_COMMIT, /* the store is done */
+    EVENT_PAGE,   /* the reader is done */
+};
+
+struct event {
+    struct list     in_inbox; /* of a paused broker */
+    uint64_t        at_ms, order;
+    enum event_kind kind;
+    uint32_t        node;
+    uint64_t        life; /* of that node: a crash voids what was meant for it */
+    uint32_t        link;
+    uint64_t        conn;
+    struct addr     addr;
+    struct buf      bytes;
+    bool            push;
+    uint64_t        reader;
+    struct read     read;
+};
+
+/* A connection between two link slots. */
+struct sim_conn {
+    uint64_t id;
+    bool     dead;    /* cut: nothing arrives any more */
+    uint32_t node[2]; /* 0 dialled */
+    uint32_t link[2];
+    bool     open[2];
+    uint64_t life[2];
+    uint64_t last_ms[2]; /* arrival of the last frame sent by this end: order */
+    size_t   queued[2];
+};
+
+struct sim_node {
+    struct broker    *broker; /* NULL: down */
+    struct store_mem *disk;
+    struct addr       addr;
+    char              host[16];
+    uint64_t          life, nonce;
+    bool              paused, stopping;
+    struct list       inbox;
+    uint32_t          commit_ms;
+    struct commit    *waiting; /* handed over, not yet committed */
+    uint32_t          waiting_count, waiting_cap, in_commit;
+    uint64_t          wake_ms; /* the earliest EVENT_WAKE under way */
+    bool              used[LINKS_MAX];
+    uint64_t          link_conn[LINKS_MAX];
+    uint32_t          echo_to; /* node + 1; 0: nobody */
+    bool              joins[SIM_BROKERS_MAX];
+    int               coordinator; /* last told in the story */
+    struct token      accepted;    /* for S17 */
+};
+
+struct sim_publish {
+    uint32_t    node;
+    uint64_t    life, serial;
+    int         outcome;
+    struct mark mark;
+    char        body[32];
+};
+
+struct sim_sub {
+    uint32_t      node;
+    uint64_t      life, session;
+    bool          open;
+    char          filter[64];
+    struct vector cursor;
+    uint64_t      stamp;
+    struct buf    got;
+    struct mark  *mark; /* of each delivery, in order */
+    uint32_t      count, cap;
+};
+
+struct claim {
+    struct token token;
+    uint32_t     node;
+};
+
+struct sim {
+    struct sim_config   config;
+    struct prng         prng;
+    uint64_t            now_ms, order, ids;
+    struct event      **heap;
+    uint32_t            heap_count, heap_cap;
+    struct sim_node     node[SIM_BROKERS_MAX];
+    bool                cut[SIM_BROKERS_MAX][SIM_BROKERS_MAX];
+    struct sim_conn    *conn;
+    uint32_t            conn_count, conn_cap;
+    struct sim_publish *publish;
+    uint32_t            publish_count, publish_cap;
+    struct sim_sub      sub[SIM_SUBS_MAX];
+    uint32_t            sub_count;
+    struct claim       *claim;
+    uint32_t            claim_count, claim_cap;
+    uint64_t            frames[FRAME_KIND_END], bytes;
+    struct wire_scratch scratch;
+    struct buf          story;
+};
+
+/* ---- sim.c ---- */
+struct event *event_new(struct sim *s, enum event_kind kind, uint32_t node, uint64_t in_ms);
+void          node_step(struct sim *s, uint32_t i, const struct fact *f);
+void          node_turn(struct sim *s, uint32_t i);
+
+/* ---- sim_net.c ---- */
+void net_dial(struct sim *s, uint32_t i, const struct addr *to);
+void net_send(struct sim *s, uint32_t i, uint32_t link, const struct frame *f);
+void net_close(struct sim *s, uint32_t i, uint32_t link);
+void net_event(struct sim *s, const struct event *e);
+/* All connections of a broker that crashed. */
+void net_drop_all(struct sim *s, uint32_t i);
+void net_cut(struct sim *s, uint32_t i, uint32_t j);
+
+/* ---- sim_client.c ---- */
+void client_answer(struct sim *s, uint32_t i, const struct effect *e);
+void client_drain(struct sim *s, uint32_t i);
+/* Its sessions are gone. */
+void client_crash(struct sim *s, uint32_t i);
+
+/* ---- oracle.c ---- */
+void oracle_event(struct sim *s, uint32_t i);
+
+#endif
