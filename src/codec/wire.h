@@ -55,9 +55,6 @@ MUST_USE enum err wire_decode(struct str in, struct wire_scratch *s, struct fram
  * But for OK, `out` stays as it was. */
 MUST_USE enum err wire_encode(struct buf *out, const struct frame *frame);
 
-/* Bytes on the link of a PUSH with this batch: what it costs of a credit. */
-size_t wire_push_bytes(const struct batch *b);
-
 /* "PUSH", for traces and metrics; "?" for an unknown kind. */
 const char *wire_name(unsigned kind);
 

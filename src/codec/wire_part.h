@@ -37,9 +37,8 @@ enum {
 };
 
 enum {
-    WIRE_MSG_BYTES_MIN = 1 + 4 + 2 + 1 + 4,               /* a message with a topic of one byte */
-    WIRE_BATCH_BYTES   = 1 + 8 + 8 + 4 + 16 + 16 + 8 + 8, /* of a PUSH, up to the origin */
-    WIRE_VARINT_MAX    = 9,                               /* bytes, for up to 2^63-1 */
+    WIRE_MSG_BYTES_MIN = 1 + 4 + 2 + 1 + 4, /* a message with a topic of one byte */
+    WIRE_VARINT_MAX    = 9,                 /* bytes, for up to 2^63-1 */
 };
 
 #endif

@@ -225,17 +225,6 @@ wire_put_push(struct wire_out *o, const struct frame *f)
         put_msg(o, &b->msg[i]);
 }
 
-size_t
-wire_push_bytes(const struct batch *b)
-{
-    size_t n = WIRE_HEAD_BYTES + WIRE_BATCH_BYTES + 1 + b->origin.n + varint_bytes(b->deps_count);
-    for (uint32_t i = 0; i < b->deps_count; i++)
-        n += 8 + varint_bytes(b->deps[i].seq);
-    for (uint32_t i = 0; i < b->count; i++)
-        n += msg_bytes(&b->msg[i]);
-    return n;
-}
-
 void
 wire_put_pull(struct wire_out *o, const struct frame *f)
 {

@@ -31,10 +31,8 @@ decode_one(struct str in)
     buf_init(&again, 0);
     CHECK(wire_encode(&again, &f) == ERR_OK);
     CHECK(str_eq(buf_str(&again), str_cut(in, 0, used)));
-    if (f.kind == FRAME_PUSH) {
-        CHECK(wire_push_bytes(f.push.batch) == used);
+    if (f.kind == FRAME_PUSH)
         blob_drop(f.push.batch);
-    }
     buf_fini(&again);
     return used;
 }
