@@ -352,8 +352,6 @@ merge_row(struct roster *r, struct mono now, uint32_t slot, const struct member_
                                   .until = mono_after(now, ROSTER_LIFE_MS),
                                   .heard = heard,
                                   .able  = row->able};
-    if (heard & BIT(ROSTER_SELF))
-        r->kept &= ~BIT(slot);
     return true;
 }
 

@@ -23,8 +23,9 @@
  *
  * Stall.  When own row is over a second overdue, this process slept and its picture
  * is old, while nobody else need have changed.  Then: (1) all ages are taken as if
- * the sleep had not been; (2) whoever was reachable before stays so until its row
- * came anew and names me, or 3 s have passed; (3) no row is given to others until it
+ * the sleep had not been; (2) whoever was reachable before stays so for 3 s more: the
+ * rows that wait in the sockets were written while I was silent, and only after that
+ * time can everybody have heard me and said so; (3) no row is given to others until it
  * came anew.  So a paused broker does not elect itself over the living.
  *
  * Not promised: that two members see the same set at the same instant. */
@@ -224,7 +225,7 @@ struct roster {
     struct member_info   tombstone[TOMBSTONES_MAX]; /* oldest first; no hosts */
     uint32_t             tombstone_count;
     struct mono          start, row_due;
-    uint32_t             kept;       /* reachable before the stall, row not yet anew */
+    uint32_t             kept;       /* reachable before the stall */
     struct mono          kept_until; /* ... and believed until then */
     struct mono          complained; /* about a full roster */
     bool                 disk_works, dirty;
