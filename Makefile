@@ -25,7 +25,7 @@ LIBS      = -luv -lsqlite3 -lz -linih -lpthread
 TESTS     = $(patsubst %.c,$(BUILD)/%,$(wildcard src/*/*_test.c tests/scenario/*_test.c sim/*_test.c))
 
 .DELETE_ON_ERROR:
-.PHONY: all test tidy format bench fuzz clean
+.PHONY: all golden test tidy format bench fuzz clean
 
 all: $(BUILD)/hearsay $(BUILD)/libbase.a $(BUILD)/libcore.a $(BUILD)/libcodec.a
 
@@ -67,7 +67,8 @@ $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)
 	$(CC) $(ALLFLAGS) -c -o $@ $<
 
-$(BUILD)/libsim.a: $(patsubst %.c,$(BUILD)/%.o,$(filter-out %_test.c,$(wildcard sim/*.c)))
+$(BUILD)/libsim.a: $(patsubst %.c,$(BUILD)/%.o,$(filter-out %_test.c,$(wildcard sim/*.c)) \
+                     tests/scenario/story.c)
 	rm -f $@ && ar rcs $@ $^
 
 # A test links what its folder may know, and nothing else.
@@ -92,6 +93,10 @@ $(eval $(call tests_of,tests/scenario,sim store codec llhttp core base))
 
 test: $(TESTS)
 	tools/run-tests $(TESTS)
+
+# Rewrites the golden stories; read the difference before you commit it.
+golden: $(BUILD)/tests/scenario/cluster_test
+	GOLDEN=1 $<
 
 tidy: $(BUILD)/libbase.a $(BUILD)/libcore.a $(BUILD)/libcodec.a
 	tools/tidy $(BUILD)

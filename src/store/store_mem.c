@@ -386,3 +386,12 @@ store_mem_dump(const struct store_mem *m, struct buf *out)
         CHECK(e == ERR_OK); /* the buffer has no limit */
     }
 }
+
+const struct batch *
+store_mem_batch(const struct store_mem *m, uint32_t i, uint64_t *lsn)
+{
+    if (i >= m->count)
+        return NULL;
+    *lsn = m->at[i].lsn;
+    return m->at[i].batch;
+}

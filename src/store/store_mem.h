@@ -35,5 +35,7 @@ MUST_USE enum err store_mem_read(const struct store_mem *m, const struct read *r
 
 /* A line per stream: id, floor + 1, head, chain at head; equal texts, equal contents. */
 void store_mem_dump(const struct store_mem *m, struct buf *out);
+/* The i-th batch in lsn order, NULL behind the last; *lsn is that of its first message. */
+const struct batch *store_mem_batch(const struct store_mem *m, uint32_t i, uint64_t *lsn);
 
 #endif
