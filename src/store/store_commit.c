@@ -99,12 +99,12 @@ topic_of(struct store *s, struct str name, struct topic **out)
 static enum err
 append_message(struct store *s, const struct batch *b, uint32_t i, bool late)
 {
-    const struct msg *m    = &b->msg[i];
-    bool              gone = m->flags & MSG_DIGEST_ONLY;
-    struct entry      e    = {
-                .lsn = s->lsn + 1, .mark = {b->stream, b->first + i}, .lamport = b->lamport_first + i};
-    struct topic *topic = NULL;
-    enum err      err   = gone ? ERR_OK : topic_of(s, m->topic, &topic);
+    const struct msg *m     = &b->msg[i];
+    bool              gone  = m->flags & MSG_DIGEST_ONLY;
+    struct mark       mark  = {b->stream, b->first + i};
+    struct entry      e     = {.lsn = s->lsn + 1, .mark = mark, .lamport = b->lamport_first + i};
+    struct topic     *topic = NULL;
+    enum err          err   = gone ? ERR_OK : topic_of(s, m->topic, &topic);
     if (err != ERR_OK)
         return err;
     sqlite3_stmt *q = s->sql[SQL_MESSAGE];

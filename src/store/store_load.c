@@ -77,8 +77,8 @@ take_message(struct store *s, sqlite3_stmt *q)
 {
     uint64_t      topic = sql_u64(q, 4);
     struct topic *t     = NULL;
-    struct entry  e     = {
-             .lsn = sql_u64(q, 0), .mark = {sql_u64(q, 1), sql_u64(q, 2)}, .lamport = sql_u64(q, 3)};
+    struct mark   mark  = {sql_u64(q, 1), sql_u64(q, 2)};
+    struct entry  e     = {.lsn = sql_u64(q, 0), .mark = mark, .lamport = sql_u64(q, 3)};
     if (topic > s->topics.count)
         return ERR_CORRUPT;
     if (topic > 0)

@@ -62,6 +62,9 @@ identify(struct store *s, int64_t *version, struct buf *problem)
     return *version >= 0 ? ERR_OK : ERR_CORRUPT;
 }
 
+static const char first_meta[] = "INSERT INTO meta(name, value) VALUES ('cluster', ?1),"
+                                 " ('epoch', 0), ('topics_lsn', 0), ('probe', 0)";
+
 static enum err
 migrate(struct store *s, int64_t from, struct str cluster)
 {
@@ -77,10 +80,7 @@ migrate(struct store *s, int64_t from, struct str cluster)
         e = sql_exec(s->db, pragmas);
     if (e == ERR_OK && from == 0) {
         sqlite3_stmt *q = NULL;
-        e               = sql_prepare(s->db,
-                                      "INSERT INTO meta(name, value) VALUES"
-                                                    " ('cluster', ?1), ('epoch', 0), ('topics_lsn', 0), ('probe', 0)",
-                                      &q);
+        e               = sql_prepare(s->db, first_meta, &q);
         if (e == ERR_OK) {
             sql_bind_text(q, 1, cluster);
             e = sql_run(s->db, q);
