@@ -591,23 +591,6 @@ a_broken_disk_does_not_lead(void **state)
     assert_stable(7, 2);
 }
 
-/* Without it a commit that fails lets the same token be claimed twice. */
-static void
-a_failed_claim_is_never_repeated(void **state)
-{
-    (void)state;
-    start_all(1);
-    w->node[0].disk_hangs = true;
-    run(4000);
-    struct token lost     = w->node[0].hangs;
-    w->node[0].disk_hangs = false;
-    persisted(0, lost, ERR_FULL);
-    run(3000);
-    assert_stable(1, 0);
-    struct token t = bully_token(&w->node[0].bully);
-    assert_true(token_cmp(&t, &lost) > 0);
-}
-
 /* Without it all wait for ever for one that looks well and does not claim. */
 static void
 who_is_waited_for_in_vain_is_passed_over(void **state)
@@ -799,7 +782,6 @@ main(void)
         STORY(a_partial_cut_changes_nothing),
         STORY(a_chain_of_four_has_one_coordinator),
         STORY(a_broken_disk_does_not_lead),
-        STORY(a_failed_claim_is_never_repeated),
         STORY(who_is_waited_for_in_vain_is_passed_over),
         STORY(a_paused_coordinator_comes_back),
         STORY(a_paused_follower_comes_back_and_changes_nothing),

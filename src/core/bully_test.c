@@ -79,10 +79,32 @@ nobody_claims_too_early(void **state)
     assert_false(tick_after(&b, &view, 1).persist);
     assert_false(tick_after(&b, &view, 999).persist);
     bully_stalled(&b, now);
+    assert_false(tick_after(&b, &view, 0).persist);
     assert_false(tick_after(&b, &view, 2999).persist);
     assert_false(tick_after(&b, &view, 1).persist);
     assert_true(tick_after(&b, &view, 1000).persist);
     assert_true(bully_deadline(&b).ms == UINT64_MAX);
+}
+
+/* Without it a commit that fails lets the same token be claimed twice. */
+static void
+a_failed_claim_is_never_repeated(void **state)
+{
+    (void)state;
+    struct bully       b;
+    struct roster_view view = view_of_three(&b);
+    view.able               = 1;
+    (void)tick_after(&b, &view, 3000);
+    struct token lost = tick_after(&b, &view, 1000).token;
+    assert_int_equal(lost.epoch, 1);
+    struct bully_do out = bully_persisted(&b, now, &view, &lost, ERR_FULL);
+    assert_int_equal(out.coordinator, 0);
+    assert_false(bully_is_leading(&b));
+    out = tick_after(&b, &view, 1000);
+    assert_true(out.persist);
+    assert_int_equal(out.token.epoch, 2);
+    (void)bully_persisted(&b, now, &view, &lost, ERR_OK); /* late news of another commit */
+    assert_false(bully_is_leading(&b));
 }
 
 /* Without it the higher ones are not asked, or asked at every tick. */
@@ -234,6 +256,7 @@ main(void)
 {
     const struct CMUnitTest test[] = {
         cmocka_unit_test(nobody_claims_too_early),
+        cmocka_unit_test(a_failed_claim_is_never_repeated),
         cmocka_unit_test(an_election_asks_the_higher_ones_once),
         cmocka_unit_test(election_is_answered_with_the_token),
         cmocka_unit_test(a_lower_claim_is_answered_by_a_claim),
