@@ -52,6 +52,18 @@ check_target(struct str target, struct http_problem *problem)
     return ERR_OK;
 }
 
+/* Nothing that would make it more than a name and a port. */
+static bool
+host_is_sound(struct str host)
+{
+    for (size_t i = 0; i < host.n; i++) {
+        uint8_t c = host.p[i];
+        if (c <= 0x20 || c >= 0x7f || c == '/' || c == ',' || c == '@')
+            return false;
+    }
+    return true;
+}
+
 /* Path and query out of "/path?query", "http://host/path?query" (RFC 9112 3.2.2) or "*". */
 static enum err
 split_target(struct http_request *r, struct http_problem *problem)
@@ -64,8 +76,8 @@ split_target(struct http_request *r, struct http_problem *problem)
             end++;
         r->host = str_cut(rest, 0, end);
         rest    = str_cut(rest, end, rest.n);
-        if (r->host.n == 0)
-            return refuse_400(problem, "the target names no host; write '/path' or "
+        if (r->host.n == 0 || !host_is_sound(r->host))
+            return refuse_400(problem, "the target names no good host; write '/path' or "
                                        "'http://host/path'");
     } else if (rest.p[0] != '/' && !str_eq(rest, STR("*"))) {
         return refuse_400(problem, "the target must begin with '/'");
@@ -121,13 +133,10 @@ take_host(struct http_request *r, struct str value, bool *came, struct http_prob
     if (*came)
         return refuse_400(problem, "Host came twice; send it once");
     *came = true;
-    for (size_t i = 0; i < value.n; i++)
-        if (value.p[i] <= 0x20 || value.p[i] >= 0x7f || value.p[i] == '/' || value.p[i] == ',' ||
-            value.p[i] == '@')
-            return refuse_400(problem, "Host must be 'name' or 'name:port'");
     if (r->host.n == 0) /* an absolute target names the host, and wins (RFC 9112 3.2.2) */
         r->host = value;
-    return ERR_OK;
+    return host_is_sound(value) ? ERR_OK
+                                : refuse_400(problem, "Host must be 'name' or 'name:port'");
 }
 
 static enum err

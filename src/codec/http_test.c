@@ -45,6 +45,7 @@ static const struct {
     {"GET /a\tb HTTP/1.1\r\n" H "\r\n", 400, "bad_request"},
     {"GET topics HTTP/1.1\r\n" H "\r\n", 400, "bad_request"},
     {"GET http:///x HTTP/1.1\r\n" H "\r\n", 400, "bad_request"},
+    {"GET http://u@b/x HTTP/1.1\r\n" H "\r\n", 400, "bad_request"},
     {"CONNECT a:1 HTTP/1.1\r\n" H "\r\n", 400, "bad_request"},
     {"GET / HTTP/1.1\n" H "\r\n", 400, "bad_request"},
     {"GET / HTTP/1.1\r\nHost: a\n\r\n", 400, "bad_request"},

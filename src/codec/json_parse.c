@@ -5,6 +5,7 @@
 
 #include <string.h>
 
+/* A string as it stands between its quotes. */
 struct key {
     struct str raw;
     bool       escaped;
@@ -220,7 +221,7 @@ take_value(struct parse *p, struct json_value *v)
 
 /* ---- objects and arrays ---- */
 
-/* The next byte of a string's meaning; escapes give up to four in *more. */
+/* A string's meaning, a byte at a time: an escape gives up to four. */
 struct reader {
     struct str raw;
     size_t     at;
@@ -247,22 +248,34 @@ next_byte(struct reader *r)
     return r->byte[0];
 }
 
-/* Do two strings mean the same, escapes decoded? */
-static bool
-means_same(struct str a, struct str b_raw, bool b_escaped, bool a_escaped)
+/* What is not escaped may hold a backslash where it is the caller's text. */
+static int
+next_of(struct reader *r, bool escaped)
 {
-    if (!a_escaped && !b_escaped)
-        return str_eq(a, b_raw);
-    struct reader x = {.raw = a}, y = {.raw = b_raw};
+    if (escaped)
+        return next_byte(r);
+    return r->at < r->raw.n ? r->raw.p[r->at++] : -1;
+}
+
+static bool
+decodes_same(struct key a, struct key b)
+{
+    struct reader x = {.raw = a.raw}, y = {.raw = b.raw};
     for (;;) {
-        /* What is not escaped holds no backslash, but the caller's text may. */
-        int c = a_escaped ? next_byte(&x) : x.at < a.n ? a.p[x.at++] : -1;
-        int d = b_escaped ? next_byte(&y) : y.at < b_raw.n ? b_raw.p[y.at++] : -1;
-        if (c != d)
+        int c = next_of(&x, a.escaped);
+        if (c != next_of(&y, b.escaped))
             return false;
         if (c < 0)
             return true;
     }
+}
+
+static inline bool
+means_same(const struct key *a, const struct key *b)
+{
+    if (a->escaped || b->escaped)
+        return decodes_same(*a, *b);
+    return a->raw.n == b->raw.n && str_eq(a->raw, b->raw);
 }
 
 /* Keys that differ in length or first byte cannot be equal unless escaped: their bit in
@@ -280,7 +293,7 @@ key_is_new(struct parse *p, uint32_t first, const struct key *k, uint64_t *met)
     bool     look = *met & bit;
     *met |= bit;
     for (uint32_t i = first; look && i < p->key_count; i++)
-        if (means_same(p->key[i].raw, k->raw, k->escaped, p->key[i].escaped))
+        if (means_same(&p->key[i], k))
             return refuse(p, "a key stands twice in one object");
     if (p->key_count - first == JSON_MEMBERS_MAX)
         return refuse(p, "an object has more than 64 members");
@@ -401,9 +414,12 @@ json_parse(struct str object, struct json_members *m, const char **why)
 const struct json_value *
 json_member(const struct json_members *m, struct str key)
 {
-    for (uint32_t i = 0; i < m->count; i++)
-        if (means_same(m->at[i].key, key, false, m->at[i].key_escaped))
+    const struct key want = {key, false};
+    for (uint32_t i = 0; i < m->count; i++) {
+        const struct key got = {m->at[i].key, m->at[i].key_escaped};
+        if (means_same(&got, &want))
             return &m->at[i].value;
+    }
     return NULL;
 }
 
@@ -448,7 +464,8 @@ json_key_text(const struct json_member *member, uint8_t *room)
 bool
 json_text_is(const struct json_value *value, struct str text)
 {
-    return value->kind == JSON_KIND_STRING && means_same(value->raw, text, false, value->escaped);
+    const struct key got = {value->raw, value->escaped}, want = {text, false};
+    return value->kind == JSON_KIND_STRING && means_same(&got, &want);
 }
 
 bool
