@@ -72,7 +72,7 @@ sql_failed(sqlite3 *db, int rc, const char *doing)
 {
     enum err e = sql_err(db, rc);
     if (e != ERR_OK)
-        tracef(TRACE_WARN, "store: %s: %s (SQLite %d)", doing,
+        tracef(TRACE_WARN, "store: %.60s: %s (SQLite %d)", doing,
                db ? sqlite3_errmsg(db) : "no memory", rc);
     return e;
 }
