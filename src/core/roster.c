@@ -299,9 +299,13 @@ roster_alias(struct roster *r, const struct addr *dialled, const struct addr *an
     int slot = roster_find(r, dialled);
     if (slot <= ROSTER_SELF || addr_cmp(dialled, announced) == 0)
         return false;
-    const struct roster_member *m = &r->slot[slot];
-    if (m->nonce != 0) /* somebody does announce it, though not who answered now */
+    struct roster_member *m = &r->slot[slot];
+    if (m->nonce != 0) { /* somebody does announce it, though not who answered now */
+        m->dial.pending = false;
+        m->dial.tried   = true;
+        m->dial.next    = mono_after(m->dial.began, ROSTER_DIAL_MAX_MS);
         return false;
+    }
     bury(r, (uint32_t)slot, next_version(m->version), 0);
     return true;
 }
@@ -390,8 +394,9 @@ static uint32_t
 add_entry(const struct roster *r, uint32_t slot, struct member_info *to)
 {
     const struct roster_member *m = &r->slot[slot];
-    *to                           = (struct member_info){
-                                  .addr = m->addr, .host = roster_host(m), .version = m->version, .nonce = m->nonce};
+    *to                           = (struct member_info){.addr = m->addr, .host = roster_host(m)};
+    to->version                   = m->version;
+    to->nonce                     = m->nonce;
     return 1;
 }
 

@@ -94,7 +94,8 @@ MUST_USE enum err roster_hello(struct roster *r, struct mono now, const struct r
 
 /* What was dialled turned out to announce another address (or to be ourselves): its
  * entry goes, for everybody.  Call after roster_hello() or when REFUSE_SELF came.
- * True: the roster changed, pass it on.  False: call roster_dial_failed(dialled). */
+ * True: the roster changed, pass it on.  False: the entry stays, it was met once under
+ * this address; it is dialled again later. */
 bool roster_alias(struct roster *r, const struct addr *dialled, const struct addr *announced);
 
 /* ---- what is heard ---- */

@@ -118,6 +118,9 @@ a_forgotten_instance_is_refused_and_a_new_one_readded(void **state)
     slot = hello(&r, 1, 12);
     assert_int_equal(roster_member(&r, slot)->version, 2);
     assert_null(roster_tombstone(&r, &a));
+    /* Who forgot it elsewhere need not have met it: we have. */
+    assert_int_equal(merge(&r, 1, 2, MEMBER_FORGOTTEN, 0), ERR_OK);
+    assert_int_equal(roster_tombstone(&r, &a)->nonce, 12);
     a = addr_of(0);
     assert_int_equal(roster_forget(&r, &a), ERR_INVALID);
     a = addr_of(7);
@@ -163,6 +166,11 @@ a_full_roster_refuses_and_old_tombstones_go(void **state)
         assert_int_equal(merge(&r, 100 + i, 1, MEMBER_FORGOTTEN, 0), ERR_OK);
     assert_null(roster_tombstone(&r, &a));
     assert_int_equal(r.tombstone_count, TOMBSTONES_MAX);
+    /* Two full tables must not pass their tombstones back and forth. */
+    struct member_info   more = info_of(99, 1, MEMBER_FORGOTTEN, 0);
+    struct frame_members f    = {&more, NULL, 1, 0};
+    assert_false(roster_merge_frame(&r, now, &f).members);
+    assert_non_null(roster_tombstone(&r, &more.addr));
 }
 
 /* Without it a name for the loopback address counts as a member of its own for ever. */
@@ -178,7 +186,12 @@ an_alias_is_replaced_for_everybody(void **state)
     assert_true(roster_alias(&r, &dialled, &announced));
     assert_int_equal(roster_count(&r), 2);
     assert_int_equal(roster_tombstone(&r, &dialled)->version, 1);
+    uint8_t slot = 0;
+    assert_true(roster_dial_next(&r, now, &slot));
     assert_false(roster_alias(&r, &announced, &dialled)); /* that one was met */
+    assert_false(roster_dial_next(&r, now, &slot));
+    now.ms += ROSTER_DIAL_MAX_MS;
+    assert_true(roster_dial_next(&r, now, &slot)); /* and is looked for again */
     assert_false(roster_alias(&r, &announced, &announced));
     (void)hello(&r, 1, 33); /* it exists after all */
     assert_int_equal(roster_count(&r), 3);
