@@ -233,3 +233,16 @@ oracle_got_all(struct sim *s, uint32_t sub, const char *bodies)
     }
     must(s, s->sub[sub].count == n, "S12: more was delivered than was published", s->sub[sub].node);
 }
+
+void
+oracle_got_everything(struct sim *s, uint32_t number)
+{
+    const struct sim_sub *sub = &s->sub[number];
+    const struct batch   *b;
+    uint64_t              lsn, stored = 0;
+    for (uint32_t k = 0; (b = store_mem_batch(s->node[sub->node].disk, k, &lsn)); k++)
+        stored += b->count;
+    for (uint32_t k = 0; k < sub->count; k++)
+        must(s, on_disk(s, sub->node, sub->mark[k]), "L2: delivered, and not stored", sub->node);
+    must(s, sub->count == stored, "L2: not all was delivered once", sub->node);
+}

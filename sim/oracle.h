@@ -13,6 +13,8 @@ void oracle_check(struct sim *s);
 void oracle_level(struct sim *s);
 /* Each publish that was answered OK is on every disk of a broker that is up, once. */
 void oracle_all_acked_everywhere(struct sim *s);
+/* L2: a subscriber to everything from the earliest on got all that is stored, once. */
+void oracle_got_everything(struct sim *s, uint32_t sub);
 /* The subscriber got each of these bodies once: "a b c", in any order. */
 void oracle_got_all(struct sim *s, uint32_t sub, const char *bodies);
 
