@@ -33,6 +33,6 @@ $(FUZZ)/%.o: %.c tests/fuzz/fuzz.mk
 	@mkdir -p $(@D)
 	$(FUZZ_CC) $(FUZZ_FLAGS) -fsanitize=fuzzer-no-link -c -o $@ $<
 $(FUZZ)/%_fuzz: $(FUZZ)/tests/fuzz/%_fuzz.o $(FUZZ)/libfuzzed.a
-	$(FUZZ_CC) -fsanitize=fuzzer,address,undefined -o $@ $^
+	$(FUZZ_CC) -fsanitize=fuzzer,address,undefined -o $@ $(filter %.o %.a,$^) -lz
 $(FUZZ)/libfuzzed.a: $(FUZZ_OBJECTS)
 	rm -f $@ && ar rcs $@ $^
