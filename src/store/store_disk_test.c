@@ -93,6 +93,44 @@ files_that_are_not_ours_are_refused(void **state)
     refused(&d, STR("hearsay"), ERR_IO, "make the folder");
 }
 
+/* Without it a user who lacks a permission reads the words of SQLite. */
+static void
+what_cannot_be_written_says_what_to_do(void **state)
+{
+    struct disk d;
+    char        path[128];
+    (void)state;
+    disk_open(&d, false);
+    disk_stop(&d);
+    path_of(&d, "", path);
+    for (int round = 0; round < 2; round++) {
+        assert_int_equal(chmod(path, round ? 0666 : 0444), 0);
+        assert_int_equal(chmod(d.dir, 0555), 0);
+        pid_t child = fork();
+        if (child == 0) { /* the superuser may write everything */
+            if (geteuid() == 0 && seteuid(65534) != 0)
+                _exit(2);
+            refused(&d, STR("hearsay"), ERR_IO, "give the broker's user write access");
+            _exit(0);
+        }
+        int status;
+        assert_int_equal(waitpid(child, &status, 0), child);
+        assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    }
+    assert_int_equal(chmod(d.dir, 0755), 0);
+    kit_folder_gone(d.dir);
+    kit_folder(d.dir);
+    path_of(&d, "", path);
+    assert_int_equal(mkdir(path, 0755), 0);
+    refused(&d, STR("hearsay"), ERR_IO, "choose another");
+    kit_folder_gone(d.dir);
+    kit_folder(d.dir);
+    kit_writes_left = 3;
+    refused(&d, STR("hearsay"), ERR_FULL, "free some space");
+    kit_writes_left = -1;
+    kit_folder_gone(d.dir);
+}
+
 /* Without it everybody on the machine reads what was published. */
 static void
 files_are_not_for_everybody(void **state)
@@ -573,6 +611,7 @@ main(void)
 {
     const struct CMUnitTest test[] = {
         cmocka_unit_test(files_that_are_not_ours_are_refused),
+        cmocka_unit_test(what_cannot_be_written_says_what_to_do),
         cmocka_unit_test(files_are_not_for_everybody),
         cmocka_unit_test(a_corrupt_file_is_put_aside),
         cmocka_unit_test(a_wal_without_its_file_is_put_aside),

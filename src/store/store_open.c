@@ -51,6 +51,8 @@ say(struct buf *problem, const char *format, ...)
 static void
 explain(const struct store *s, enum err e, int system, struct buf *problem)
 {
+    if (s->db && (sqlite3_errcode(s->db) & 0xff) == SQLITE_READONLY)
+        system = EACCES; /* SQLite found out before the system had to */
     if (e == ERR_FULL || system == ENOSPC || system == EDQUOT)
         say(problem, "cannot write %s: the disk is full; free some space and start again", s->path);
     else if (e == ERR_BUSY)
@@ -169,13 +171,17 @@ close_db(struct store *s)
 }
 
 static enum err
-open_db(struct store *s)
+open_db(struct store *s, struct buf *problem)
 {
     int rc = sqlite3_open_v2(s->path, &s->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL);
     if (rc != SQLITE_OK)
         return sql_failed(s->db, rc, s->path);
     sqlite3_extended_result_codes(s->db, 1);
     sqlite3_db_config(s->db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
+    if (sqlite3_db_readonly(s->db, "main") == 1) {
+        explain(s, ERR_IO, EACCES, problem);
+        return ERR_IO;
+    }
     enum err e = sql_exec(s->db, pragmas);
     tend_watch_wal(s); /* after wal_autocheckpoint, which takes the place of its hook */
     return e;
@@ -186,11 +192,7 @@ attempt(struct store *s, const struct store_config *config, struct buf *problem)
 {
     enum err e = make_file(s, problem);
     if (e == ERR_OK)
-        e = open_db(s);
-    if (e == ERR_OK && sqlite3_db_readonly(s->db, "main") == 1) {
-        explain(s, ERR_IO, EACCES, problem);
-        return ERR_IO;
-    }
+        e = open_db(s, problem);
     if (e == ERR_OK)
         e = schema_ready(s, config->cluster, problem);
     if (e == ERR_OK)

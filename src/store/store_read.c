@@ -11,6 +11,7 @@ enum {
     WORK_MAX     = 65536, /* rows looked at in one call, or work that costs as much */
     WORK_SEGMENT = 8,
     WORK_BATCH   = 16,
+    TOPICS_KEPT  = 4096, /* verdicts whose memory stays with the reader */
 };
 
 static const char *const text_of[READING_COUNT] = {
@@ -519,6 +520,19 @@ scan_batches(struct scan *s)
     return ERR_OK;
 }
 
+/* A long read is rare: what it took does not stay. */
+static void
+give_back(struct store_reader *r)
+{
+    buf_clear_free(&r->bytes);
+    buf_clear_free(&r->deps);
+    if (r->topic_cap > TOPICS_KEPT) {
+        mem_free(r->topic);
+        r->topic     = NULL;
+        r->topic_cap = 0;
+    }
+}
+
 enum err
 store_read(struct store_reader *r, const struct read *read, struct page **out)
 {
@@ -538,5 +552,6 @@ store_read(struct store_reader *r, const struct read *read, struct page **out)
     if (e == ERR_OK)
         *out = page_make(&page);
     page_maker_fini(&page);
+    give_back(r);
     return e;
 }
