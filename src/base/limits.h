@@ -19,7 +19,7 @@ enum {
     MEMBERS_MAX          = 16,        /* roster, self included: joins are refused */
     TOMBSTONES_MAX       = 64,        /* forgotten members: the oldest is dropped */
     FRAME_BYTES_MAX      = 2 << 20,   /* a longer one closes the link */
-    STREAMS_MAX          = 6144,      /* known; all as deps fit into a batch; a new one is refused */
+    STREAMS_MAX          = 6144,      /* all fit as deps into a batch; a new one is refused */
 };
 #define STAMP_MAX ((UINT64_C(1) << 53) - 1) /* stamps stay exact in JSON numbers */
 #define STAMP_AHEAD_MAX (UINT64_C(1) << 32) /* a client's stamp is capped there */

@@ -168,7 +168,9 @@ batch_is_valid(const struct batch *b)
         return false;
     if (b->count == 0 || b->count > BATCH_MESSAGES_MAX)
         return false;
-    if (b->lamport_first == 0 || b->lamport_first > STAMP_MAX - b->count)
+    if (b->first > (uint64_t)INT64_MAX - b->count + 1)
+        return false;
+    if (b->lamport_first == 0 || b->lamport_first > STAMP_MAX - b->count + 1)
         return false;
     if ((b->first == 1) != (b->origin.n > 0))
         return false;

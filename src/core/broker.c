@@ -22,21 +22,21 @@ own_copy(struct str s)
     return (struct str){p, s.n};
 }
 
-/* "host:port", as people know this broker. */
+/* "host:port", as people know this broker; a host too long for an origin is cut. */
 static struct str
 origin_of(struct str host, const struct addr *self)
 {
-    char        text[ADDR_TEXT_BYTES];
-    const char *port;
+    char text[ADDR_TEXT_BYTES];
     addr_text(self, text);
-    port            = strrchr(text, ':');
-    size_t   port_n = strlen(port), host_n = host.n;
-    uint8_t *p;
-    if (host_n > UINT8_MAX - port_n)
-        host_n = UINT8_MAX - port_n;
-    p = mem_new(host_n + port_n + 1);
+    size_t n = 0, colon = 0;
+    for (; text[n]; n++)
+        if (text[n] == ':')
+            colon = n;
+    size_t   port_n = n - colon;
+    size_t   host_n = host.n <= UINT8_MAX - port_n ? host.n : UINT8_MAX - port_n;
+    uint8_t *p      = mem_new(host_n + port_n + 1);
     memcpy(p, host.p, host_n);
-    memcpy(p + host_n, port, port_n);
+    memcpy(p + host_n, text + colon, port_n);
     return (struct str){p, host_n + port_n};
 }
 

@@ -33,6 +33,21 @@ cluster_introduce(struct broker *b, uint32_t link)
 }
 
 static void
+introduce_to_all(struct broker *b)
+{
+    for (uint32_t i = 0; i < LINKS_MAX; i++)
+        if (b->link[i].state == LINK_UP)
+            cluster_introduce(b, i);
+}
+
+void
+cluster_alias(struct broker *b, const struct addr *dialled, const struct addr *announced)
+{
+    if (roster_alias(&b->roster, dialled, announced))
+        introduce_to_all(b);
+}
+
+static void
 send_own_row(struct broker *b)
 {
     for (uint32_t i = 0; i < LINKS_MAX; i++)
@@ -228,8 +243,12 @@ static void
 dial(struct broker *b)
 {
     uint8_t slot;
-    while (!b->stopping && roster_dial_next(&b->roster, b->now, &slot)) {
+    while (roster_dial_next(&b->roster, b->now, &slot)) {
         const struct roster_member *m = roster_member(&b->roster, slot);
+        if (b->stopping) {
+            roster_dial_failed(&b->roster, b->now, &m->addr);
+            continue;
+        }
         out_add(&b->out, &(struct effect){.kind = EFFECT_DIAL,
                                           .dial = {.addr = m->addr, .host = roster_host(m)}});
     }
@@ -239,13 +258,11 @@ void
 cluster_tick(struct broker *b)
 {
     struct roster_view view;
-    if (roster_tick(&b->roster, b->now))
-        send_own_row(b);
+    if (roster_tick(&b->roster, b->now) && !b->said_goodbye)
+        send_own_row(b); /* a row after AWAY would take it back */
     if (mono_reached(b->now, b->members_at) || b->members_at.ms == UINT64_MAX) {
-        if (b->members_at.ms != UINT64_MAX)
-            for (uint32_t i = 0; i < LINKS_MAX; i++)
-                if (b->link[i].state == LINK_UP)
-                    cluster_introduce(b, i);
+        if (b->members_at.ms != UINT64_MAX && !b->said_goodbye)
+            introduce_to_all(b);
         b->members_at = mono_after(b->now, MEMBERS_FULL_MS);
     }
     dial(b);

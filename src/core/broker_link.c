@@ -152,8 +152,6 @@ accept(struct broker *b, uint32_t i)
     enter(l, LINK_UP, mono_after(b->now, LINK_SILENT_MS));
     roster_link_up(&b->roster, b->now, slot);
     roster_heard(&b->roster, b->now, slot);
-    if (l->dialled && addr_cmp(&l->dial_addr, &l->addr) != 0)
-        roster_alias(&b->roster, &l->dial_addr, &l->addr);
     gossip_link_up(&b->gossip, &b->journal, i, slot, b->now);
     cluster_introduce(b, i);
 }
@@ -218,7 +216,7 @@ on_hello(struct broker *b, uint32_t i, const struct frame *f)
     }
     if (h->nonce == b->nonce) {
         if (l->dialled)
-            roster_alias(&b->roster, &l->dial_addr, &b->self);
+            cluster_alias(b, &l->dial_addr, &b->self);
         link_refuse(b, i, REFUSE_SELF);
         return;
     }
@@ -230,6 +228,10 @@ on_hello(struct broker *b, uint32_t i, const struct frame *f)
         settle_duplicate(b, older, i);
     else
         challenge(b, older, i);
+    /* Whatever became of this link: the address that was dialled is not a member's. */
+    if (l->dialled && addr_cmp(&l->dial_addr, &l->addr) != 0 &&
+        roster_find(&b->roster, &l->addr) >= 0)
+        cluster_alias(b, &l->dial_addr, &l->addr);
 }
 
 static void
@@ -237,7 +239,7 @@ on_refuse(struct broker *b, uint32_t i, const struct frame *f)
 {
     struct link *l = &b->link[i];
     if (f->refuse.reason == REFUSE_SELF && l->dialled)
-        roster_alias(&b->roster, &l->dial_addr, &b->self);
+        cluster_alias(b, &l->dial_addr, &b->self);
     if (f->refuse.reason != REFUSE_DUPLICATE && f->refuse.reason != REFUSE_SELF) {
         char text[ADDR_TEXT_BYTES];
         addr_text(l->addr.family ? &l->addr : &l->dial_addr, text);

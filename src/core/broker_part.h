@@ -94,6 +94,8 @@ void        cluster_election(struct broker *b, uint32_t from, const struct frame
 void        cluster_members(struct broker *b, uint32_t from, const struct frame_members *m);
 void        cluster_forget(struct broker *b, uint32_t from, const struct member_info *info);
 enum err    cluster_operator_forgets(struct broker *b, const struct addr *addr);
+/* What was dialled announces another address, or is ourselves. */
+void cluster_alias(struct broker *b, const struct addr *dialled, const struct addr *announced);
 /* Everything about everybody, to one link. */
 void cluster_introduce(struct broker *b, uint32_t link);
 void cluster_persisted(struct broker *b, const struct commit *c, enum err err);

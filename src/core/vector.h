@@ -1,7 +1,7 @@
 /* vector.h - stream -> highest contiguous seq; a join semilattice under merge.
  *
  * Marks are sorted by stream.  Never more than STREAMS_MAX of them: adding one
- * more answers LIMIT and changes nothing. */
+ * more answers LIMIT and changes nothing (a merge keeps what it had merged). */
 #ifndef CORE_VECTOR_H
 #define CORE_VECTOR_H
 

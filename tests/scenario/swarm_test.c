@@ -172,7 +172,7 @@ judge(struct swarm *w)
         give_up(w, "not settled in 30 s");
     for (uint32_t k = 0; k < SUBS; k++)
         sim_move(w->s, w->sub[k], k % w->brokers);
-    sim_run(w->s, 10000); /* a higher one that has just come back claims within that */
+    sim_run(w->s, 20000); /* half-open links are found in 10 s, then a higher one claims */
     oracle_check(w->s);
     oracle_level(w->s);
     if (!w->lost_a_disk) {
