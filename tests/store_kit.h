@@ -19,6 +19,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 /* ---- the disk fails when told ---- */
@@ -135,7 +136,15 @@ kit_same(const struct batch *a, const struct batch *b)
     return true;
 }
 
-/* ---- a folder ---- */
+/* ---- a folder, a clock ---- */
+
+static inline double
+kit_seconds(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
 
 static inline int
 kit_remove(const char *path, const struct stat *st, int kind, struct FTW *where)

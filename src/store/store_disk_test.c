@@ -9,7 +9,6 @@
 #include <sqlite3.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
-#include <time.h>
 
 #ifdef __SANITIZE_ADDRESS__
 enum { MANY = 200 * 1024 };
@@ -280,14 +279,6 @@ a_crash_loses_nothing_that_was_committed(void **state)
     disk_close(&d);
 }
 
-static double
-seconds(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
-
 /* Without it a large journal keeps a broker from coming back at once. */
 static void
 a_million_messages_open_at_once_after_a_crash(void **state)
@@ -300,13 +291,13 @@ a_million_messages_open_at_once_after_a_crash(void **state)
     disk_stop(&d);
     die_after(&d, &a, MANY, 1024, "t");
     assert_true(bytes_of(&d, "-wal") > 100000);
-    double before = seconds();
+    double before = kit_seconds();
     disk_start(&d);
     struct read  read   = {.lsn_last = MANY, .bytes_max = 1};
     struct page *oldest = disk_read(&d, &read);
     read.lsn            = MANY;
     struct page *newest = disk_read(&d, &read);
-    double       took   = seconds() - before;
+    double       took   = kit_seconds() - before;
     assert_int_equal(d.found->lsn, MANY);
     assert_int_equal(oldest->entry[0].mark.seq, 1);
     assert_int_equal(newest->entry[0].mark.seq, MANY);
