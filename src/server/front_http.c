@@ -35,6 +35,18 @@ method_text(enum http_method m)
     return m == METHOD_GET ? "GET" : m == METHOD_POST ? "POST" : "DELETE";
 }
 
+/* What a page of an allowed origin needs to see the answer. */
+static size_t
+add_cors(const struct http_reply_as *as, struct http_header *header)
+{
+    if (as->origin.n == 0)
+        return 0;
+    header[0] = (struct http_header){STR("Access-Control-Allow-Origin"), as->origin};
+    header[1] = (struct http_header){STR("Access-Control-Expose-Headers"), STR("Hearsay-Cursor")};
+    header[2] = (struct http_header){STR("Vary"), STR("Origin")};
+    return 3;
+}
+
 void
 http_write(struct conn *c, const struct http_reply_as *as, const struct http_said *said)
 {
@@ -45,12 +57,7 @@ http_write(struct conn *c, const struct http_reply_as *as, const struct http_sai
         header[n] = said->extra[n];
         n++;
     }
-    if (as->origin.n > 0) {
-        header[n++] = (struct http_header){STR("Access-Control-Allow-Origin"), as->origin};
-        header[n++] =
-            (struct http_header){STR("Access-Control-Expose-Headers"), STR("Hearsay-Cursor")};
-        header[n++] = (struct http_header){STR("Vary"), STR("Origin")};
-    }
+    n += add_cors(as, header + n);
     struct http_answer a = {
         .status        = said->status,
         .version_minor = as->version_minor,
@@ -62,6 +69,22 @@ http_write(struct conn *c, const struct http_reply_as *as, const struct http_sai
     CHECK(http_answer_write(conn_out(c), &a, as->head ? STR("") : said->body) == ERR_OK);
     if (!as->keep_alive)
         conn_finish(c);
+}
+
+void
+http_write_stream_head(struct conn *c, const struct http_reply_as *as, struct str type)
+{
+    struct http_header header[3];
+    struct http_answer a = {
+        .status        = 200,
+        .version_minor = as->version_minor,
+        .keep_alive    = as->keep_alive && as->version_minor > 0,
+        .framing       = as->version_minor > 0 ? FRAMING_CHUNKED : FRAMING_UNTIL_CLOSE,
+        .content_type  = type,
+        .header        = header,
+        .header_count  = add_cors(as, header),
+    };
+    CHECK(http_head_write(conn_out(c), &a) == ERR_OK);
 }
 
 void

@@ -54,7 +54,20 @@ enum http_after { HTTP_AFTER_NONE, HTTP_AFTER_WAITING, HTTP_AFTER_COVERED, HTTP_
 enum http_stage { HTTP_HEAD, HTTP_BODY, HTTP_WHOLE };
 enum http_timer { HTTP_TIMER_NONE, HTTP_TIMER_HEAD, HTTP_TIMER_BODY, HTTP_TIMER_POLL };
 
-struct http_poll;
+/* How a read is answered. */
+enum http_poll_kind { HTTP_POLL_ONCE, HTTP_POLL_SSE, HTTP_POLL_NDJSON };
+
+/* A read that is being carried out. */
+struct http_poll {
+    enum http_poll_kind kind;
+    struct sub         *sub;
+    struct buf          messages; /* ONCE: JSON, comma separated */
+    uint32_t            count, limit;
+    bool                patient;   /* wait > 0 */
+    bool                uncovered; /* covered=1, and the cursor is not covered (yet) */
+    bool                settled;   /* the wait for that is over: resume() goes on */
+    struct mono         deadline;
+};
 
 struct http_conn {
     struct buf           in; /* not taken yet */
@@ -106,6 +119,8 @@ struct http_said {
 void http_reply(struct conn *c, struct http_conn *h, const struct http_said *said);
 void http_reply_problem(struct conn *c, struct http_conn *h, uint16_t status, const char *code,
                         const char *detail);
+/* The head of an answer without a length: chunks follow, or in HTTP/1.0 just bytes. */
+void http_write_stream_head(struct conn *c, const struct http_reply_as *as, struct str type);
 /* Write one answer.  Does not end a solo call. */
 void http_write(struct conn *c, const struct http_reply_as *as, const struct http_said *said);
 /* Append the text of a problem; mark.stream 0: no id. */
@@ -137,7 +152,17 @@ void http_poll_awaited(struct conn *c, struct http_conn *h, bool reached);
 void http_poll_deadline(struct conn *c, struct http_conn *h);
 void http_poll_resume(struct conn *c, struct http_conn *h);
 void http_poll_close(struct http_conn *h);
-void http_topics_answer(struct conn *c, struct http_conn *h, const struct topic_list *topics);
+/* Where a client goes on that has all that was pulled; borrowed as http_cursor_text(). */
+struct str http_poll_place(struct conn *c, struct http_conn *h);
+void       http_topics_answer(struct conn *c, struct http_conn *h, const struct topic_list *topics);
+
+/* ---- streams: reads without an end ---- */
+
+/* The head, and where it begins. */
+void http_stream_begin(struct conn *c, struct http_conn *h);
+void http_stream_pull(struct conn *c, struct http_conn *h);
+/* Something every 15 s, so that nobody on the way takes the connection for dead. */
+void http_stream_ping(struct conn *c, struct http_conn *h);
 
 /* ---- parameters ---- */
 

@@ -18,17 +18,6 @@ enum {
     PAGE_BYTES  = PAGE_BYTES_MAX - (3 << 19), /* no further message after this */
 };
 
-/* One poll that is being waited for. */
-struct http_poll {
-    struct sub *sub;
-    struct buf  messages; /* JSON, comma separated */
-    uint32_t    count, limit;
-    bool        patient;   /* wait > 0 */
-    bool        uncovered; /* covered=1, and the cursor is not covered (yet) */
-    bool        settled;   /* the wait for that is over: resume() goes on */
-    struct mono deadline;
-};
-
 struct wish {
     struct str            filter[FILTERS_MAX];
     uint32_t              filters;
@@ -36,6 +25,7 @@ struct wish {
     uint64_t              wait_ms;
     uint32_t              limit;
     bool                  covered;
+    enum http_poll_kind   kind;
     const char           *code, *problem; /* NULL: fine */
 };
 
@@ -79,15 +69,17 @@ read_filters(struct str query, uint8_t *room, struct wish *w)
 }
 
 static bool
-read_place(struct http_conn *h, struct conn *c, struct str query, struct wish *w)
+read_place(struct conn *c, struct http_conn *h, const struct http_ask *ask, struct wish *w)
 {
-    struct str  cursor, since;
-    bool        by_cursor = http_query_find(query, STR("cursor"), &cursor);
+    struct str query = ask->request->query, cursor, since;
+    bool       back =
+        http_header_find(&ask->request->headers, STR("Last-Event-ID"), &cursor) && cursor.n > 0;
+    bool        by_cursor = back || http_query_find(query, STR("cursor"), &cursor);
     const char *why       = NULL;
     uint64_t    ms;
 
     w->from.from = FROM_LATEST;
-    if (http_query_find(query, STR("since"), &since)) {
+    if (!back && http_query_find(query, STR("since"), &since)) {
         if (by_cursor)
             return refuse(w, "bad_parameter", "give cursor or since, not both");
         if (!http_duration_ms(since, &ms))
@@ -131,8 +123,8 @@ read_numbers(struct str query, struct wish *w)
 
 /* ---- the answer ---- */
 
-static struct str
-place(struct conn *c, struct http_conn *h)
+struct str
+http_poll_place(struct conn *c, struct http_conn *h)
 {
     uint64_t stamp;
     server_cursor(c, h->poll->sub, &h->after_vector, &stamp);
@@ -151,7 +143,7 @@ static void
 answer(struct conn *c, struct http_conn *h)
 {
     struct http_poll  *p      = h->poll;
-    struct str         cursor = place(c, h);
+    struct str         cursor = http_poll_place(c, h);
     struct http_header extra  = {STR("Hearsay-Cursor"), cursor};
     struct http_said   said   = {.status = 204, .extra = &extra, .extra_count = 1};
 
@@ -184,22 +176,26 @@ pull(struct conn *c, struct http_conn *h)
 {
     struct http_poll *p = h->poll;
     struct entry      e;
-    if (p->uncovered || p->settled)
-        return;
     while (p->count < p->limit && p->messages.n < PAGE_BYTES && server_pull(c, p->sub, &e)) {
         if (p->count++ > 0)
             render(&p->messages, STR(","));
-        render_message(&p->messages, &e);
+        render_message(&p->messages, &e, STR(""));
     }
     if (p->count > 0 || (!p->patient && is_caught_up(c, h)))
         answer(c, h);
 }
 
+/* What was asked for may be read from now on. */
 static void
-watch(struct conn *c, struct http_conn *h)
+go(struct conn *c, struct http_conn *h)
 {
+    if (h->poll->kind != HTTP_POLL_ONCE) {
+        http_stream_begin(c, h);
+        return;
+    }
     struct mono scanned = mono_after(server_now(conn_server(c)), SCAN_MS_MAX);
     http_set_timer(c, h, HTTP_TIMER_POLL, h->poll->patient ? h->poll->deadline : scanned);
+    pull(c, h);
 }
 
 /* ---- the calls ---- */
@@ -217,6 +213,7 @@ start(struct conn *c, struct http_conn *h, struct wish *w)
     }
     struct http_poll *p = mem_new(sizeof *p);
     buf_init(&p->messages, 0);
+    p->kind     = w->kind;
     p->sub      = sub;
     p->limit    = w->limit;
     p->patient  = w->wait_ms > 0;
@@ -236,8 +233,17 @@ start(struct conn *c, struct http_conn *h, struct wish *w)
     }
     if (p->uncovered || p->settled)
         return; /* resume() goes on, at the wait's own deadline at the latest */
-    watch(c, h);
-    pull(c, h);
+    go(c, h);
+}
+
+/* What the client likes best; JSON where it names nothing that we have. */
+static enum http_poll_kind
+kind_of(const struct http_headers *headers)
+{
+    const struct str offer[] = {HTTP_JSON, STR("text/event-stream"), STR("application/x-ndjson")};
+    const enum http_poll_kind kind[] = {HTTP_POLL_ONCE, HTTP_POLL_SSE, HTTP_POLL_NDJSON,
+                                        HTTP_POLL_ONCE};
+    return kind[http_accept_pick(headers, offer, 3)];
 }
 
 static void
@@ -245,7 +251,7 @@ read_and_start(struct conn *c, struct http_conn *h, const struct http_ask *ask, 
 {
     uint8_t     room[2 * HTTP_HEAD_BYTES_MAX];
     struct str  query = ask->request->query, filter;
-    struct wish w     = {.code = NULL};
+    struct wish w     = {.kind = kind_of(&ask->request->headers)};
     bool        fine  = true;
 
     CHECK(query.n + ask->param.n <= sizeof room);
@@ -255,7 +261,7 @@ read_and_start(struct conn *c, struct http_conn *h, const struct http_ask *ask, 
         fine = add_filter(&w, filter);
     else
         fine = read_filters(query, room, &w);
-    if (fine && read_place(h, c, query, &w) && read_numbers(query, &w))
+    if (fine && read_place(c, h, ask, &w) && read_numbers(query, &w))
         start(c, h, &w);
     else
         http_reply_problem(c, h, 400, w.code, w.problem);
@@ -303,8 +309,13 @@ http_topics_answer(struct conn *c, struct http_conn *h, const struct topic_list 
 void
 http_poll_ready(struct conn *c, struct http_conn *h)
 {
-    if (h->poll)
+    struct http_poll *p = h->poll;
+    if (!p || p->uncovered || p->settled)
+        return;
+    if (p->kind == HTTP_POLL_ONCE)
         pull(c, h);
+    else
+        http_stream_pull(c, h);
 }
 
 void
@@ -331,15 +342,16 @@ http_poll_resume(struct conn *c, struct http_conn *h)
                            "broker that it came from");
         return;
     }
-    watch(c, h);
-    pull(c, h);
+    go(c, h);
 }
 
 void
 http_poll_deadline(struct conn *c, struct http_conn *h)
 {
-    if (h->poll)
+    if (h->poll && h->poll->kind == HTTP_POLL_ONCE)
         answer(c, h);
+    else if (h->poll)
+        http_stream_ping(c, h);
 }
 
 void

@@ -132,7 +132,7 @@ type_and_meta(struct buf *out, struct str headers)
 }
 
 void
-render_message(struct buf *out, const struct entry *e)
+render_message(struct buf *out, const struct entry *e, struct str cursor)
 {
     char time[WALL_TEXT_BYTES];
     wall_text(e->wall, time);
@@ -150,6 +150,10 @@ render_message(struct buf *out, const struct entry *e)
     body(out, STR(",\"body"), e->body);
     if (e->late)
         render(out, STR(",\"late\":true"));
+    if (cursor.n > 0) {
+        render(out, STR(",\"cursor\":"));
+        quoted(out, cursor);
+    }
     render(out, STR("}"));
 }
 

@@ -38,7 +38,7 @@ message_is_shown_whole(void **state)
     struct entry e = plain;
     buf_init(&out, 0);
     e.headers = STR("content-type: text/plain\nmeta-a: 1\nmeta-b: \"2\"\n");
-    render_message(&out, &e);
+    render_message(&out, &e, STR(""));
     assert_text(&out, "{\"id\":\"0000000000001234-7\",\"topic\":\"a/\\\"b\\\"\",\"lamport\":42,"
                       "\"origin\":\"localhost:3000\",\"time\":\"2026-01-02T03:04:05.678Z\","
                       "\"type\":\"text/plain\",\"meta\":{\"a\":\"1\",\"b\":\"\\\"2\\\"\"},"
@@ -56,10 +56,10 @@ bytes_go_as_base64(void **state)
     buf_init(&out, 0);
     e.body = STR("\xff\xfe");
     e.late = true;
-    render_message(&out, &e);
+    render_message(&out, &e, STR("CUR"));
     assert_text(&out, "{\"id\":\"0000000000001234-7\",\"topic\":\"a/\\\"b\\\"\",\"lamport\":42,"
                       "\"origin\":\"localhost:3000\",\"time\":\"2026-01-02T03:04:05.678Z\","
-                      "\"body_base64\":\"//4=\",\"late\":true}");
+                      "\"body_base64\":\"//4=\",\"late\":true,\"cursor\":\"CUR\"}");
     buf_reset(&out);
     render_delivery(&out, &e, STR("CUR"));
     assert_text(&out, "{\"type\":\"publish\",\"topic\":\"a/\\\"b\\\"\",\"message_base64\":\"//4=\","
@@ -89,7 +89,7 @@ strange_headers_stay_json(void **state)
         struct entry e = plain;
         buf_init(&out, 0);
         e.headers = str_of(row[i].headers);
-        render_message(&out, &e);
+        render_message(&out, &e, STR(""));
         render(&out, (struct str){(const uint8_t *)"", 1});
         assert_non_null(strstr((const char *)out.p, row[i].shown));
         buf_fini(&out);

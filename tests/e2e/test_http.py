@@ -1,5 +1,6 @@
 """The HTTP face: receipts, cursors, waiting, pipelining.  docs/HTTP.md is the promise."""
 import base64
+import http.client
 import json
 import threading
 
@@ -304,3 +305,83 @@ def test_curl(broker, payload):
     assert code == 0 and json.loads(out)["copies"] == 1
     code, out = harness.curl(broker.url("/topics/stocks?cursor=earliest"))
     assert code == 0 and json.loads(out)["messages"][0]["body"] == "Stock update"
+
+
+class Stream:
+    """An endless answer, read line by line by a client that knows chunks."""
+
+    def __init__(self, broker, target, **headers):
+        self.conn = http.client.HTTPConnection(broker.ip, broker.port, timeout=20)
+        self.conn.request("GET", target, headers={k.replace("_", "-"): v for k, v in headers.items()})
+        self.answer = self.conn.getresponse()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.conn.close()
+
+    def block(self):
+        """One SSE block as a dict."""
+        fields = {}
+        while True:
+            text = self.answer.readline().decode().rstrip("\n")
+            if not text:
+                return fields
+            name, _, value = text.partition(": ")
+            fields[name] = value
+
+
+def test_event_stream(three):
+    # Broken if a browser that loses its broker could not go on at another one.
+    a, b, _ = three.brokers
+    publish(a, "sse", "before")
+    with Stream(a, "/topics/sse", Accept="text/event-stream") as s:
+        assert s.answer.headers["Content-Type"] == "text/event-stream"
+        assert s.answer.headers["X-Accel-Buffering"] == "no"
+        first = s.block()
+        assert set(first) == {"id"}
+        publish(a, "other", "not wanted")
+        publish(a, "sse", "1\n2")
+        block = s.block()
+        assert json.loads(block["data"])["body"] == "1\n2"
+        assert block["id"] != first["id"]
+    publish(a, "sse", "meanwhile")
+    three.wait_equal()
+    with Stream(b, "/topics/sse?cursor=earliest", Accept="text/event-stream",
+                Last_Event_ID=block["id"]) as s:
+        assert s.block() == {"id": block["id"]}, "Last-Event-ID wins over the query"
+        assert json.loads(s.block()["data"])["body"] == "meanwhile"
+        publish(b, "sse", "and on")
+        assert json.loads(s.block()["data"])["body"] == "and on"
+
+
+def test_ndjson_stream(broker):
+    # Broken if a shell script could not follow a topic with curl.
+    for i in range(3):
+        publish(broker, "nd", str(i))
+    with Stream(broker, "/topics/nd?cursor=earliest", Accept="application/x-ndjson") as s:
+        where = json.loads(s.answer.readline())
+        assert set(where) == {"cursor"}
+        rows = [json.loads(s.answer.readline()) for _ in range(3)]
+        assert [r["body"] for r in rows] == ["0", "1", "2"]
+        publish(broker, "nd", "3")
+        assert json.loads(s.answer.readline())["body"] == "3"
+    messages, _ = poll(broker, f"/topics/nd?cursor={rows[1]['cursor']}&wait=0")
+    assert [m["body"] for m in messages] == ["2", "3"]
+    with Raw(broker) as raw:  # HTTP/1.0 knows no chunks
+        raw.send(b"GET /topics/nd?cursor=earliest HTTP/1.0\r\nAccept: application/x-ndjson\r\n\r\n")
+        while raw.line() != b"\r":
+            pass
+        assert set(raw.json_line()) == {"cursor"}
+        assert [m["body"] for m in raw.json_lines(4)] == ["0", "1", "2", "3"]
+
+
+def test_a_slow_stream_loses_nothing(broker):
+    # Broken if a stream that is read slowly skipped something or filled the memory.
+    with Stream(broker, "/topics/slow", Accept="application/x-ndjson") as s:
+        s.answer.readline()
+        for i in range(300):
+            publish(broker, "slow", f"{i} " + "x" * 50000)
+        got = [json.loads(s.answer.readline()) for _ in range(300)]
+    assert [int(m["body"].split()[0]) for m in got] == list(range(300))

@@ -1,0 +1,83 @@
+/* Reads without an end: Server-Sent Events (WHATWG HTML, section 9.2) and NDJSON.
+ *
+ * SSE: `id:` is the cursor, so that a browser that comes back says by Last-Event-ID
+ * where it was.  It comes first in a block of its own (which fires no event), with
+ * each message, and alone when only the cursor moved. */
+#include "server/front_http.h"
+
+#include "base/check.h"
+#include "server/render.h"
+
+enum { PING_MS = 15000 };
+
+static void
+say(struct conn *c, struct http_conn *h)
+{
+    struct buf *out = conn_out(c);
+    if (h->as.version_minor > 0)
+        CHECK(http_chunk_write(out, buf_str(&h->text)) == ERR_OK);
+    else
+        render(out, buf_str(&h->text));
+}
+
+static void
+say_place(struct conn *c, struct http_conn *h)
+{
+    bool sse = h->poll->kind == HTTP_POLL_SSE;
+    buf_reset(&h->text);
+    render(&h->text, sse ? STR("id: ") : STR("{\"cursor\":\""));
+    render(&h->text, http_poll_place(c, h));
+    render(&h->text, sse ? STR("\n\n") : STR("\"}\n"));
+    say(c, h);
+}
+
+static void
+say_message(struct conn *c, struct http_conn *h, const struct entry *e)
+{
+    struct str cursor = http_poll_place(c, h);
+    buf_reset(&h->text);
+    if (h->poll->kind == HTTP_POLL_SSE) {
+        render(&h->text, STR("id: "));
+        render(&h->text, cursor);
+        render(&h->text, STR("\ndata: "));
+        render_message(&h->text, e, STR(""));
+        render(&h->text, STR("\n\n"));
+    } else {
+        render_message(&h->text, e, cursor);
+        render(&h->text, STR("\n"));
+    }
+    say(c, h);
+}
+
+static void
+ping_later(struct conn *c, struct http_conn *h)
+{
+    http_set_timer(c, h, HTTP_TIMER_POLL, mono_after(server_now(conn_server(c)), PING_MS));
+}
+
+void
+http_stream_pull(struct conn *c, struct http_conn *h)
+{
+    struct entry e;
+    while (server_pull(c, h->poll->sub, &e))
+        say_message(c, h, &e);
+}
+
+void
+http_stream_begin(struct conn *c, struct http_conn *h)
+{
+    bool sse = h->poll->kind == HTTP_POLL_SSE;
+    http_write_stream_head(c, &h->as, sse ? STR("text/event-stream") : STR("application/x-ndjson"));
+    say_place(c, h);
+    ping_later(c, h);
+    http_stream_pull(c, h);
+}
+
+void
+http_stream_ping(struct conn *c, struct http_conn *h)
+{
+    /* Who does not read gets no pings either. */
+    if (conn_has_room(c))
+        say_place(c, h);
+    ping_later(c, h);
+}
