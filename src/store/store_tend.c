@@ -80,7 +80,8 @@ store_tend(struct store *s, bool idle)
     s->commits    = 0;
     s->tends_waited++;
     if (wants_snapshot(s)) {
-        enum err e = topics_snapshot(s);
+        enum err e      = topics_snapshot(s);
+        s->tends_waited = 0;
         if (e != ERR_OK)
             tracef(TRACE_WARN, "store: topic counts were not written: %s", err_text(e));
     }
