@@ -95,6 +95,8 @@ on_timer(uv_timer_t *handle)
             break;
         loop_timer_stop(l, t);
         t->fire(t->ctx);
+        if (l->stepping)
+            l->fired = true;
     }
 }
 
@@ -145,6 +147,9 @@ on_prepare(uv_prepare_t *handle)
     if (!list_is_empty(&l->dirty))
         loop_again(l);
     l->in_tail = false;
+    if (l->fired)
+        loop_again(l);
+    l->fired = false;
     arm(l);
 }
 
@@ -183,7 +188,9 @@ loop_stop(struct loop *l)
 void
 loop_step(struct loop *l)
 {
+    l->stepping = true;
     uv_run(&l->uv, UV_RUN_ONCE);
+    l->stepping = l->fired = false;
 }
 
 /* ---- signals ---- */

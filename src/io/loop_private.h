@@ -18,7 +18,8 @@ struct loop {
     uv_idle_t    idle;    /* active: do not wait */
     uv_timer_t   timer;   /* for the earliest of the heap */
     uint64_t     timer_at;
-    bool         in_tail; /* behind the hook: what happens now needs another turn */
+    bool         in_tail;         /* behind the hook: what happens now needs another turn */
+    bool         stepping, fired; /* loop_step() does not wait behind a timer that fired */
     uv_signal_t  signal[SIGNALS];
     loop_signal *on_signal;
     void        *signal_ctx;

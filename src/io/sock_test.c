@@ -125,6 +125,22 @@ begin(void **state)
     return begin_with(100);
 }
 
+static void
+nothing(void *ctx)
+{
+    (void)ctx;
+}
+
+/* A turn that waits a millisecond at most. */
+static void
+turn(void)
+{
+    struct loop_timer timer = {.fire = nothing};
+    loop_timer_set(lab.loop, &timer, mono_after(loop_now(lab.loop), 1));
+    loop_step(lab.loop);
+    loop_timer_stop(lab.loop, &timer);
+}
+
 static int
 end(void **state)
 {
@@ -133,7 +149,7 @@ end(void **state)
         if (lab.side[i].sock)
             sock_close(lab.side[i].sock);
     }
-    loop_step(lab.loop);
+    turn();
     listener_close(lab.listener);
     loop_free(lab.loop);
     for (int i = 0; i < 8; i++)
@@ -167,8 +183,7 @@ side_init(struct side *s)
     do {                                                                                           \
         struct mono until = mono_after(mono_now(), 10000);                                         \
         while (!(condition)) {                                                                     \
-            loop_again(lab.loop);                                                                  \
-            loop_step(lab.loop);                                                                   \
+            turn();                                                                                \
             assert_true(mono_now().ms < until.ms);                                                 \
         }                                                                                          \
     } while (0)
@@ -194,8 +209,7 @@ test_echo_of_tiny_writes(void **state)
     for (int i = 0; i < N; i++) { /* the first ones before it is connected */
         uint8_t b = (uint8_t)i;
         assert_int_equal(buf_add(sock_out(client.sock), (struct str){&b, 1}), ERR_OK);
-        loop_again(lab.loop);
-        loop_step(lab.loop);
+        turn();
     }
     UNTIL(client.in.n >= N);
     assert_int_equal(client.in.n, N);
@@ -222,8 +236,7 @@ test_pause_holds_the_writer_back(void **state)
     memset(room, 'x', BYTES);
     buf_grew(sock_out(client.sock), BYTES);
     for (int i = 0; i < 100; i++) {
-        loop_again(lab.loop);
-        loop_step(lab.loop);
+        turn();
     }
     assert_int_equal(lab.side[0].in.n, 0);
     assert_true(sock_pending_bytes(client.sock) > 0);
@@ -285,8 +298,7 @@ test_answer_survives_unread_input(void **state)
     for (int i = 0; i < 50; i++) {
         sent = write(fd, more, sizeof more);
         assert_true(sent > 0 || errno == EAGAIN);
-        loop_again(lab.loop);
-        loop_step(lab.loop);
+        turn();
     }
     assert_int_equal(read(fd, answer, sizeof answer), 9);
     assert_string_equal(answer, "too large");
@@ -312,8 +324,7 @@ test_urgent_overtakes_between_frames(void **state)
         sock_write_bulk(client.sock, (struct str){frame, BYTES});
     }
     for (int i = 0; i < 20; i++) {
-        loop_again(lab.loop);
-        loop_step(lab.loop);
+        turn();
     }
     assert_true(client.bulk_sent < (size_t)FRAMES * BYTES);
     assert_int_equal(buf_add(sock_out(client.sock), STR("\xff")), ERR_OK);
