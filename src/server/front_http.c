@@ -363,6 +363,24 @@ carry_out_kept(struct conn *c, struct http_conn *h)
     return ERR_OK;
 }
 
+/* A request of lines begins.  BUSY: others come first. */
+static enum err
+begin_lines(struct conn *c, struct http_conn *h, const struct http_request *r)
+{
+    struct http_problem  problem = {.status = 403, .code = "foreign_origin"};
+    struct http_reply_as as      = {.version_minor = r->version_minor, .keep_alive = r->keep_alive};
+    if (h->due_next > h->due_first)
+        return ERR_BUSY;
+    problem.detail = judge_origin(c, r, &as);
+    h->as          = as;
+    if (problem.detail || !http_lines_begin(c, h, r, &problem)) {
+        lose(h, &problem);
+        return ERR_PROTO;
+    }
+    h->stage = HTTP_LINES;
+    return ERR_OK;
+}
+
 /* The next head.  OK: something was taken. */
 static enum err
 take_head(struct conn *c, struct http_conn *h, struct str in, size_t *taken)
@@ -374,9 +392,10 @@ take_head(struct conn *c, struct http_conn *h, struct str in, size_t *taken)
 
     if (in.n == 0)
         return ERR_MORE;
-    enum err e = http_request_decode(in, &h->seen, &r, &used, &problem);
+    enum err e     = http_request_decode(in, &h->seen, &r, &used, &problem);
+    bool     lines = e == ERR_OK && http_is_lines(&r);
     if (e == ERR_OK)
-        e = http_body_start(&h->framing, &r, BODY_BYTES_MAX, &problem);
+        e = http_body_start(&h->framing, &r, lines ? UINT64_MAX : BODY_BYTES_MAX, &problem);
     if (e == ERR_PROTO)
         lose(h, &problem);
     if (e == ERR_MORE && h->timer == HTTP_TIMER_NONE)
@@ -388,6 +407,11 @@ take_head(struct conn *c, struct http_conn *h, struct str in, size_t *taken)
     if (h->timer != HTTP_TIMER_NONE)
         http_set_timer(c, h, HTTP_TIMER_NONE, MONO_NEVER);
 
+    if (lines) {
+        e = begin_lines(c, h, &r);
+        *taken += e == ERR_OK ? used : 0;
+        return e;
+    }
     bool whole = h->framing.framing == FRAMING_NONE ||
                  (h->framing.framing == FRAMING_LENGTH && in.n - used >= r.content_length);
     if (!whole) {
@@ -418,9 +442,12 @@ take(struct conn *c, struct http_conn *h, struct str in, size_t *taken)
             h->stage = HTTP_WHOLE;
             http_set_timer(c, h, HTTP_TIMER_NONE, MONO_NEVER);
         }
-        if (h->stage == HTTP_WHOLE)
+        if (h->stage == HTTP_WHOLE) {
             e = carry_out_kept(c, h);
-        else
+        } else if (h->stage == HTTP_LINES) {
+            e        = http_lines_take(c, h, in, taken);
+            h->stage = e == ERR_OK ? HTTP_HEAD : HTTP_LINES;
+        } else
             e = take_head(c, h, str_cut(in, *taken, in.n), taken);
         if (e == ERR_STALE)
             return e;
@@ -439,7 +466,8 @@ take(struct conn *c, struct http_conn *h, struct str in, size_t *taken)
 static void
 finish_if_done(struct conn *c, const struct http_conn *h)
 {
-    if (conn_has_ended(c) && !h->busy && !h->lost && !h->paused && h->due_next == h->due_first)
+    if (conn_has_ended(c) && !h->busy && !h->lost && !h->paused && h->due_next == h->due_first &&
+        !http_lines_are_due(h))
         conn_finish(c);
 }
 
@@ -511,7 +539,11 @@ front_end(struct conn *c)
 static void
 front_answer(struct conn *c, uint64_t ref, const struct outcome *o)
 {
-    http_publish_answer(c, conn_state(c), ref, o);
+    struct http_conn *h = conn_state(c);
+    if (h->lines)
+        http_lines_answer(c, h, ref, o);
+    else
+        http_publish_answer(c, h, ref, o);
 }
 
 static void
@@ -585,6 +617,7 @@ front_close(struct conn *c)
     struct http_conn *h = conn_state(c);
     http_publish_close(h);
     http_poll_close(h);
+    http_lines_close(h);
     buf_fini(&h->in);
     buf_fini(&h->head);
     buf_fini(&h->body);

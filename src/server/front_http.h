@@ -51,7 +51,7 @@ struct http_due {
 };
 
 enum http_after { HTTP_AFTER_NONE, HTTP_AFTER_WAITING, HTTP_AFTER_COVERED, HTTP_AFTER_GIVEN_UP };
-enum http_stage { HTTP_HEAD, HTTP_BODY, HTTP_WHOLE };
+enum http_stage { HTTP_HEAD, HTTP_BODY, HTTP_WHOLE, HTTP_LINES };
 enum http_timer { HTTP_TIMER_NONE, HTTP_TIMER_HEAD, HTTP_TIMER_BODY, HTTP_TIMER_POLL };
 
 /* How a read is answered. */
@@ -68,6 +68,8 @@ struct http_poll {
     bool                settled;   /* the wait for that is over: resume() goes on */
     struct mono         deadline;
 };
+
+struct http_lines;
 
 struct http_conn {
     struct buf           in; /* not taken yet */
@@ -86,7 +88,8 @@ struct http_conn {
     uint64_t             after_stamp;
     struct http_due     *due; /* HTTP_DUE_MAX of them, or NULL */
     uint64_t             due_first, due_next;
-    struct http_poll    *poll; /* NULL: none */
+    struct http_poll    *poll;  /* NULL: none */
+    struct http_lines   *lines; /* LINES */
     uint32_t             tag;
     struct buf           origin;    /* "host:port" of this broker, as messages carry it */
     struct vector        cursor_of; /* what `cursor` is the text of */
@@ -141,9 +144,26 @@ void http_publish_awaited(struct conn *c, struct http_conn *h, uint64_t ref, boo
 /* Start to wait for copies of what was stored since. */
 void http_publish_resume(struct conn *c, struct http_conn *h);
 void http_publish_close(struct http_conn *h);
+/* Append stored headers: "content-type: x\n" (when `type`) and "meta-name: value\n".  NULL, or
+ * what is wrong. */
+const char *http_stored_headers(const struct http_headers *headers, bool type, struct buf *out);
+/* What a publish that failed is answered. */
+struct http_problem http_publish_problem(enum err e);
 /* server_await() takes one number for what it is about. */
 #define HTTP_REF_AFTER UINT64_MAX
 #define HTTP_REF_POLL (UINT64_MAX - 1)
+
+/* ---- lines ---- */
+
+bool http_is_lines(const struct http_request *r);
+/* False: *problem. */
+bool http_lines_begin(struct conn *c, struct http_conn *h, const struct http_request *r,
+                      struct http_problem *problem);
+/* OK: the request is over.  MORE.  BUSY: it has to wait. */
+enum err http_lines_take(struct conn *c, struct http_conn *h, struct str in, size_t *taken);
+void http_lines_answer(struct conn *c, struct http_conn *h, uint64_t ref, const struct outcome *o);
+bool http_lines_are_due(const struct http_conn *h);
+void http_lines_close(struct http_conn *h);
 
 /* ---- poll ---- */
 

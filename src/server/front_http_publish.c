@@ -12,11 +12,7 @@
 
 enum { TIMEOUT_MS = 5000, TIMEOUT_MS_MAX = 600000 };
 
-struct problem {
-    uint16_t    status; /* 0: none */
-    const char *code, *detail;
-};
-#define FINE ((struct problem){0})
+#define FINE ((struct http_problem){0})
 
 /* What is asked for besides topic and body. */
 struct wish {
@@ -29,7 +25,7 @@ struct wish {
 
 /* ---- reading the request ---- */
 
-static struct problem
+static struct http_problem
 read_acks(struct str text, int *copies)
 {
     uint64_t n;
@@ -40,26 +36,26 @@ read_acks(struct str text, int *copies)
     else if (str_to_u64(text, &n) && n >= 1 && n <= MEMBERS_MAX)
         *copies = (int)n;
     else
-        return (struct problem){400, "bad_parameter",
-                                "acks must be a number from 1 to 16, majority or all"};
+        return (struct http_problem){400, "bad_parameter",
+                                     "acks must be a number from 1 to 16, majority or all"};
     return FINE;
 }
 
-static struct problem
+static struct http_problem
 read_query(struct str query, struct wish *w)
 {
     struct str value;
     w->copies     = 1;
     w->timeout_ms = TIMEOUT_MS;
     if (http_query_find(query, STR("acks"), &value)) {
-        struct problem p = read_acks(value, &w->copies);
+        struct http_problem p = read_acks(value, &w->copies);
         if (p.status)
             return p;
     }
     if (http_query_find(query, STR("timeout"), &value) &&
         (!http_duration_ms(value, &w->timeout_ms) || w->timeout_ms > TIMEOUT_MS_MAX))
-        return (struct problem){400, "bad_parameter",
-                                "timeout must be like 500ms, 5s or 1m, and at most 10m"};
+        return (struct http_problem){400, "bad_parameter",
+                                     "timeout must be like 500ms, 5s or 1m, and at most 10m"};
     return FINE;
 }
 
@@ -87,51 +83,47 @@ has_line(struct str text, struct str name)
     return false;
 }
 
-/* Append "content-type: x\n" and "meta-name: value\n" lines. */
-static struct problem
-read_stored(const struct http_headers *headers, struct buf *out)
+const char *
+http_stored_headers(const struct http_headers *headers, bool type, struct buf *out)
 {
     const struct str meta = STR("hearsay-meta-");
     for (uint32_t i = 0; i < headers->count; i++) {
         struct str name = headers->at[i].name, value = headers->at[i].value;
         bool       is_type = str_eq_nocase(name, STR("content-type"));
-        if (!is_type && (name.n <= meta.n || !str_eq_nocase(str_cut(name, 0, meta.n), meta)))
+        bool       is_meta = name.n > meta.n && str_eq_nocase(str_cut(name, 0, meta.n), meta);
+        if (!(is_type && type) && !is_meta)
             continue;
-        struct str before = buf_str(out);
-        size_t     kept   = before.n;
+        size_t     kept   = out->n;
         struct str stored = lower(out, is_type ? name : str_cut(name, 8, name.n));
         if (has_line(str_cut(buf_str(out), 0, kept), stored) || !utf8_is_valid(value))
-            return (struct problem){400, "bad_header",
-                                    "Content-Type and each Hearsay-Meta-* may stand there once, "
-                                    "and in UTF-8"};
+            return "Content-Type and each Hearsay-Meta-* may stand there once, and in UTF-8";
         render(out, STR(": "));
         render(out, value);
         render(out, STR("\n"));
     }
-    if (out->n > HEADERS_BYTES_MAX)
-        return (struct problem){431, "head_too_large",
-                                "Content-Type and Hearsay-Meta-* take more than 16 KiB"};
-    return FINE;
+    return out->n > HEADERS_BYTES_MAX ? "Content-Type and Hearsay-Meta-* take more than 16 KiB"
+                                      : NULL;
 }
 
-static struct problem
+static struct http_problem
 read_request(const struct http_ask *ask, uint8_t *room, struct wish *w)
 {
     const struct http_headers *headers = &ask->request->headers;
     struct str                 value;
 
     if (http_path_decode(ask->param, room, &w->topic) != ERR_OK)
-        return (struct problem){400, "bad_request", "a % in the path must have two hex digits"};
+        return (struct http_problem){400, "bad_request",
+                                     "a % in the path must have two hex digits"};
     const char *wrong = topic_problem(w->topic);
     if (wrong)
-        return (struct problem){400, "bad_topic", wrong};
-    struct problem p = read_query(ask->request->query, w);
+        return (struct http_problem){400, "bad_topic", wrong};
+    struct http_problem p = read_query(ask->request->query, w);
     if (p.status)
         return p;
     if (http_header_find(headers, STR("Hearsay-Lamport"), &value) &&
         (!str_to_u64(value, &w->stamp) || w->stamp > STAMP_MAX))
-        return (struct problem){400, "bad_parameter",
-                                "Hearsay-Lamport must be a whole number from 0 to 2^53-1"};
+        return (struct http_problem){400, "bad_parameter",
+                                     "Hearsay-Lamport must be a whole number from 0 to 2^53-1"};
     w->has_after = http_header_find(headers, STR("Hearsay-After"), &w->after);
     return FINE;
 }
@@ -167,7 +159,7 @@ settle_after(struct conn *c, struct http_conn *h, struct str text, const char **
 
 /* An answer at once: it has to wait for those before it. */
 static enum err
-refuse(struct conn *c, struct http_conn *h, const struct http_ask *ask, struct problem p)
+refuse(struct conn *c, struct http_conn *h, const struct http_ask *ask, struct http_problem p)
 {
     if (h->due_next > h->due_first)
         return ERR_BUSY;
@@ -177,16 +169,16 @@ refuse(struct conn *c, struct http_conn *h, const struct http_ask *ask, struct p
     return ERR_OK;
 }
 
-static struct problem
-publish_problem(enum err e)
+struct http_problem
+http_publish_problem(enum err e)
 {
     if (e == ERR_FULL)
-        return (struct problem){507, "disk_full",
-                                "nothing was stored: free some disk, or publish at another broker"};
+        return (struct http_problem){
+            507, "disk_full", "nothing was stored: free some disk, or publish at another broker"};
     if (e == ERR_REFUSED)
-        return (struct problem){503, "stopping", "this broker is stopping: use another one"};
-    return (struct problem){431, "head_too_large",
-                            "the stored headers do not fit: make them smaller"};
+        return (struct http_problem){503, "stopping", "this broker is stopping: use another one"};
+    return (struct http_problem){431, "head_too_large",
+                                 "the stored headers do not fit: make them smaller"};
 }
 
 static void
@@ -218,15 +210,15 @@ http_publish(struct conn *c, struct http_conn *h, const struct http_ask *ask)
 
     CHECK(ask->param.n <= sizeof room);
     buf_reset(&h->text);
-    struct problem p = read_request(ask, room, &w);
-    if (!p.status)
-        p = read_stored(&ask->request->headers, &h->text);
+    struct http_problem p = read_request(ask, room, &w);
+    if (!p.status && (why = http_stored_headers(&ask->request->headers, true, &h->text)))
+        p = (struct http_problem){400, "bad_header", why};
     if (!p.status && w.has_after) {
         enum err e = settle_after(c, h, w.after, &why);
         if (e == ERR_BUSY)
             return e;
         if (e != ERR_OK)
-            p = (struct problem){400, "bad_cursor", why};
+            p = (struct http_problem){400, "bad_cursor", why};
     }
     if (p.status)
         return refuse(c, h, ask, p);
@@ -237,7 +229,7 @@ http_publish(struct conn *c, struct http_conn *h, const struct http_ask *ask)
         return e;
     if (e != ERR_OK) {
         /* A refusal may have to wait, and then the same is asked again. */
-        e = refuse(c, h, ask, publish_problem(e));
+        e = refuse(c, h, ask, http_publish_problem(e));
         if (e == ERR_OK)
             h->after = HTTP_AFTER_NONE;
         return e;
@@ -253,10 +245,11 @@ http_publish(struct conn *c, struct http_conn *h, const struct http_ask *ask)
 static void
 write_failure(struct conn *c, struct http_conn *h, const struct http_due *d)
 {
-    struct problem p = {503, "outcome_unknown",
-                        "the commit failed: the message may be stored under this id or not at all"};
+    struct http_problem p = {
+        503, "outcome_unknown",
+        "the commit failed: the message may be stored under this id or not at all"};
     if (d->outcome.err != ERR_UNKNOWN)
-        p = publish_problem(d->outcome.err);
+        p = http_publish_problem(d->outcome.err);
     buf_reset(&h->text);
     http_problem_text(&h->text, p.status, p.code, p.detail, d->outcome.mark);
     http_write(

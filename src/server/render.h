@@ -23,21 +23,22 @@ void render_mark(struct buf *out, struct mark m);
 /* Decimal digits at `p` (20 bytes); the end of them. */
 uint8_t *render_digits(uint8_t *p, uint64_t value);
 
-/* {"id":…,"topic":…,"lamport":…,"origin":…,"time":…,"type":…,"meta":{…},"body":…,"cursor":…}
+/* {"id":...,"topic":...,"lamport":...,"origin":...,"time":...,"type":...,"meta":{...},"body":...,"cursor":...}
  * `cursor` may be empty. */
 void render_message(struct buf *out, const struct entry *e, struct str cursor);
 
-/* {"type":"publish","topic":…,"message":…,"lamport_timestamp":…,"id":…,"cursor":…}\n */
+/* {"type":"publish","topic":...,"message":...,"lamport_timestamp":...,"id":...,"cursor":...}\n */
 void render_delivery(struct buf *out, const struct entry *e, struct str cursor);
 
 enum causal { CAUSAL_UNASKED, CAUSAL_YES, CAUSAL_NO };
 
-/* {"type":"ack","id":…,"lamport_timestamp":…,"causal":…,"ref":…}\n  `ref` is JSON or empty. */
+/* {"type":"ack","id":...,"lamport_timestamp":...,"causal":...,"ref":...}\n  `ref` is JSON or empty.
+ */
 void render_ack(struct buf *out, struct mark m, uint64_t lamport, enum causal causal,
                 struct str ref);
-/* {"type":"subscribed","cursor":…,"ref":…}\n */
+/* {"type":"subscribed","cursor":...,"ref":...}\n */
 void render_subscribed(struct buf *out, struct str cursor, struct str ref);
-/* {"type":"error","error":…,"id":…,"ref":…}\n  mark.stream 0: no id. */
+/* {"type":"error","error":...,"id":...,"ref":...}\n  mark.stream 0: no id. */
 void render_error(struct buf *out, struct str error, struct mark m, struct str ref);
 
 struct receipt {
@@ -47,7 +48,7 @@ struct receipt {
     uint32_t    copies;
     bool        causal;
 };
-/* {"id":…,"lamport":…,"origin":…,"copies":…,"cursor":…,"causal":…}\n */
+/* {"id":...,"lamport":...,"origin":...,"copies":...,"cursor":...,"causal":...}\n */
 void render_receipt(struct buf *out, const struct receipt *r);
 
 #endif

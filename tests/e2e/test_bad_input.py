@@ -106,7 +106,7 @@ HTTP = [
 METHODS = [
     (b"PUT /topics/t", "GET, POST"),
     (b"DELETE /topics/t", "GET, POST"),
-    (b"DELETE /topics", "GET"),
+    (b"DELETE /topics", "GET, POST"),
     (b"HEAD /topics", "GET"),
     (b"POST /cluster", "GET"),
     (b"GET /cluster/localhost:1", "DELETE"),

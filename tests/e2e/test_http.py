@@ -242,7 +242,7 @@ def test_cursors_hop_and_after_orders(three):
     assert [m["body"] for m in messages] == ["effect"]
     messages, _ = poll(c, "/topics/hop?cursor=earliest&wait=0")
     assert [m["body"] for m in messages] == ["cause", "effect"]
-    messages, _ = poll(c, f"/topics/hop?cursor={second['cursor']}&covered=1&wait=10")
+    messages, _ = poll(c, f"/topics/hop?cursor={second['cursor']}&covered=1&wait=1")
     assert messages == []
 
 
@@ -385,3 +385,92 @@ def test_a_slow_stream_loses_nothing(broker):
             publish(broker, "slow", f"{i} " + "x" * 50000)
         got = [json.loads(s.answer.readline()) for _ in range(300)]
     assert [int(m["body"].split()[0]) for m in got] == list(range(300))
+
+
+def post_lines(broker, target, body, headers=()):
+    """(status, receipts) of a request of lines."""
+    conn = http.client.HTTPConnection(broker.ip, broker.port, timeout=30)
+    conn.request("POST", target, body=body, headers={"Content-Type": "application/x-ndjson",
+                                                     **dict(headers)})
+    answer = conn.getresponse()
+    text = answer.read()
+    conn.close()
+    return answer.status, [json.loads(x) for x in text.splitlines()]
+
+
+def read_all(broker, topic):
+    got, cursor = [], "earliest"
+    while True:
+        messages, cursor = poll(broker, f"/topics/{topic}?cursor={cursor}&wait=0")
+        if not messages:
+            return got
+        got += messages
+
+
+def test_lines_of_one_topic(broker):
+    # Broken if a file of a million lines took a million requests, or a line were changed.
+    lines = [b"%d " % i + b"x" * (i % 300) for i in range(5000)]
+    status, receipts = post_lines(broker, "/topics/lines", b"\n".join(lines), [("Hearsay-Meta-A", "1")])
+    assert status == 200 and len(receipts) == len(lines)
+    got = read_all(broker, "lines")
+    assert [m["id"] for m in got] == [r["id"] for r in receipts]
+    assert [m["body"].encode() for m in got] == lines
+    assert got[0]["meta"] == {"a": "1"} and "type" not in got[0]
+
+
+def test_lines_that_name_their_topics(broker):
+    # Broken if one bad line took others along, or answers changed places.
+    rows = [{"topic": "a", "body": "1"}, {"topic": "b", "body_base64": "/w=="}, {"topic": "a/#", "body": "x"},
+            {"topic": "a", "body": "q\u00e9\n", "type": "text/x", "meta": {"n": "v", "m": ""}},
+            {"topic": "a"}, {"topic": "a", "body": 1}, {"topic": "a", "body": "x", "meta": {"n": 1}},
+            {"topic": "a", "body": "x", "type": "a\nb"}, {"topic": "a", "body": "last"}]
+    body = b"\n\n".join(json.dumps(r).encode() for r in rows) + b"\nnonsense\n"
+    status, receipts = post_lines(broker, "/topics", body)
+    assert status == 200
+    good = ["id" in r for r in receipts]
+    assert good == [True, True, False, True, False, False, False, False, True, False]
+    assert {r["code"] for r in receipts if "id" not in r} == {"bad_line"}
+    got = read_all(broker, "a")
+    assert [m["body"] for m in got] == ["1", "q\u00e9\n", "last"]
+    assert got[1]["type"] == "text/x" and got[1]["meta"] == {"n": "v", "m": ""}
+    assert read_all(broker, "b")[0]["body_base64"] == "/w=="
+
+
+def test_receipts_come_while_the_request_is_sent(broker):
+    # Broken if a client that never ends its request never learned what is on disk.
+    with Raw(broker) as raw:
+        raw.send(b"POST /topics/live HTTP/1.1\r\n" + HOST + b"Content-Type: application/x-ndjson\r\n"
+                 b"Transfer-Encoding: chunked\r\n\r\n")
+        while raw.line() != b"\r":
+            pass
+        for i in range(5):
+            raw.send(b"3\r\n%d x\r\n" % i + b"1\r\n\n\r\n")
+            raw.line()
+            assert raw.json_line()["copies"] == 1
+            assert raw.line() == b"\r"
+        raw.send(b"4\r\nlast\r\n0\r\n\r\n" + request_bytes(broker, "GET", "/healthz"))
+        raw.line()
+        assert raw.json_line()["id"]
+        assert [raw.line() for _ in range(3)] == [b"\r", b"0\r", b"\r"]
+        assert raw.answer()[0] == 200, "the connection goes on"
+    assert [m["body"] for m in read_all(broker, "live")] == [f"{i} x" for i in range(5)] + ["last"]
+
+
+def test_lines_that_are_refused(broker):
+    # Broken if a line without an end filled the memory, or a bad request were half taken.
+    huge = b"x" * ((1 << 20) + 1)
+    status, receipts = post_lines(broker, "/topics/r", b"one\n" + huge * 3 + b"\ntwo\n" + huge + b"\n" + huge)
+    assert status == 200
+    assert [r.get("code") for r in receipts] == [None, "body_too_large", None, "body_too_large", "body_too_large"]
+    assert [m["body"] for m in read_all(broker, "r")] == ["one", "two"]
+    for target, code in (("/topics/a%23", "bad_topic"), ("/topics/r?acks=all", "bad_parameter")):
+        status, (problem,) = post_lines(broker, target, b"x\n")
+        assert (status, problem["code"]) == (400, code)
+    status, (problem,) = post_lines(broker, "/topics/r", b"x\n", [("Origin", "http://evil.example")])
+    assert (status, problem["code"]) == (403, "foreign_origin")
+    assert request(broker, "POST", "/topics", "x")[0] == 415
+    with Raw(broker) as raw:
+        raw.send(b"POST /topics/r HTTP/1.1\r\n" + HOST + b"Content-Type: application/x-ndjson\r\n"
+                 b"Transfer-Encoding: chunked\r\n\r\n6\r\nthree\n\r\nzz\r\n")
+        assert b'"code":"bad_request"' in raw.rest()
+    assert [m["body"] for m in read_all(broker, "r")] == ["one", "two", "three"]
