@@ -286,19 +286,14 @@ class Broker:
     def coordinator(self):
         """host:port of whom this broker follows, or None."""
         try:
-            c = self.cluster()["coordinator"]
+            leader = self.cluster()["coordinator"]
         except OSError:
             return None
-        if isinstance(c, dict):
-            c = c.get("address") or c.get("member") or c.get("addr")
-        return c
+        return leader and leader["address"]
 
     def vector(self):
         """stream -> highest durable seq."""
-        heads = self.cluster()["heads"]
-        if isinstance(heads, dict):
-            return {s: int(n) for s, n in heads.items()}
-        return {h["stream"]: int(h.get("head", h.get("seq"))) for h in heads}
+        return {h["stream"]: h["head"] for h in self.cluster()["heads"]}
 
     def cli(self, command, *args, timeout=30, stdin=None):
         return hearsay(command, "--host", self.host if not self.bind else self.bind,
@@ -367,7 +362,7 @@ class Cluster:
 
     @staticmethod
     def reachable(broker):
-        return sum(1 for m in broker.cluster()["members"] if m.get("reachable"))
+        return sum(m["reachable"] for m in broker.cluster()["members"])
 
     def wait_coordinator(self, who, brokers=None, timeout=20):
         want = f"127.0.0.1:{who.port}"
