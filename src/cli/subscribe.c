@@ -3,8 +3,11 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #define NAME "subscribe"
 
@@ -38,6 +41,7 @@ struct listen {
     struct buf            written; /* the cursor that is in the file */
     bool                  with_topic, json;
     bool                  in_trouble; /* and said so */
+    char                  at[300];    /* the broker that was named last */
     long                  left;       /* messages; LONG_MAX: no end */
     uint64_t              last_ms;    /* when the last message came */
     int                   timeout_ms; /* 0: none */
@@ -106,26 +110,35 @@ say_trouble(struct listen *l)
 static void
 say_recovered(struct listen *l)
 {
-    if (l->in_trouble)
+    if (l->in_trouble || strcmp(l->at, hearsay_broker(l->h)) != 0)
         fprintf(stderr, "hearsay " NAME ": going on at %s\n", hearsay_broker(l->h));
+    snprintf(l->at, sizeof l->at, "%s", hearsay_broker(l->h));
     l->in_trouble = false;
-}
-
-/* Until the next message has to be there. */
-static int
-patience(const struct listen *l)
-{
-    enum { LONG_MS = 3600 * 1000 };
-    uint64_t gone = cli_now_ms() - l->last_ms;
-    if (l->timeout_ms == 0)
-        return LONG_MS;
-    return gone >= (uint64_t)l->timeout_ms ? 0 : l->timeout_ms - (int)gone;
 }
 
 static bool
 ran_out(const struct listen *l)
 {
-    return l->timeout_ms > 0 && patience(l) == 0;
+    return l->timeout_ms > 0 && cli_now_ms() - l->last_ms >= (uint64_t)l->timeout_ms;
+}
+
+/* How long to wait before looking around: whether time ran out, or nobody reads us. */
+static int
+patience(const struct listen *l)
+{
+    enum { LOOK_MS = 1000 };
+    uint64_t gone = cli_now_ms() - l->last_ms;
+    uint64_t left = (uint64_t)l->timeout_ms > gone ? (uint64_t)l->timeout_ms - gone : 0;
+    return l->timeout_ms == 0 || left > LOOK_MS ? LOOK_MS : (int)left;
+}
+
+/* `| head` is satisfied: end as if the next write had found out. */
+static void
+end_with_the_reader(void)
+{
+    struct pollfd p = {.fd = STDOUT_FILENO};
+    if (poll(&p, 1, 0) > 0 && (p.revents & (POLLERR | POLLHUP)))
+        raise(SIGPIPE);
 }
 
 static int
@@ -153,6 +166,7 @@ begin(struct listen *l)
             return EXIT_UNREACHABLE;
     }
     l->in_trouble = false;
+    snprintf(l->at, sizeof l->at, "%s", hearsay_broker(l->h));
     fprintf(stderr, "subscribed to");
     for (unsigned i = 0; i < topics->count; i++)
         fprintf(stderr, " %s", topics->text[i]);
@@ -167,6 +181,7 @@ on_timeout(struct listen *l)
     int code = keep_cursor(l);
     if (code != EXIT_OK)
         return code;
+    end_with_the_reader();
     if (!ran_out(l))
         return -1;
     fprintf(stderr, "hearsay " NAME ": no message came in time\n");
