@@ -358,11 +358,11 @@ server_open(struct server **out, const struct config *config, struct buf *proble
     enum err       e     = server_load_seeds(s, problem);
     if (e == ERR_OK)
         e = find_self(s, problem);
-    if (e == ERR_OK)
-        e = take_data_dir(s, problem);
-    /* The port before the log: recovery may take a moment, an error should not. */
+    /* The port first: a port in use shall leave no folder, nor be told as a lock. */
     if (e == ERR_OK)
         e = listen_here(s, files, problem);
+    if (e == ERR_OK)
+        e = take_data_dir(s, problem);
     if (e == ERR_OK)
         e = recover(s, problem);
     if (e != ERR_OK) {

@@ -1,0 +1,203 @@
+#include "server/config.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "tests/unit.h"
+
+static const char *env_name, *env_value;
+static char        path[64];
+
+static char *
+test_env(const char *name)
+{
+    return env_name && strcmp(name, env_name) == 0 ? (char *)(uintptr_t)env_value : NULL;
+}
+
+static struct config config;
+static struct buf    problem;
+
+/* The options after "broker", up to NULL. */
+static enum config_do
+load(const char *const *word)
+{
+    char *argv[16] = {(char *)(uintptr_t) "broker"};
+    int   argc     = 1;
+    for (; *word; word++)
+        argv[argc++] = (char *)(uintptr_t)*word;
+    config_free(&config);
+    buf_reset(&problem);
+    return config_load(&config, argc, argv, test_env, &problem);
+}
+#define LOAD(...) load((const char *const[]){__VA_ARGS__, NULL})
+
+static bool
+says(const char *text)
+{
+    return problem.n > 0 && memmem(problem.p + problem.start, problem.n, text, strlen(text));
+}
+
+static void
+write_file(const char *text)
+{
+    FILE *f = fopen(path, "w");
+    assert_non_null(f);
+    fputs(text, f);
+    fclose(f);
+}
+
+static int
+setup(void **state)
+{
+    (void)state;
+    strcpy(path, "/tmp/config_test.XXXXXX");
+    int fd = mkstemp(path);
+    close(fd);
+    env_name = NULL;
+    buf_init(&problem, 0);
+    memset(&config, 0, sizeof config);
+    return fd < 0;
+}
+
+static int
+teardown(void **state)
+{
+    (void)state;
+    unlink(path);
+    config_free(&config);
+    buf_fini(&problem);
+    return 0;
+}
+
+static void
+test_defaults(void **state)
+{
+    /* Broken if a bare `hearsay broker` is not what the documents say. */
+    (void)state;
+    const char *none[] = {NULL};
+    assert_int_equal(load(none), CONFIG_RUN);
+    assert_string_equal(config.host, "localhost");
+    assert_int_equal(config.port, 3000);
+    assert_string_equal(config.peers, "globalState.csv");
+    assert_false(config.given.peers);
+    assert_string_equal(config.cluster, "hearsay");
+    assert_int_equal(config.tail_bytes, 64 << 20);
+    assert_int_equal(config.trace, TRACE_INFO);
+}
+
+static void
+test_flag_over_environment_over_file(void **state)
+{
+    /* Broken if the three sources rank otherwise. */
+    (void)state;
+    write_file("port = 1111\ncluster = filed\n[broker]\ntail-bytes = 2K\njoin = a:1\njoin = b:2\n");
+    assert_int_equal(LOAD("--config", path), CONFIG_RUN);
+    assert_int_equal(config.port, 1111);
+    assert_string_equal(config.cluster, "filed");
+    assert_int_equal(config.tail_bytes, 2048);
+    assert_string_equal(config.join, "a:1,b:2");
+    env_name  = "HEARSAY_PORT";
+    env_value = "2222";
+    assert_int_equal(LOAD("--config", path), CONFIG_RUN);
+    assert_int_equal(config.port, 2222);
+    assert_int_equal(LOAD("--port=3333", "--config", path, "--join", "c:3"), CONFIG_RUN);
+    assert_int_equal(config.port, 3333);
+    assert_string_equal(config.join, "c:3"); /* a list is replaced, not mixed */
+    env_name  = "HEARSAY_CONFIG";
+    env_value = path;
+    assert_int_equal(LOAD("--port", "4"), CONFIG_RUN);
+    assert_string_equal(config.cluster, "filed");
+    env_name  = "HEARSAY_DISK_RESERVE";
+    env_value = "1G";
+    assert_int_equal(LOAD("--port", "4"), CONFIG_RUN);
+    assert_int_equal(config.disk_reserve, 1 << 30);
+}
+
+static void
+test_wrong_options_are_named(void **state)
+{
+    /* Broken if a typing error is ignored, or the message does not say which option. */
+    (void)state;
+    assert_int_equal(LOAD("--prot", "1"), CONFIG_USAGE);
+    assert_true(says("--prot") && says("--help"));
+    assert_int_equal(LOAD("extra"), CONFIG_USAGE);
+    assert_true(says("extra"));
+    assert_int_equal(LOAD("--port"), CONFIG_USAGE);
+    assert_true(says("--port"));
+    static const char *const bad[][2] = {
+        {"--port", "0"},
+        {"--port", "65536"},
+        {"--port", "-1"},
+        {"--port", ""},
+        {"--tail-bytes", "12Q"},
+        {"--tail-bytes", "M"},
+        {"--tail-bytes", "99999999999999999999G"},
+        {"--disk-reserve", ""},
+        {"--trace", "loud"},
+        {"--host", ""},
+        {"--host", "a/b"},
+        {"--cluster", ""},
+        {"--cluster", "a\nb"},
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        assert_int_equal(LOAD(bad[i][0], bad[i][1]), CONFIG_USAGE);
+        assert_true(says(bad[i][0]));
+    }
+    env_name  = "HEARSAY_PORT";
+    env_value = "x";
+    assert_int_equal(LOAD("--host", "h"), CONFIG_USAGE);
+    assert_true(says("HEARSAY_PORT"));
+}
+
+static void
+test_wrong_files_are_named(void **state)
+{
+    /* Broken if a faulty file starts a broker with half of its options. */
+    (void)state;
+    assert_int_equal(LOAD("--config", "/nowhere/x.ini"), CONFIG_BAD);
+    assert_true(says("/nowhere/x.ini"));
+    static const char *const bad[][2] = {
+        {"prot = 1\n", "prot"},           {"port = 70000\n", "port"},
+        {"[other]\nport = 1\n", "other"}, {"port = 1\nwhat is this\n", "2"},
+        {"config = x\n", "config"},
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        write_file(bad[i][0]);
+        assert_int_equal(LOAD("--config", path), CONFIG_BAD);
+        assert_true(says(path) && says(bad[i][1]));
+    }
+}
+
+static void
+test_words_that_do_not_run(void **state)
+{
+    /* Broken if asking for help starts a broker. */
+    (void)state;
+    struct buf help;
+    assert_int_equal(LOAD("--help"), CONFIG_HELP);
+    assert_int_equal(LOAD("--port", "1", "-h"), CONFIG_HELP);
+    assert_int_equal(LOAD("--version"), CONFIG_VERSION);
+    assert_int_equal(LOAD("--check-config", "--port", "7"), CONFIG_CHECK);
+    assert_int_equal(config.port, 7);
+    buf_init(&help, 0);
+    config_help(&help);
+    assert_non_null(memmem(help.p, help.n, "--disk-reserve SIZE", 19));
+    buf_fini(&help);
+}
+
+#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(test_defaults),
+        TEST(test_flag_over_environment_over_file),
+        TEST(test_wrong_options_are_named),
+        TEST(test_wrong_files_are_named),
+        TEST(test_words_that_do_not_run),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
