@@ -13,9 +13,7 @@
 
 static const struct option_row rows[] = {
     CLI_BROKER_ROWS,
-    {"topic", OPTION_LIST, NULL, "FILTER",
-     "what to hear; '+' is one level, '#' the rest; may be "
-     "repeated"},
+    {"topic", OPTION_LIST, NULL, "FILTER", "what to hear: + is a level, # the rest; repeatable"},
     {"from", OPTION_TEXT, "latest", "PLACE", "earliest, latest, a cursor, or a time back: 10m"},
     {"cursor-file", OPTION_TEXT, NULL, "FILE", "go on where the last run with this file ended"},
     {"json", OPTION_FLAG, NULL, "", "print whole messages, one JSON object a line"},
