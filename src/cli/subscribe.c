@@ -24,7 +24,7 @@ static const struct command_line usage = {
     .name     = NAME,
     .operands = "",
     .about    = "Prints messages as they come: the body on a line, with the topic in front where\n"
-                "the filter may match several. It stays when its broker fails and goes on, without\n"
+                "the filter may match several. When its broker fails it goes on, without\n"
                 "gap or repeat, at whichever broker answers.",
     .examples = "  hearsay subscribe --topic stocks\n"
                 "  hearsay subscribe --topic 'news/#' --from 1h --cursor-file news.cursor\n",
