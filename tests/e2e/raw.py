@@ -2,7 +2,6 @@
 send what no library would."""
 import json
 import socket
-import time
 
 
 class Closed(Exception):
@@ -121,14 +120,3 @@ def publish(broker, topic, body, query="", headers=()):
     status, _, answer = request(broker, "POST", f"/topics/{topic}{query}", body, headers)
     assert status == 201, (status, answer)
     return json.loads(answer)
-
-
-def until(check, seconds=10.0):
-    """Polls until check() is true; fails with its last value."""
-    end = time.monotonic() + seconds
-    while True:
-        value = check()
-        if value:
-            return value
-        assert time.monotonic() < end, value
-        time.sleep(0.02)
