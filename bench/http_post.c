@@ -117,6 +117,7 @@ serve(struct conn *c, int open)
         take_answer(c, body, all);
         if (open)
             post(c);
+        return; /* one is outstanding: nothing more can be there without a new event */
     }
 }
 
