@@ -73,8 +73,9 @@ class Post(threading.Thread):
 def test_nothing_leaves_before_fsync(slow_disk):
     # Broken if an acknowledgement, a delivery or a durable ack runs ahead of the disk.
     cluster, shim, a, b = slow_disk
-    # A's stream exists, so a later batch may be pushed beside its commit.
-    assert a.publish("x", "first", "?acks=all&timeout=20s")["copies"] == 2
+    # Both streams exist, so a later batch may be pushed beside its commit.
+    for broker in (a, b):
+        assert broker.publish("x", "first", "?acks=all&timeout=20s")["copies"] == 2
     subscriber = a.subscribe("x")
     publisher = JsonSocket(a.port)
     known = a.vector()
@@ -85,9 +86,10 @@ def test_nothing_leaves_before_fsync(slow_disk):
     shim.wait_blocked()
 
     # B's message reaches A, which cannot store it: so A never counts as a copy.  That
-    # answer's timeout is also the time for which A has to be silent.
+    # answer's timeout is also the time for which A has to be silent: longer than 5 s, so
+    # that the HEADS which leaves when nothing happens is among what has to be.
     with Http(b.port) as http:
-        answer = http("POST", "/topics/x?acks=all&timeout=2s", b"from B")
+        answer = http("POST", "/topics/x?acks=all&timeout=6s", b"from B")
     assert answer.status == 202 and answer.json()["copies"] == 1, answer
     assert a.http("GET", "/healthz").status == 200, "its loop goes on while its disk hangs"
     assert post.answer is None, "acknowledged before the fsync"
