@@ -10,7 +10,6 @@
 
 enum {
     IN_BYTES_MAX = 4 << 20,  /* one read beyond a request that has to wait, and more */
-    KEEP_BYTES   = 64 << 10, /* of memory, once it is empty */
     AHEAD_BYTES  = 64 << 10, /* read while a solo call is carried out */
 };
 
@@ -27,135 +26,10 @@ static const struct route route[] = {
 };
 enum { ROUTES = sizeof route / sizeof *route };
 
-/* ---- answers ---- */
-
 static const char *
 method_text(enum http_method m)
 {
     return m == METHOD_GET ? "GET" : m == METHOD_POST ? "POST" : "DELETE";
-}
-
-/* What a page of an allowed origin needs to see the answer. */
-static size_t
-add_cors(const struct http_reply_as *as, struct http_header *header)
-{
-    if (as->origin.n == 0)
-        return 0;
-    header[0] = (struct http_header){STR("Access-Control-Allow-Origin"), as->origin};
-    header[1] = (struct http_header){STR("Access-Control-Expose-Headers"), STR("Hearsay-Cursor")};
-    header[2] = (struct http_header){STR("Vary"), STR("Origin")};
-    return 3;
-}
-
-void
-http_write(struct conn *c, const struct http_reply_as *as, const struct http_said *said)
-{
-    struct http_header header[HTTP_EXTRA_MAX + 3];
-    size_t             n = 0;
-    CHECK(said->extra_count <= HTTP_EXTRA_MAX);
-    while (n < said->extra_count) {
-        header[n] = said->extra[n];
-        n++;
-    }
-    n += add_cors(as, header + n);
-    struct http_answer a = {
-        .status        = said->status,
-        .version_minor = as->version_minor,
-        .keep_alive    = as->keep_alive,
-        .content_type  = said->type,
-        .header        = header,
-        .header_count  = n,
-    };
-    CHECK(http_answer_write(conn_out(c), &a, as->head ? STR("") : said->body) == ERR_OK);
-    if (!as->keep_alive)
-        conn_finish(c);
-}
-
-void
-http_write_stream_head(struct conn *c, const struct http_reply_as *as, struct str type)
-{
-    struct http_header header[3];
-    struct http_answer a = {
-        .status        = 200,
-        .version_minor = as->version_minor,
-        .keep_alive    = as->keep_alive && as->version_minor > 0,
-        .framing       = as->version_minor > 0 ? FRAMING_CHUNKED : FRAMING_UNTIL_CLOSE,
-        .content_type  = type,
-        .header        = header,
-        .header_count  = add_cors(as, header),
-    };
-    CHECK(http_head_write(conn_out(c), &a) == ERR_OK);
-}
-
-void
-http_problem_text(struct buf *out, uint16_t status, const char *code, const char *detail,
-                  struct mark m)
-{
-    render(out, STR("{\"type\":\"about:blank\",\"title\":"));
-    render_text(out, str_of(http_status_text(status)));
-    render(out, STR(",\"status\":"));
-    render_u64(out, status);
-    render(out, STR(",\"code\":"));
-    render_text(out, str_of(code));
-    render(out, STR(",\"detail\":"));
-    render_text(out, str_of(detail));
-    if (m.stream != 0) {
-        render(out, STR(",\"id\":"));
-        render_mark(out, m);
-    }
-    render(out, STR("}\n"));
-}
-
-static void
-end_solo(struct conn *c, struct http_conn *h)
-{
-    h->busy = false;
-    if (h->in.n > 0 || h->stage != HTTP_HEAD || conn_has_ended(c))
-        conn_again(c);
-    if (h->text.cap > KEEP_BYTES)
-        buf_clear_free(&h->text);
-}
-
-void
-http_reply(struct conn *c, struct http_conn *h, const struct http_said *said)
-{
-    http_write(c, &h->as, said);
-    end_solo(c, h);
-}
-
-static void
-reply_problem(struct conn *c, struct http_conn *h, const struct http_problem *p,
-              const struct http_header *extra)
-{
-    buf_reset(&h->text);
-    http_problem_text(&h->text, p->status, p->code, p->detail, (struct mark){0});
-    http_reply(c, h,
-               &(struct http_said){.status      = p->status,
-                                   .type        = HTTP_PROBLEM,
-                                   .body        = buf_str(&h->text),
-                                   .extra       = extra,
-                                   .extra_count = extra ? 1 : 0});
-}
-
-void
-http_reply_problem(struct conn *c, struct http_conn *h, uint16_t status, const char *code,
-                   const char *detail)
-{
-    reply_problem(c, h, &(struct http_problem){status, code, detail}, NULL);
-}
-
-struct str
-http_cursor_text(struct http_conn *h, const struct vector *v, uint64_t stamp)
-{
-    bool same = h->cursor.n > 0 && stamp == h->cursor_stamp && v->count == h->cursor_of.count &&
-                (v->count == 0 || memcmp(v->at, h->cursor_of.at, v->count * sizeof *v->at) == 0);
-    if (!same) {
-        CHECK(vector_copy(&h->cursor_of, v) == ERR_OK);
-        h->cursor_stamp = stamp;
-        buf_reset(&h->cursor);
-        CHECK(cursor_encode(&h->cursor, h->tag, stamp, v) == ERR_OK);
-    }
-    return buf_str(&h->cursor);
 }
 
 /* ---- stopping and going on ---- */
@@ -207,10 +81,11 @@ wrong_method(struct conn *c, struct http_conn *h, struct str path)
         const char *m = method_text(route[i].method);
         memcpy(allow + strlen(allow), m, strlen(m) + 1);
     }
-    reply_problem(c, h,
-                  &(struct http_problem){405, "wrong_method",
-                                         "this path knows only the methods that Allow names"},
-                  &(struct http_header){STR("Allow"), str_of(allow)});
+    http_reply_problem_with(
+        c, h,
+        &(struct http_problem){405, "wrong_method",
+                               "this path knows only the methods that Allow names"},
+        &(struct http_header){STR("Allow"), str_of(allow)});
 }
 
 /* What a browser asks before it sends a request of a page that `cors` allows. */
@@ -305,7 +180,7 @@ say_lost(struct conn *c, struct http_conn *h)
     if (!h->lost || h->busy || h->due_next > h->due_first || conn_is_closing(c))
         return;
     h->as = (struct http_reply_as){.version_minor = 1};
-    reply_problem(c, h, &h->problem, NULL);
+    http_reply_problem_with(c, h, &h->problem, NULL);
 }
 
 /* A head is whole and its body is not: both are kept until it is. */
@@ -358,7 +233,7 @@ carry_out_kept(struct conn *c, struct http_conn *h)
         return e;
     h->stage = HTTP_HEAD;
     buf_reset(&h->head);
-    if (h->body.cap > KEEP_BYTES)
+    if (h->body.cap > HTTP_KEEP_BYTES)
         buf_clear_free(&h->body);
     return ERR_OK;
 }
@@ -480,7 +355,7 @@ take_kept(struct conn *c, struct http_conn *h)
     if (e == ERR_STALE)
         return e;
     buf_consume(&h->in, taken);
-    if (h->in.n == 0 && h->in.cap > KEEP_BYTES)
+    if (h->in.n == 0 && h->in.cap > HTTP_KEEP_BYTES)
         buf_clear_free(&h->in);
     say_lost(c, h);
     return ERR_OK;

@@ -16,6 +16,7 @@ enum {
     HTTP_DUE_MAX       = 64,   /* publishes of a conn that are not answered: then it waits */
     HTTP_AFTER_WAIT_MS = 1000, /* for what Hearsay-After covers */
     HTTP_BODY_MS       = 300000,
+    HTTP_KEEP_BYTES    = 64 << 10, /* of a buffer's memory, once it is empty */
 };
 
 /* How the next answer is to be framed; from its request. */
@@ -122,6 +123,9 @@ struct http_said {
 void http_reply(struct conn *c, struct http_conn *h, const struct http_said *said);
 void http_reply_problem(struct conn *c, struct http_conn *h, uint16_t status, const char *code,
                         const char *detail);
+/* `extra` may be NULL. */
+void http_reply_problem_with(struct conn *c, struct http_conn *h, const struct http_problem *p,
+                             const struct http_header *extra);
 /* The head of an answer without a length: chunks follow, or in HTTP/1.0 just bytes. */
 void http_write_stream_head(struct conn *c, const struct http_reply_as *as, struct str type);
 /* Write one answer.  Does not end a solo call. */

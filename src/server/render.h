@@ -23,8 +23,8 @@ void render_mark(struct buf *out, struct mark m);
 /* Decimal digits at `p` (20 bytes); the end of them. */
 uint8_t *render_digits(uint8_t *p, uint64_t value);
 
-/* {"id":...,"topic":...,"lamport":...,"origin":...,"time":...,"type":...,"meta":{...},"body":...,"cursor":...}
- * `cursor` may be empty. */
+/* {"id":...,"topic":...,"lamport":...,"origin":...,"time":...,"type":...,"meta":{...},
+ * "body":...,"cursor":...}; `cursor` may be empty. */
 void render_message(struct buf *out, const struct entry *e, struct str cursor);
 
 /* {"type":"publish","topic":...,"message":...,"lamport_timestamp":...,"id":...,"cursor":...}\n */
