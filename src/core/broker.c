@@ -429,6 +429,16 @@ on_turn(struct broker *b, const struct fact *f)
     return e;
 }
 
+/* Who lags now is served from disk; who comes next finds the newest still here. */
+static enum err
+on_idle(struct broker *b, const struct fact *f)
+{
+    (void)f;
+    journal_trim_tail(&b->journal, TAIL_IDLE_BYTES);
+    own_trim(&b->own);
+    return ERR_OK;
+}
+
 static enum err
 on_stop(struct broker *b, const struct fact *f)
 {
@@ -457,6 +467,7 @@ static on_fact *const on[] = {
     [FACT_PERSISTED]   = on_persisted,
     [FACT_PAGE]        = on_page,
     [FACT_FORGET]      = on_forget,
+    [FACT_IDLE]        = on_idle,
     [FACT_STOP]        = on_stop,
 };
 

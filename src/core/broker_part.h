@@ -27,6 +27,8 @@ enum {
     LINK_RIVAL_MS  = 1000, /* an older link has so long to answer */
     PROBE_MS       = 1000, /* does the disk work again? */
     RETRY_READ_MS  = 1000,
+
+    TAIL_IDLE_BYTES = 1 << 20,
 };
 
 enum link_state { LINK_FREE, LINK_HELLO, LINK_RIVAL, LINK_UP, LINK_CLOSING, LINK_STATE_COUNT };

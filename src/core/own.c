@@ -175,3 +175,10 @@ own_drop_queue(struct own *o, uint64_t *serial)
     consume(o, count, buf_str(&o->bytes).n);
     return count;
 }
+
+void
+own_trim(struct own *o)
+{
+    if (o->item_count == 0)
+        buf_clear_free(&o->bytes);
+}

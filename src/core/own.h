@@ -46,6 +46,8 @@ MUST_USE enum err own_seal(struct own *o, struct journal *j, struct stamp *clock
 void own_burn(struct own *o, struct journal *j);
 /* Forget all that is queued; *serial and the return value tell which publishes. */
 uint32_t own_drop_queue(struct own *o, uint64_t *serial);
+/* Gives back what an empty queue has no use for. */
+void own_trim(struct own *o);
 
 /* ---- private ---- */
 struct own_item {

@@ -5,6 +5,7 @@
 #include "base/check.h"
 #include "base/mem.h"
 #include "base/trace.h"
+#include "core/page.h"
 #include "io/clock.h"
 
 #include <string.h>
@@ -133,8 +134,7 @@ persisted(struct server *s, struct store_job *j)
         s->counters.commits_failed++;
     if (j->leads)
         s->counters.commit_groups++;
-    if (!s->closed)
-        server_step(s, &fact);
+    server_step(s, &fact);
     blob_drop(j->commit.batch);
     blob_drop(j->commit.members);
 }
@@ -172,6 +172,8 @@ on_store_done(void *ctx, void *job)
         persisted(s, j);
         break;
     case JOB_TEND:
+        if (j->idle && !s->closed)
+            server_step(s, &(struct fact){.kind = FACT_IDLE});
         if (j->idle)
             loop_trim(s->loop);
         break;
@@ -239,7 +241,7 @@ on_read_done(void *ctx, void *job)
     struct read_job *j    = job;
     struct fact      fact = {.kind = FACT_PAGE, .page = {j->reader, j->page}};
     if (s->closed)
-        blob_drop(j->page);
+        page_drop(j->page);
     else
         server_step(s, &fact);
     mem_free(j->read.have.at);
