@@ -247,6 +247,92 @@ subscribes_and_resumes_elsewhere(void **state)
     assert_non_null(strstr(b.heard[0], "Hearsay-After: P1\r\n"));
 }
 
+#define NOT_READY "503 {\"code\":\"not_ready\",\"detail\":\"it reads its log\"}"
+
+static void
+moves_on_from_a_broker_that_cannot_now(void **state)
+{
+    (void)state;
+    /* Broken: a broker that starts or whose disk is full would stop its clients. */
+    const char *const      first[]  = {NOT_READY, "507 {\"code\":\"disk_full\",\"detail\":\"x\"}"};
+    const char *const      second[] = {RECEIPT_1, RECEIPT_2};
+    const char *const      filter[] = {"t"};
+    struct paper           a, b;
+    struct hearsay_receipt r;
+    begin(&a, first, 2);
+    begin(&b, second, 1);
+    struct hearsay *h = open_two(&a, &b);
+    assert_int_equal(hearsay_publish(h, &up, &r), HEARSAY_OK);
+    pthread_join(b.thread, NULL);
+    hearsay_close(h);
+    begin(&b, second + 1, 1);
+    h = open_two(&a, &b);
+    assert_int_equal(hearsay_publish(h, &up, &r), HEARSAY_OK);
+    assert_string_equal(r.id, "s-2");
+    hearsay_close(h);
+    pthread_join(a.thread, NULL);
+    pthread_join(b.thread, NULL);
+
+    /* When all say so, so does the client, and nobody is asked for ever. */
+    const char *const        busy[]   = {NOT_READY, NOT_READY};
+    const char *const        nobody[] = {"503 {\"code\":\"outcome_unknown\",\"detail\":\"?\","
+                                                "\"id\":\"s-9\"}"};
+    struct hearsay_subscribe s        = {.filter = filter, .filter_count = 1};
+    begin(&a, busy, 1);
+    begin(&b, busy, 1);
+    h = open_two(&a, &b);
+    assert_int_equal(hearsay_subscribe(h, &s), HEARSAY_REFUSED);
+    assert_int_equal(hearsay_http_status(h), 503);
+    assert_string_equal(hearsay_text(h), "it reads its log (not_ready)");
+    hearsay_close(h);
+    pthread_join(a.thread, NULL);
+    pthread_join(b.thread, NULL);
+
+    /* What may be stored is not published again. */
+    begin(&a, nobody, 1);
+    begin(&b, second, 1);
+    h = open_two(&a, &b);
+    assert_int_equal(hearsay_publish(h, &up, &r), HEARSAY_UNCERTAIN);
+    assert_string_equal(r.id, "s-9");
+    assert_int_equal(hearsay_publish_begin(h, &up), HEARSAY_OK);
+    assert_int_equal(hearsay_publish_end(h, &r), HEARSAY_OK);
+    hearsay_close(h);
+    pthread_join(a.thread, NULL);
+    pthread_join(b.thread, NULL);
+    assert_int_equal(b.heard_count, 1);
+}
+
+static void
+tells_of_gaps_and_nonsense(void **state)
+{
+    (void)state;
+    /* Broken: what retention took would be missed in silence, or nonsense be delivered. */
+    const char *const answer[] = {
+        NOTHING("C0"),
+        "200 {\"messages\":[{\"topic\":\"t\",\"lamport\":1,\"body\":\"x\"}],\"cursor\":\"C1\","
+        "\"gaps\":[{\"stream\":\"s\"}]}",
+        "200 <html>",
+    };
+    const char *const        filter[] = {"t"};
+    struct hearsay_subscribe s        = {.filter = filter, .filter_count = 1};
+    struct hearsay_message   m;
+    struct paper             a;
+    char                     one[32];
+    begin(&a, answer, 3);
+    snprintf(one, sizeof one, "127.0.0.1:%u", a.port);
+    struct hearsay *h = hearsay_open(one);
+    assert_int_equal(hearsay_subscribe(h, &s), HEARSAY_OK);
+    assert_int_equal(hearsay_next(h, 5000, &m), HEARSAY_GAP);
+    assert_memory_equal(m.json, "{\"stream\":\"s\"}", m.json_bytes);
+    assert_string_equal(hearsay_cursor(h), "C0");
+    assert_int_equal(hearsay_next(h, 5000, &m), HEARSAY_OK);
+    assert_string_equal(m.cursor, "C1");
+    assert_int_equal(hearsay_next(h, 5000, &m), HEARSAY_BROKEN);
+    assert_string_equal(hearsay_cursor(h), "C1");
+    hearsay_close(h);
+    pthread_join(a.thread, NULL);
+}
+
 static void
 says_no_to_wrong_calls(void **state)
 {
@@ -279,6 +365,8 @@ main(void)
         cmocka_unit_test(does_not_repeat_what_began_to_be_answered),
         cmocka_unit_test(pipelines_and_sends_the_rest_again),
         cmocka_unit_test(subscribes_and_resumes_elsewhere),
+        cmocka_unit_test(moves_on_from_a_broker_that_cannot_now),
+        cmocka_unit_test(tells_of_gaps_and_nonsense),
         cmocka_unit_test(says_no_to_wrong_calls),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
