@@ -98,8 +98,7 @@ on_closed(void *ctx, enum err why)
     {
         struct wait *w    = LIST_OF(at, struct wait, in_conn);
         struct fact  fact = {.kind = FACT_AWAIT_DROP, .await_drop = {w->await}};
-        list_remove(&w->in_conn);
-        pool_give(&s->waits, w);
+        server_wait_over(s, w);
         server_step(s, &fact);
     }
     if (c->front)

@@ -205,8 +205,7 @@ peer_closed(struct conn *c)
     c->state = NULL;
     buf_fini(&p->in);
     mem_free(p);
-    if (!s->closed)
-        server_step(s, &fact);
+    server_step(s, &fact);
 }
 
 /* ---- dialling ---- */

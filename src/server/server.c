@@ -33,6 +33,8 @@ struct fact_answer
 server_step(struct server *s, const struct fact *fact)
 {
     CHECK(!s->in_effects);
+    if (s->closed) /* the threads are gone: nothing could be carried out */
+        return (struct fact_answer){.err = ERR_REFUSED};
     struct effects     fx = broker_step(s->broker, server_now(s), wall_now(), fact);
     struct fact_answer a  = {fx.err, id_of(fact, &fx)};
     if (fact->kind == FACT_PUBLISH && a.err == ERR_OK)
@@ -175,11 +177,13 @@ on_stop_late(void *ctx)
     loop_stop(s->loop);
 }
 
-/* All answers are written when core is drained; then every conn is flushed and closed. */
+/* All answers are written when core is drained and no publish waits for copies; then every
+ * conn is flushed and closed. */
 static void
 stop_if_drained(struct server *s)
 {
-    if (!broker_is_drained(s->broker))
+    bool patient = mono_since(server_now(s), s->stop_began) < STOP_COPIES_MS;
+    if (!broker_is_drained(s->broker) || (s->copies_waiting > 0 && patient))
         return;
     if (s->counters.conns_open == 0)
         loop_stop(s->loop);
@@ -197,6 +201,7 @@ server_stop(struct server *s)
     }
     struct fact fact = {.kind = FACT_STOP};
     s->stopping      = true;
+    s->stop_began    = server_now(s);
     if (s->listener)
         listener_close(s->listener);
     s->listener = NULL;

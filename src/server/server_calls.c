@@ -126,6 +126,14 @@ server_cursor(struct conn *c, struct sub *sub, struct vector *cursor, uint64_t *
 
 /* ---- wait ---- */
 
+void
+server_wait_over(struct server *s, struct wait *w)
+{
+    s->copies_waiting -= w->copies;
+    list_remove(&w->in_conn);
+    pool_give(&s->waits, w);
+}
+
 enum err
 server_await(struct conn *c, const struct await_args *args, uint64_t ref)
 {
@@ -133,8 +141,10 @@ server_await(struct conn *c, const struct await_args *args, uint64_t ref)
     struct wait   *w = pool_take(&s->waits);
     if (!w)
         return ERR_LIMIT;
-    w->conn = c;
-    w->ref  = ref;
+    w->conn   = c;
+    w->ref    = ref;
+    w->copies = args->kind == AWAIT_COPIES;
+    s->copies_waiting += w->copies;
     list_init(&w->in_conn);
     list_push_back(&c->waits, &w->in_conn);
     uint64_t    handle = pool_handle(w);
@@ -153,8 +163,7 @@ server_await(struct conn *c, const struct await_args *args, uint64_t ref)
     struct fact_answer a = server_step(s, &fact);
     w                    = pool_find(&s->waits, handle); /* gone: it was reached at once */
     if (w && a.err != ERR_OK) {
-        list_remove(&w->in_conn);
-        pool_give(&s->waits, w);
+        server_wait_over(s, w);
     } else if (w) {
         w->await = a.id;
     }

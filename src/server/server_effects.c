@@ -55,8 +55,7 @@ awaited(struct server *s, const struct effect *e)
         return;
     struct conn *c   = w->conn;
     uint64_t     ref = w->ref;
-    list_remove(&w->in_conn);
-    pool_give(&s->waits, w);
+    server_wait_over(s, w);
     if (!conn_is_closing(c))
         c->front->awaited(c, ref, e->awaited.reached, e->awaited.copies);
 }

@@ -19,6 +19,7 @@ enum {
     CONNS_MAX        = 20000,
     FILES_RESERVED   = 96, /* for the store, links and the listener */
     STOP_MS          = 5000,
+    STOP_COPIES_MS   = 2000, /* of these: for publishes that wait for copies */
     RESOLVE_RETRY_MS = 5000,
     TEND_MS          = 1000,
     SEEDS_MAX        = 2 * MEMBERS_MAX,
@@ -46,6 +47,7 @@ struct wait {
     struct conn *conn;
     struct list  in_conn;
     uint64_t     await, ref;
+    bool         copies; /* a publish waits for it */
 };
 
 /* The bytes of the PUSH that was sent last: it usually goes to several links. */
@@ -97,7 +99,8 @@ struct server {
 
     struct loop_timer deadline, tend, retry, stop;
     uint64_t          commits_tended; /* counters.commits when it was tended last */
-    uint32_t          topics_waiting;
+    uint32_t          topics_waiting, copies_waiting;
+    struct mono       stop_began;
     bool              ready, stopping, closed;
 };
 
@@ -108,6 +111,9 @@ struct fact_answer {
     uint64_t id; /* serial, session or await */
 };
 struct fact_answer server_step(struct server *s, const struct fact *fact);
+
+/* ---- server_calls.c ---- */
+void server_wait_over(struct server *s, struct wait *w);
 
 /* ---- server_effects.c ---- */
 void server_carry_out(struct server *s, const struct effects *fx);
