@@ -1,0 +1,179 @@
+/* gossip_kit.h - one broker's gossip, with a store that commits when told. */
+#ifndef TESTS_GOSSIP_KIT_H
+#define TESTS_GOSSIP_KIT_H
+
+#include "tests/core_kit.h"
+
+#include "core/gossip.h"
+
+struct desk {
+    struct gossip  g;
+    struct journal j;
+    struct commits c;
+    struct out     out;
+    struct mono    now;
+    uint64_t       commit_next;
+};
+
+/* What the last calls had sent is carried out, and forgotten. */
+static inline void
+clear(struct desk *d)
+{
+    for (uint32_t i = 0; i < d->out.count; i++)
+        if (d->out.at[i].kind == EFFECT_PERSIST)
+            blob_drop(d->out.at[i].persist.batch);
+    out_reset(&d->out);
+}
+
+static inline void
+open_desk(struct desk *d)
+{
+    *d = (struct desk){.now = {100000}, .commit_next = 1};
+    gossip_init(&d->g);
+    journal_init(&d->j, NULL, 64 << 20);
+    commits_init(&d->c);
+    out_init(&d->out);
+}
+
+static inline void
+close_desk(struct desk *d)
+{
+    clear(d);
+    gossip_fini(&d->g);
+    journal_fini(&d->j);
+    commits_fini(&d->c);
+    out_fini(&d->out);
+    assert_int_equal(blob_bytes_used(), 0);
+}
+
+static inline void
+turn(struct desk *d)
+{
+    const struct token token = {.epoch = 3};
+    clear(d);
+    gossip_turn(&d->g, &d->j, &d->out, d->now, &token);
+}
+
+static inline void
+link_up(struct desk *d, uint32_t link)
+{
+    gossip_link_up(&d->g, &d->j, link, link + 1, d->now);
+}
+
+/* Links 0..n-1 to members 1..n, the first full HEADS said. */
+static inline void
+open_with(struct desk *d, uint32_t links)
+{
+    open_desk(d);
+    for (uint32_t i = 0; i < links; i++)
+        link_up(d, i);
+    turn(d);
+    clear(d);
+}
+
+static inline void
+wait_ms(struct desk *d, uint64_t ms)
+{
+    d->now = mono_after(d->now, ms);
+}
+
+static inline enum err
+get(struct desk *d, uint32_t link, struct batch *b, uint8_t flags)
+{
+    return gossip_on_push(&d->g, &d->j, &d->c, &d->out, d->now, link,
+                          &(struct frame_push){.flags = flags, .batch = b});
+}
+
+static inline void
+get_heads(struct desk *d, uint32_t link, uint8_t flags, uint64_t stream, uint64_t seq)
+{
+    const struct head h = {.stream = stream, .head = seq};
+    gossip_on_heads(&d->g, &d->j, link,
+                    &(struct frame_heads){.flags = flags, .head = &h, .count = stream > 0}, d->now);
+}
+
+/* The oldest commit is on disk. */
+static inline void
+commit(struct desk *d)
+{
+    struct pending p = commits_take(&d->c, d->commit_next++);
+    if (p.batch) {
+        journal_persist(&d->j, p.batch, d->j.lsn + 1, false);
+        gossip_persisted(&d->g, &p, false, d->now);
+    }
+    blob_drop(p.batch);
+}
+
+static inline void
+commit_all(struct desk *d)
+{
+    while (d->c.count > 0)
+        commit(d);
+}
+
+/* The i-th effect that sends such a frame there; NULL: there are fewer. */
+static inline const struct frame *
+sent(const struct desk *d, uint32_t link, enum frame_kind kind, uint32_t i)
+{
+    for (uint32_t k = 0; k < d->out.count; k++) {
+        const struct effect *e = &d->out.at[k];
+        if (e->kind == EFFECT_SEND && e->send.link == link && e->send.frame.kind == kind &&
+            i-- == 0)
+            return &e->send.frame;
+    }
+    return NULL;
+}
+
+static inline uint32_t
+count_sent(const struct desk *d, uint32_t link, enum frame_kind kind)
+{
+    uint32_t n = 0;
+    while (sent(d, link, kind, n))
+        n++;
+    return n;
+}
+
+static inline uint32_t
+count_persists(const struct desk *d)
+{
+    uint32_t n = 0;
+    for (uint32_t k = 0; k < d->out.count; k++)
+        n += d->out.at[k].kind == EFFECT_PERSIST;
+    return n;
+}
+
+static inline void
+assert_head(const struct frame *f, uint32_t i, uint64_t stream, uint64_t seq)
+{
+    assert_non_null(f);
+    assert_true(i < f->heads.count);
+    assert_int_equal(f->heads.head[i].stream, stream);
+    assert_int_equal(f->heads.head[i].head, seq);
+    assert_int_equal(f->heads.head[i].floor, 0);
+}
+
+/* The read that serves a link, if one was asked for. */
+static inline const struct effect *
+read_asked(const struct desk *d)
+{
+    for (uint32_t k = 0; k < d->out.count; k++)
+        if (d->out.at[k].kind == EFFECT_READ)
+            return &d->out.at[k];
+    return NULL;
+}
+
+/* A page of whole batches; takes over their references. */
+static inline struct page *
+page_with(struct batch *const *batch, uint32_t count, uint64_t lsn_next)
+{
+    struct page   *p  = blob_new(sizeof *p + count * sizeof *batch);
+    struct batch **at = (struct batch **)(void *)(p + 1);
+    for (uint32_t i = 0; i < count; i++)
+        at[i] = batch[i];
+    p->batch    = at;
+    p->count    = count;
+    p->lsn_next = lsn_next;
+    return p;
+}
+
+#endif
