@@ -89,7 +89,8 @@ struct gossip_link {
     size_t      queued;
     /* serving its pull */
     bool          serving;
-    uint64_t      reader; /* the read that is under way; 0: none */
+    uint64_t      reader;     /* the read that is under way; 0: none */
+    bool          reader_old; /* ... for the pull before this one */
     struct vector have;
     uint64_t      lsn; /* 0: not known yet */
     uint64_t      credit;

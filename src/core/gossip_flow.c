@@ -230,6 +230,7 @@ gossip_on_pull(struct gossip *g, struct journal *j, uint32_t link, const struct 
     struct gossip_link *l = &g->link[link];
     CHECK(l->up);
     serve_stop(l);
+    l->reader_old = l->reader != 0;
     if (vector_copy(&l->have, &pull->have) != ERR_OK)
         return; /* it knows more streams than anyone may: nothing for it here */
     l->serving = true;
@@ -324,10 +325,15 @@ gossip_on_page(struct gossip *g, uint64_t reader, struct page *page)
     uint32_t            link = (uint32_t)(reader >> READER_SHIFT) & (LINKS_MAX - 1);
     struct gossip_link *l    = &g->link[link];
     if (!l->up || l->reader != reader) {
-        page_drop(page); /* the link, or the pull that it was for, is gone */
+        page_drop(page); /* the link that it was for is gone */
         return;
     }
-    l->reader  = 0;
+    l->reader = 0;
+    if (l->reader_old) { /* for a pull before this one, which may want more: read anew */
+        l->reader_old = false;
+        page_drop(page);
+        return;
+    }
     l->serving = page != NULL; /* unreadable here: the peer asks the next holder */
     l->page    = page;
     l->page_at = 0;
