@@ -11,13 +11,11 @@ hex_digit(uint8_t c)
 
 /* One byte off the front of *s.  INVALID: a broken escape. */
 static enum err
-take_byte(struct str *s, bool form, uint8_t *byte)
+take_byte(struct str *s, uint8_t *byte)
 {
     size_t used = 1;
     *byte       = s->p[0];
-    if (*byte == '+' && form) {
-        *byte = ' ';
-    } else if (*byte == '%') {
+    if (*byte == '%') {
         int high = s->n >= 3 ? hex_digit(s->p[1]) : -1;
         int low  = s->n >= 3 ? hex_digit(s->p[2]) : -1;
         if (high < 0 || low < 0)
@@ -29,33 +27,21 @@ take_byte(struct str *s, bool form, uint8_t *byte)
     return ERR_OK;
 }
 
-static enum err
-decode(struct str raw, bool form, uint8_t *room, struct str *decoded)
+enum err
+http_url_decode(struct str raw, uint8_t *room, struct str *decoded)
 {
-    if (str_index(raw, '%') == raw.n && (!form || str_index(raw, '+') == raw.n)) {
+    if (str_index(raw, '%') == raw.n) {
         *decoded = raw;
         return ERR_OK;
     }
     size_t n = 0;
     while (raw.n > 0) {
-        enum err e = take_byte(&raw, form, &room[n++]);
+        enum err e = take_byte(&raw, &room[n++]);
         if (e != ERR_OK)
             return e;
     }
     *decoded = (struct str){room, n};
     return ERR_OK;
-}
-
-enum err
-http_path_decode(struct str raw, uint8_t *room, struct str *decoded)
-{
-    return decode(raw, false, room, decoded);
-}
-
-enum err
-http_query_decode(struct str raw, uint8_t *room, struct str *decoded)
-{
-    return decode(raw, true, room, decoded);
 }
 
 /* ---- parameters ---- */
@@ -82,7 +68,7 @@ http_query_key_is(struct str raw_key, struct str name)
 {
     for (size_t i = 0; i < name.n; i++) {
         uint8_t byte;
-        if (raw_key.n == 0 || take_byte(&raw_key, true, &byte) != ERR_OK || byte != name.p[i])
+        if (raw_key.n == 0 || take_byte(&raw_key, &byte) != ERR_OK || byte != name.p[i])
             return false;
     }
     return raw_key.n == 0;

@@ -1,7 +1,8 @@
 /* http_url.h - percent-encoding, paths and query parameters (RFC 3986, WHATWG forms).
  *
- * In a path '+' is itself, so /topics/a/+ needs no escape; in a query '+' is a space
- * and a plus sign is %2B, as every form and URL library writes it. */
+ * '+' is itself everywhere, as RFC 3986 has it: /topics/a/+ and ?filter=a/+ mean what
+ * they say.  A form would write a blank so; a filter with such a '+' in it is refused
+ * in nearly every case, where one with a blank would silently match nothing. */
 #ifndef CODEC_HTTP_URL_H
 #define CODEC_HTTP_URL_H
 
@@ -10,9 +11,7 @@
 /* Decode %XX.  *decoded is `raw` itself when nothing is escaped, else it lies in
  * `room`, which has raw.n bytes.  The result may hold any byte, NUL included.
  * INVALID: a '%' without two hex digits behind it. */
-MUST_USE enum err http_path_decode(struct str raw, uint8_t *room, struct str *decoded);
-/* The same, and '+' becomes a space. */
-MUST_USE enum err http_query_decode(struct str raw, uint8_t *room, struct str *decoded);
+MUST_USE enum err http_url_decode(struct str raw, uint8_t *room, struct str *decoded);
 
 /* Take the next parameter from the front of *query; both slices are raw.  A parameter
  * without '=' has an empty value; empty ones ("&&") are skipped.  false: none left. */

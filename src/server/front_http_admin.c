@@ -205,7 +205,7 @@ http_forget(struct conn *c, struct http_conn *h, const struct http_ask *ask)
     struct str     text;
     struct addr    addr;
 
-    if (http_path_decode(ask->param, room, &text) != ERR_OK ||
+    if (http_url_decode(ask->param, room, &text) != ERR_OK ||
         !find_member(broker_roster(server_broker(s)), text, &addr)) {
         http_reply_problem(c, h, 400, "bad_member",
                            "name a member as /cluster shows it, such as 127.0.0.1:3000");

@@ -53,7 +53,7 @@ read_head(struct http_lines *l, const struct http_request *r, const char **code)
     if (l->objects)
         return NULL;
     *code = "bad_topic";
-    if (http_path_decode(str_cut(r->path, 8, r->path.n), room, &topic) != ERR_OK)
+    if (http_url_decode(str_cut(r->path, 8, r->path.n), room, &topic) != ERR_OK)
         return "a % in the path must have two hex digits";
     const char *wrong = topic_problem(topic);
     if (wrong)

@@ -59,7 +59,7 @@ read_filters(struct str query, uint8_t *room, struct wish *w)
     while (http_query_next(&query, &key, &value)) {
         if (!http_query_key_is(key, STR("filter")))
             continue;
-        if (http_query_decode(value, room, &filter) != ERR_OK)
+        if (http_url_decode(value, room, &filter) != ERR_OK)
             return refuse(w, "bad_request", "a % in the query must have two hex digits");
         room += value.n;
         if (!add_filter(w, filter))
@@ -255,7 +255,7 @@ read_and_start(struct conn *c, struct http_conn *h, const struct http_ask *ask, 
     bool        fine  = true;
 
     CHECK(query.n + ask->param.n <= sizeof room);
-    if (by_path && http_path_decode(ask->param, room + query.n, &filter) != ERR_OK)
+    if (by_path && http_url_decode(ask->param, room + query.n, &filter) != ERR_OK)
         fine = refuse(&w, "bad_request", "a % in the path must have two hex digits");
     else if (by_path)
         fine = add_filter(&w, filter);

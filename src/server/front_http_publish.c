@@ -111,7 +111,7 @@ read_request(const struct http_ask *ask, uint8_t *room, struct wish *w)
     const struct http_headers *headers = &ask->request->headers;
     struct str                 value;
 
-    if (http_path_decode(ask->param, room, &w->topic) != ERR_OK)
+    if (http_url_decode(ask->param, room, &w->topic) != ERR_OK)
         return (struct http_problem){400, "bad_request",
                                      "a % in the path must have two hex digits"};
     const char *wrong = topic_problem(w->topic);

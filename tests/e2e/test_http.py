@@ -108,6 +108,7 @@ def test_filters(broker):
     assert got("/topics/a/%23?") == ["a/b", "a/c/d"]
     assert got("/topics?filter=%23&") == ["a/b", "a/c/d", "e"]
     assert got("/topics?filter=a/%2B&filter=a/b&filter=e&") == ["a/b", "e"]
+    assert got("/topics?filter=a/+&") == ["a/b"]
     assert got("/topics/$sys/%23?") == ["$sys/x"]
     assert got("/topics/nothing?") == []
 

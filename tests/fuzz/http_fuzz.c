@@ -80,21 +80,21 @@ check_url(struct str target)
 {
     uint8_t   *room = malloc(target.n + 1);
     struct str decoded, key, value;
-    if (http_path_decode(target, room, &decoded) == ERR_OK) {
+    if (http_url_decode(target, room, &decoded) == ERR_OK) {
         struct buf out;
         buf_init(&out, 0);
         uint8_t   *again = malloc(target.n * 3 + 1);
         struct str twice;
         CHECK(decoded.n <= target.n);
         CHECK(http_path_encode(&out, decoded) == ERR_OK);
-        CHECK(http_path_decode(buf_str(&out), again, &twice) == ERR_OK);
+        CHECK(http_url_decode(buf_str(&out), again, &twice) == ERR_OK);
         CHECK(str_eq(twice, decoded));
         free(again);
         buf_fini(&out);
     }
     while (http_query_next(&target, &key, &value)) {
         (void)http_query_key_is(key, STR("filter"));
-        if (http_query_decode(value, room, &decoded) == ERR_OK)
+        if (http_url_decode(value, room, &decoded) == ERR_OK)
             CHECK(decoded.n <= value.n);
     }
     free(room);
