@@ -95,6 +95,7 @@ struct store {
     struct buf     scratch;
 
     uint32_t wal_pages, wal_copied; /* frames in the WAL, and of them in the file */
+    int64_t  wal_bytes;             /* to which the WAL was grown ahead of use */
     uint32_t commits, tends_waited; /* since the last store_tend(), since the snapshot */
 
     struct recovered recovered;

@@ -12,6 +12,9 @@ enum {
     LSNS_TO_SNAPSHOT  = 100000,
     FRAME_BYTES       = 4096 + 24, /* in the WAL: a page and its header */
     LOCK_WAIT_MS      = 10000,     /* another program writes: rare, and better than failing */
+    GROW_MIN          = 256 << 10, /* bytes of WAL in use: below, it grows by itself */
+    GROW_MAX          = 4 << 20,
+    GROW_STEP         = 64 << 10,
 };
 
 static int
@@ -56,7 +59,27 @@ checkpoint(struct store *s, int mode)
     }
     s->wal_copied = s->wal_pages;
     if (rc == SQLITE_OK && mode == SQLITE_CHECKPOINT_TRUNCATE)
-        s->wal_pages = s->wal_copied = 0;
+        s->wal_pages = s->wal_copied = 0, s->wal_bytes = 0;
+}
+
+/* A sync after writing beyond a file's end also has to write the file's new length; that
+ * takes twice as long as writing within it.  So under load the WAL is given zeros
+ * ahead of use; to SQLite they are what is left of an older WAL. */
+static void
+grow_wal(struct store *s)
+{
+    static const uint8_t zero[GROW_STEP];
+    sqlite3_file        *wal = NULL;
+    sqlite3_int64        end = 0, used = (sqlite3_int64)s->wal_pages * FRAME_BYTES;
+    if (used < GROW_MIN || used + GROW_MIN / 2 < s->wal_bytes)
+        return;
+    if (sqlite3_file_control(s->db, "main", SQLITE_FCNTL_JOURNAL_POINTER, &wal) != SQLITE_OK ||
+        !wal || !wal->pMethods || wal->pMethods->xFileSize(wal, &end) != SQLITE_OK)
+        return;
+    s->wal_bytes = used + (used < GROW_MAX ? used : GROW_MAX);
+    for (; end < s->wal_bytes; end += GROW_STEP)
+        if (wal->pMethods->xWrite(wal, zero, GROW_STEP, end) != SQLITE_OK)
+            return; /* no room: the commit that needs it will say so */
 }
 
 void
@@ -64,6 +87,7 @@ tend_under_load(struct store *s)
 {
     if (s->wal_pages - s->wal_copied >= PAGES_BUSY)
         checkpoint(s, SQLITE_CHECKPOINT_PASSIVE);
+    grow_wal(s);
 }
 
 static bool
