@@ -182,6 +182,39 @@ peer_resume(struct conn *c)
     return ERR_OK;
 }
 
+/* What the front before asked for: its client went over to another protocol without
+ * waiting, and there is nobody left to tell. */
+static void
+peer_answer(struct conn *c, uint64_t ref, const struct outcome *o)
+{
+    (void)c;
+    (void)ref;
+    (void)o;
+}
+
+static void
+peer_awaited(struct conn *c, uint64_t ref, bool reached, uint32_t copies)
+{
+    (void)c;
+    (void)ref;
+    (void)reached;
+    (void)copies;
+}
+
+static void
+peer_ready(struct conn *c, struct sub *sub)
+{
+    server_unsubscribe(c, sub);
+}
+
+static void
+peer_topics(struct conn *c, uint64_t ref, const struct topic_list *topics)
+{
+    (void)c;
+    (void)ref;
+    (void)topics;
+}
+
 static void
 peer_deadline(struct conn *c)
 {
@@ -351,6 +384,10 @@ const struct front front_peer = {
     .bytes    = peer_bytes,
     .end      = peer_end,
     .resume   = peer_resume,
+    .answer   = peer_answer,
+    .awaited  = peer_awaited,
+    .ready    = peer_ready,
+    .topics   = peer_topics,
     .deadline = peer_deadline,
     .close    = peer_closed,
 };
