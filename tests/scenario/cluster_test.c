@@ -320,6 +320,26 @@ goodbye_and_forget(void **state)
     story_ends(s, "goodbye_and_forget");
 }
 
+/* The largest cluster would not settle, or a seventeenth member would break it. */
+static void
+sixteen_members(void **state)
+{
+    (void)state;
+    struct sim *s = story_cluster(SIM_BROKERS_MAX);
+    assert_true(sim_now(s) <= 1000000 + 8000);
+    for (uint32_t i = 0; i < SIM_BROKERS_MAX; i++) {
+        sim_publish(s, i, "t", "x");
+        assert_int_equal(roster_count(broker_roster(sim_broker(s, i))), SIM_BROKERS_MAX);
+    }
+    sim_run(s, 1000);
+    oracle_level(s);
+    oracle_all_acked_everywhere(s);
+    /* One hop, no redundant copies: each of the others got each batch once. */
+    assert_int_equal(sim_frames(s, FRAME_PUSH), SIM_BROKERS_MAX * (SIM_BROKERS_MAX - 1));
+    assert_int_equal(sim_frames(s, FRAME_PULL), 0);
+    story_ends(s, "sixteen");
+}
+
 static void
 drop_trace(void *ctx, enum trace_level level, const char *line)
 {
@@ -346,6 +366,7 @@ main(void)
         cmocka_unit_test(paused_leader_catches_up),
         cmocka_unit_test(cursor_hops),
         cmocka_unit_test(goodbye_and_forget),
+        cmocka_unit_test(sixteen_members),
     };
     trace_set_sink(drop_trace, NULL);
     return cmocka_run_group_tests_name("scenario", test, NULL, NULL);
