@@ -1,7 +1,8 @@
-#include "io/loop_private.h"
+#include "io/loop.h"
 
 #include "base/check.h"
 #include "base/mem.h"
+#include "io/loop_private.h"
 
 #include <malloc.h>
 #include <signal.h>
