@@ -375,21 +375,37 @@ link_frame(struct broker *b, uint32_t i, const struct frame *f)
 
 /* ---- time ---- */
 
+/* The older link is silent, or gone: a restart.  But another may have come up meanwhile. */
+static void
+rival_is_right(struct broker *b, uint32_t i)
+{
+    const struct link *l     = &b->link[i];
+    const struct link *older = &b->link[l->rival_of];
+    if (older->state == LINK_UP && addr_cmp(&older->addr, &l->addr) == 0 &&
+        older->nonce != l->nonce)
+        hang_up(b, l->rival_of);
+    int      slot  = roster_find(&b->roster, &l->addr);
+    uint32_t other = slot > ROSTER_SELF ? link_of(b, (uint8_t)slot) : LINKS_MAX;
+    if (other == LINKS_MAX)
+        accept(b, i);
+    else if (b->link[other].nonce != l->nonce)
+        link_refuse(b, i, REFUSE_COPY);
+    else if (b->link[other].dialled != l->dialled)
+        settle_duplicate(b, other, i);
+    else
+        link_refuse(b, i, REFUSE_DUPLICATE);
+}
+
 static void
 on_deadline(struct broker *b, uint32_t i)
 {
-    struct link *l = &b->link[i];
-    uint32_t     older;
-    switch (l->state) {
+    switch (b->link[i].state) {
     case LINK_HELLO:
         tracef(TRACE_WARN, "a peer said no HELLO in time: its link is closed");
         hang_up(b, i);
         return;
-    case LINK_RIVAL: /* the older one is silent: a restart */
-        older = l->rival_of;
-        if (b->link[older].state == LINK_UP && addr_cmp(&b->link[older].addr, &l->addr) == 0)
-            hang_up(b, older);
-        accept(b, i);
+    case LINK_RIVAL:
+        rival_is_right(b, i);
         return;
     case LINK_UP:
         hang_up(b, i);
