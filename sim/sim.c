@@ -468,6 +468,13 @@ sim_echo_pushes(struct sim *s, uint32_t from, uint32_t to)
     s->node[from].echo_to = to + 1;
 }
 
+void
+sim_lose_pushes(struct sim *s, uint32_t from, uint32_t to, uint32_t count)
+{
+    s->node[from].lose[to] = count;
+    sim_tell(s, "%u pushes of %s to %s are lost", count, s->node[from].host, s->node[to].host);
+}
+
 struct store_mem *
 sim_disk(struct sim *s, uint32_t i)
 {

@@ -46,7 +46,9 @@ void sim_heal(struct sim *s, uint32_t i, uint32_t j);
 void sim_heal_all(struct sim *s);
 void sim_slow_disk(struct sim *s, uint32_t i, uint32_t commit_ms);
 /* Each frame that `from` sends to `to` arrives twice. */
-void              sim_echo_pushes(struct sim *s, uint32_t from, uint32_t to);
+void sim_echo_pushes(struct sim *s, uint32_t from, uint32_t to);
+/* The next `count` batches that `from` pushes to `to` are lost, as by a full queue. */
+void              sim_lose_pushes(struct sim *s, uint32_t from, uint32_t to, uint32_t count);
 struct store_mem *sim_disk(struct sim *s, uint32_t i);
 /* The broker must be down. */
 void sim_replace_disk(struct sim *s, uint32_t i, struct store_mem *disk);

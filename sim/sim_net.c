@@ -130,6 +130,10 @@ net_send(struct sim *s, uint32_t i, uint32_t link, const struct frame *f)
     int end = end_of(c, i, link);
     if (c->dead || !c->open[!end])
         return;
+    if (f->kind == FRAME_PUSH && s->node[i].lose[c->node[!end]] > 0) {
+        s->node[i].lose[c->node[!end]]--;
+        return;
+    }
     post(s, c, end, f);
     if (f->kind == FRAME_PUSH && s->node[i].echo_to == c->node[!end] + 1)
         post(s, c, end, f);

@@ -61,7 +61,8 @@ struct sim_node {
     uint64_t          wake_ms; /* the earliest EVENT_WAKE under way */
     bool              used[LINKS_MAX];
     uint64_t          link_conn[LINKS_MAX];
-    uint32_t          echo_to; /* node + 1; 0: nobody */
+    uint32_t          echo_to;               /* node + 1; 0: nobody */
+    uint32_t          lose[SIM_BROKERS_MAX]; /* pushes to that node that are to be lost */
     bool              joins[SIM_BROKERS_MAX];
     int               coordinator; /* last told in the story */
     struct token      accepted;    /* for S17 */

@@ -110,6 +110,7 @@ store(const struct intake *in, uint32_t link, struct batch *b, bool pulled)
         return;
     }
     journal_hand_over(in->j, b);
+    s->progress = in->now;
     l->storing += pulled;
     commits_add(in->c, in->out,
                 &(struct pending){.commit  = {.kind = COMMIT_BATCH},
@@ -134,14 +135,27 @@ refuse(const struct intake *in, uint32_t link, struct batch *b, bool pulled)
     drop(in->g, link, b, pulled);
 }
 
+/* What is held back is progress of its stream only when another stream is in its way:
+ * behind a hole in its own, more may come for ever without filling it.  Who sent it has
+ * its deps on disk. */
+static void
+expect(const struct intake *in, uint32_t link, const struct batch *b, struct mark missing)
+{
+    struct stream *s = journal_stream(in->j, missing.stream);
+    if (!s || missing.stream == b->stream)
+        return;
+    journal_find(in->j, b->stream)->progress = in->now;
+    uint64_t *known                          = &s->known[in->g->link[link].member];
+    if (missing.seq > *known)
+        *known = missing.seq;
+    gossip_judge_lack(in->g, s, in->now);
+}
+
 static void
 take_in(const struct intake *in, uint32_t link, struct batch *b, bool pulled)
 {
-    struct mark    missing = {0};
-    enum verdict   verdict = journal_judge(in->j, b, &missing);
-    struct stream *s       = journal_find(in->j, b->stream);
-    if (s)
-        s->progress = in->now;
+    struct mark  missing = {0};
+    enum verdict verdict = journal_judge(in->j, b, &missing);
     switch (verdict) {
     case VERDICT_STORE:
         store(in, link, b, pulled);
@@ -151,6 +165,7 @@ take_in(const struct intake *in, uint32_t link, struct batch *b, bool pulled)
         drop(in->g, link, b, pulled);
         return;
     case VERDICT_WAIT:
+        expect(in, link, b, missing);
         hold_back(in->g, in->j, link, b, pulled, missing);
         return;
     case VERDICT_REFUSE:

@@ -5,6 +5,7 @@
 #include "base/trace.h"
 #include "core/bully.h"
 #include "core/journal.h"
+#include "core/vector.h"
 
 /* A dead coordinator would never be replaced. */
 static void
@@ -320,6 +321,26 @@ goodbye_and_forget(void **state)
     story_ends(s, "goodbye_and_forget");
 }
 
+/* A hole would stay open for as long as what comes behind it keeps coming. */
+static void
+hole_is_filled_under_load(void **state)
+{
+    (void)state;
+    struct sim *s = story_cluster(2);
+    sim_publish(s, 0, "t", "first");
+    sim_run(s, 1000);
+    sim_lose_pushes(s, 0, 1, 1);
+    uint32_t lost = sim_publish(s, 0, "t", "lost");
+    for (int i = 0; i < 50; i++) {
+        sim_run(s, 20);
+        sim_publish(s, 0, "t", "more");
+    }
+    assert_true(vector_has(broker_vector(sim_broker(s, 1)), sim_mark(s, lost)));
+    sim_run(s, 1000);
+    oracle_level(s);
+    story_ends(s, "hole_under_load");
+}
+
 /* The largest cluster would not settle, or a seventeenth member would break it. */
 static void
 sixteen_members(void **state)
@@ -366,6 +387,7 @@ main(void)
         cmocka_unit_test(paused_leader_catches_up),
         cmocka_unit_test(cursor_hops),
         cmocka_unit_test(goodbye_and_forget),
+        cmocka_unit_test(hole_is_filled_under_load),
         cmocka_unit_test(sixteen_members),
     };
     trace_set_sink(drop_trace, NULL);

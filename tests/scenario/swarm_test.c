@@ -132,9 +132,17 @@ echo(struct swarm *w)
         sim_echo_pushes(w->s, i, j);
 }
 
+static void
+lose_pushes(struct swarm *w)
+{
+    uint32_t i = any(w, w->brokers), j = any(w, w->brokers);
+    if (i != j)
+        sim_lose_pushes(w->s, i, j, 1 + any(w, 3));
+}
+
 static void (*const fault[])(struct swarm *w) = {
-    publish,        publish,         publish,     publish,      move,
-    crash_or_start, pause_or_resume, cut_or_heal, disk_trouble, echo,
+    publish,         publish,     publish,      publish, move,        crash_or_start,
+    pause_or_resume, cut_or_heal, disk_trouble, echo,    lose_pushes,
 };
 
 static void
