@@ -189,7 +189,7 @@ read_meta(struct http_lines *l, const struct json_value *meta, uint8_t *room)
         render(&l->headers, value);
         render(&l->headers, STR("\n"));
     }
-    return l->headers.n > HEADERS_BYTES_MAX ? "\"type\" and \"meta\" take more than 16 KiB" : NULL;
+    return NULL;
 }
 
 /* {"topic":..., "body" or "body_base64":..., "type":..., "meta":{...}} */
@@ -229,6 +229,8 @@ read_object(struct http_lines *l, struct str line, struct publish_args *args)
     why = topic_problem(args->topic);
     if (!why && json_member(&m, STR("meta")))
         why = read_meta(l, json_member(&m, STR("meta")), at);
+    if (!why && l->headers.n > HEADERS_BYTES_MAX)
+        why = "\"type\" and \"meta\" take more than 16 KiB";
     args->headers = buf_str(&l->headers);
     return why;
 }
