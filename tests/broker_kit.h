@@ -324,4 +324,13 @@ store_answers_all(struct desk *d, enum err err)
         store_answers(d, err);
 }
 
+/* What the start of the broker and its links set in motion is done and forgotten. */
+static inline void
+settle(struct desk *d)
+{
+    turn(d);
+    store_answers_all(d, ERR_OK);
+    forget_seen(d);
+}
+
 #endif
