@@ -1,0 +1,199 @@
+#include "core/await.h"
+
+#include "core/vector.h"
+#include "tests/core_kit.h"
+
+/* Five members; ourselves and links to `links` of them. */
+struct desk {
+    struct awaits  a;
+    struct journal j;
+    struct gossip  g;
+    struct roster  r;
+    struct out     out;
+    struct mono    now;
+};
+
+static void
+open_desk(struct desk *d, uint32_t links)
+{
+    struct addr self = {.family = 4, .ip = {127, 0, 0, 1}, .port = 3000};
+    d->now           = (struct mono){1000};
+    awaits_init(&d->a);
+    journal_init(&d->j, NULL, 1 << 20);
+    gossip_init(&d->g);
+    out_init(&d->out);
+    roster_init(&d->r, &(struct roster_config){.self = self, .host = STR("h"), .nonce = 9}, d->now);
+    for (uint16_t i = 1; i < 5; i++) {
+        self.port = (uint16_t)(3000 + i);
+        assert_int_equal(roster_seed(&d->r, d->now, &self, STR("h")), ERR_OK);
+        if (i <= links)
+            gossip_link_up(&d->g, &d->j, i, i, d->now);
+    }
+    struct writer w = writer_of(7);
+    journal_put(&d->j, write_batch(&w, (struct writing){.count = 3}));
+}
+
+static void
+close_desk(struct desk *d)
+{
+    awaits_fini(&d->a);
+    gossip_fini(&d->g);
+    journal_fini(&d->j);
+    out_fini(&d->out);
+    assert_int_equal(blob_bytes_used(), 0);
+}
+
+static uint64_t
+wait_for(struct desk *d, enum await_kind kind, struct mark m, int copies, uint64_t ms)
+{
+    uint64_t    handle = 0;
+    struct mark one[1] = {m};
+    struct fact f      = {.kind  = FACT_AWAIT,
+                          .await = {.kind     = kind,
+                                    .vector   = {one, 1, 1},
+                                    .mark     = m,
+                                    .copies   = copies,
+                                    .deadline = mono_after(d->now, ms),
+                                    .ref      = m.seq * 100 + (uint64_t)(copies + 10)}};
+    assert_int_equal(awaits_add(&d->a, &f, &handle), ERR_OK);
+    return handle;
+}
+
+static uint32_t
+check(struct desk *d)
+{
+    const struct await_view view = {&d->j, &d->g, &d->r};
+    out_reset(&d->out);
+    awaits_check(&d->a, &view, &d->out, d->now);
+    return d->out.count;
+}
+
+static void
+assert_awaited(const struct desk *d, uint64_t ref, bool reached, uint32_t copies)
+{
+    assert_int_equal(d->out.count, 1);
+    assert_int_equal(d->out.at[0].kind, EFFECT_AWAITED);
+    assert_int_equal(d->out.at[0].awaited.ref, ref);
+    assert_int_equal(d->out.at[0].awaited.reached, reached);
+    assert_int_equal(d->out.at[0].awaited.copies, copies);
+}
+
+static void
+heads(struct desk *d, uint32_t link, uint64_t seq)
+{
+    const struct head h = {.stream = 7, .head = seq};
+    gossip_on_heads(&d->g, &d->j, link, &(struct frame_heads){.head = &h, .count = 1}, d->now);
+}
+
+/* Broken when acks=N is answered with fewer than N disks, or waits for one too many. */
+static void
+copies_count_disks(void **state)
+{
+    (void)state;
+    struct desk d;
+    open_desk(&d, 4);
+    wait_for(&d, AWAIT_COPIES, (struct mark){7, 3}, 1, 1000);
+    assert_int_equal(check(&d), 1); /* our own disk */
+    assert_awaited(&d, 311, true, 1);
+    wait_for(&d, AWAIT_COPIES, (struct mark){7, 3}, 2, 1000);
+    wait_for(&d, AWAIT_COPIES, (struct mark){7, 2}, COPIES_MAJORITY, 1000);
+    wait_for(&d, AWAIT_COPIES, (struct mark){7, 1}, COPIES_ALL, 1000);
+    assert_int_equal(check(&d), 0);
+    heads(&d, 1, 2);
+    assert_int_equal(check(&d), 0); /* two have 7-2: not three of five; 7-3 is ours alone */
+    heads(&d, 2, 2);
+    assert_int_equal(check(&d), 1);
+    assert_awaited(&d, 209, true, 3);
+    heads(&d, 3, 1);
+    assert_int_equal(check(&d), 0);
+    heads(&d, 4, 1);
+    assert_int_equal(check(&d), 1);
+    assert_awaited(&d, 108, true, 5);
+    heads(&d, 4, 3);
+    assert_int_equal(check(&d), 1);
+    assert_awaited(&d, 312, true, 2);
+    assert_int_equal(check(&d), 0); /* each is answered once */
+    close_desk(&d);
+}
+
+/* Broken when `covered` answers before this broker has what the cursor has seen. */
+static void
+covered_waits_for_the_disk(void **state)
+{
+    (void)state;
+    struct desk   d;
+    struct writer w = writer_of(9);
+    open_desk(&d, 0);
+    wait_for(&d, AWAIT_COVERED, (struct mark){7, 3}, 0, 1000);
+    assert_int_equal(check(&d), 1);
+    assert_awaited(&d, 310, true, 0);
+    wait_for(&d, AWAIT_COVERED, (struct mark){9, 1}, 0, 1000);
+    struct batch *b = write_one(&w);
+    journal_stream(&d.j, 9);
+    journal_hand_over(&d.j, b);
+    assert_int_equal(check(&d), 0); /* at the store is not on disk */
+    journal_persist(&d.j, b, 4, false);
+    blob_drop(b);
+    assert_int_equal(check(&d), 1);
+    assert_awaited(&d, 110, true, 0);
+    close_desk(&d);
+}
+
+/* Broken when a request hangs beyond its time, or one that left is answered. */
+static void
+each_ends_by_its_deadline_or_is_dropped(void **state)
+{
+    (void)state;
+    struct desk d;
+    open_desk(&d, 1);
+    assert_int_equal(d.a.deadline.ms, MONO_NEVER.ms);
+    wait_for(&d, AWAIT_COPIES, (struct mark){7, 3}, 4, 500);
+    uint64_t left = wait_for(&d, AWAIT_COPIES, (struct mark){7, 3}, 5, 200);
+    wait_for(&d, AWAIT_COVERED, (struct mark){7, 4}, 0, 900);
+    assert_int_equal(d.a.deadline.ms, 1200);
+    awaits_drop(&d.a, left);
+    awaits_drop(&d.a, left); /* twice is harmless */
+    d.now.ms = 1499;
+    assert_int_equal(check(&d), 0);
+    assert_int_equal(d.a.deadline.ms, 1500);
+    d.now.ms = 1500;
+    assert_int_equal(check(&d), 1);
+    assert_awaited(&d, 314, false, 1);
+    assert_int_equal(d.a.deadline.ms, 1900);
+    d.now.ms = 5000;
+    assert_int_equal(check(&d), 1);
+    assert_awaited(&d, 410, false, 0);
+    check(&d);
+    assert_int_equal(d.a.pool.used, 0);
+    close_desk(&d);
+}
+
+/* Broken when requests that wait take memory without end. */
+static void
+waiting_is_limited(void **state)
+{
+    (void)state;
+    struct desk d;
+    uint64_t    handle;
+    open_desk(&d, 0);
+    for (int i = 0; i < AWAITS_MAX; i++)
+        wait_for(&d, AWAIT_COVERED, (struct mark){7, 9}, 0, 100);
+    struct fact f = {.kind = FACT_AWAIT, .await = {.kind = AWAIT_COVERED}};
+    assert_int_equal(awaits_add(&d.a, &f, &handle), ERR_LIMIT);
+    d.now.ms += 100;
+    assert_int_equal(check(&d), AWAITS_MAX);
+    assert_int_equal(awaits_add(&d.a, &f, &handle), ERR_OK);
+    close_desk(&d); /* with one still waiting: nothing leaks */
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(copies_count_disks),
+        cmocka_unit_test(covered_waits_for_the_disk),
+        cmocka_unit_test(each_ends_by_its_deadline_or_is_dropped),
+        cmocka_unit_test(waiting_is_limited),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
