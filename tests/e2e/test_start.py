@@ -1,9 +1,11 @@
 """A broker that cannot start says in one line what to do, and changes nothing."""
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 
 import pytest
 
@@ -108,13 +110,21 @@ def test_unwritable_folder(tmp_path):
     assert (tmp_path / "file").read_text() == "in the way"
 
 
-@pytest.mark.skipif(os.getuid() == 0, reason="root may write everywhere")
-def test_folder_without_permission(tmp_path):
-    # Broken if a permission problem is reported as something else.
-    locked = tmp_path / "locked"
-    locked.mkdir(mode=0o500)
-    code, err = start(tmp_path, "--data", str(locked / "data"))
-    assert code == 1 and "locked" in err, err
+def test_folder_without_permission():
+    # Broken if a permission problem is reported as something else.  Root may write
+    # everywhere, so it becomes nobody here, with a binary that nobody may read.
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        binary = shutil.copy(BIN, folder)
+        data = os.path.join(folder, "locked", "data")
+        os.mkdir(os.path.dirname(data), mode=0o500)
+        done = subprocess.run(
+            [binary, "broker", "--host", "127.0.0.1", "--port", str(free_ports(1)[0]),
+             "--data", data],
+            cwd=folder, env=clean_env(), capture_output=True, text=True, timeout=60,
+            user=65534 if os.getuid() == 0 else None)
+    assert done.returncode == 1, done.stderr
+    assert data in done.stderr and "ermission" in done.stderr, done.stderr
 
 
 def test_data_file_of_a_newer_schema(cluster):
