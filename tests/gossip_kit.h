@@ -13,6 +13,7 @@ struct desk {
     struct out     out;
     struct mono    now;
     uint64_t       commit_next;
+    size_t         blobs; /* before it all */
 };
 
 /* What the last calls had sent is carried out, and forgotten. */
@@ -28,7 +29,7 @@ clear(struct desk *d)
 static inline void
 open_desk(struct desk *d)
 {
-    *d = (struct desk){.now = {100000}, .commit_next = 1};
+    *d = (struct desk){.now = {100000}, .commit_next = 1, .blobs = blob_bytes_used()};
     gossip_init(&d->g);
     journal_init(&d->j, NULL, 64 << 20);
     commits_init(&d->c);
@@ -43,7 +44,7 @@ close_desk(struct desk *d)
     journal_fini(&d->j);
     commits_fini(&d->c);
     out_fini(&d->out);
-    assert_int_equal(blob_bytes_used(), 0);
+    assert_int_equal(blob_bytes_used(), d->blobs);
 }
 
 static inline void

@@ -218,6 +218,36 @@ a_probe_finds_that_the_disk_works_again(void **state)
     close_desk(&d);
 }
 
+/* Broken when a peer's batch that never reached the disk counts as held: what follows it is
+ * stored without it, and it is asked for no more. */
+static void
+what_a_failed_commit_lost_is_pulled_again(void **state)
+{
+    (void)state;
+    struct desk   d;
+    struct writer w = writer_of(7);
+    open_desk(&d);
+    link_up(&d, 0, A, 7);
+    settle(&d);
+    get_heads(&d, 0, 7, 2);
+    struct batch *b1 = write_one(&w), *b2 = write_one(&w);
+    get_push(&d, 0, again(b1));
+    get_push(&d, 0, b2);
+    forget_seen(&d);
+    store_answers_all(&d, ERR_FULL);
+    assert_int_equal(broker_vector(d.b)->count, 0);
+    pass(&d, 1000);
+    assert_null(sent(&d, 0, FRAME_PULL)); /* not while the disk fails */
+    assert_int_equal(store_answers(&d, ERR_OK), COMMIT_PROBE);
+    store_answers_all(&d, ERR_OK);
+    pass(&d, LACK_MS + 50);
+    assert_non_null(sent(&d, 0, FRAME_PULL));
+    get_push(&d, 0, b1);
+    store_answers_all(&d, ERR_OK);
+    assert_vector(broker_vector(d.b), &VECTOR({7, 1}));
+    close_desk(&d);
+}
+
 /* ---- stopping ---- */
 
 /* Broken when SIGTERM loses what was taken, or the others wait for a broker that has left. */
@@ -434,6 +464,7 @@ main(void)
         cmocka_unit_test(stamps_follow_clients_and_peers),
         cmocka_unit_test(a_failing_disk_answers_everybody),
         cmocka_unit_test(a_probe_finds_that_the_disk_works_again),
+        cmocka_unit_test(what_a_failed_commit_lost_is_pulled_again),
         cmocka_unit_test(stopping_drains_and_then_says_away),
         cmocka_unit_test(each_start_is_where_it_says),
         cmocka_unit_test(latest_leaves_out_what_linked_peers_have),
