@@ -33,6 +33,8 @@ enum {
     FILTERS_MAX             = 16,       /* filters in one subscription */
     SUBSCRIPTIONS_PER_CONN  = 64,
     SESSIONS_MAX            = 16384,
+    SUBSCRIBED_FILTERS_MAX  = 65536,    /* of all sessions */
+    READS_MAX               = 1024,     /* history reads under way; more wait their turn */
     PAGE_BYTES_MAX          = 4 << 20,  /* one answer of a long poll */
     CURSOR_BYTES_MAX        = 256 << 10,/* text form */
     AWAITS_MAX              = 4096,     /* publishes and polls waiting for copies or a cursor */
@@ -45,6 +47,7 @@ enum {
     LINK_QUEUE_BYTES_MAX = 8 << 20,  /* data waiting for one peer: then it catches up */
     HELD_BACK_BYTES_MAX  = 16 << 20, /* per link; then batches are dropped and pulled later */
     CREDIT_BYTES         = 4 << 20,  /* a pull's window */
+    COMMITS_MAX          = 16384,    /* at the store; then batches are dropped, pulled later */
     OWN_BATCHES_MAX      = 8,        /* own batches at the store; then clients are paused */
 };
 

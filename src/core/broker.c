@@ -315,12 +315,7 @@ on_page(struct broker *b, const struct fact *f)
         gossip_on_page(&b->gossip, f->page.reader, f->page.page);
         return ERR_OK;
     }
-    struct session *s = sessions_find(&b->sessions, f->page.reader);
-    if (!s) {
-        page_drop(f->page.page);
-        return ERR_OK;
-    }
-    session_page(&b->sessions, s, f->page.page);
+    sessions_page(&b->sessions, f->page.reader, f->page.page);
     if (!f->page.page)
         b->retry_at = mono_min(b->retry_at, mono_after(b->now, RETRY_READ_MS));
     return ERR_OK;

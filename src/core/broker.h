@@ -47,7 +47,7 @@ enum fact_kind {
     FACT_PERSISTED, /* a commit is done or failed; in the order of their ids */
     FACT_PAGE,      /* a read is done or failed */
     FACT_FORGET,    /* the operator removes a member; out: OK, NOTFOUND, INVALID (self) */
-    FACT_IDLE,        /* nothing was stored for a while: memory is given back */
+    FACT_IDLE,      /* nothing was stored for a while: memory is given back */
     FACT_STOP,      /* say goodbye: seal, AWAY; publishes get REFUSED from now on */
 };
 

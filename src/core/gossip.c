@@ -403,7 +403,7 @@ gossip_deadline(const struct gossip *g, const struct journal *j)
         if (!g->link[i].up)
             continue;
         at = mono_min(at, g->link[i].heads_full_at);
-        if (serve_can_go_on(&g->link[i]))
+        if (serve_can_go_on(g, &g->link[i]))
             return (struct mono){0};
     }
     if (!g->disk_works)

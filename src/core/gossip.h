@@ -113,6 +113,7 @@ struct gossip {
     bool               pulling, disk_works, catching_up;
     uint32_t           pull_link, pull_last;
     struct mono        pull_progress;
+    uint32_t           reads; /* under way, also for pulls that are over */
     uint64_t           ids, pulls, refused;
 };
 

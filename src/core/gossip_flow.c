@@ -105,7 +105,7 @@ store(const struct intake *in, uint32_t link, struct batch *b, bool pulled)
 {
     struct gossip_link *l = &in->g->link[link];
     struct stream      *s = journal_find(in->j, b->stream);
-    if (in->c->bytes > COMMITS_BYTES_MAX) {
+    if (in->c->bytes > COMMITS_BYTES_MAX || in->c->count >= COMMITS_MAX) {
         drop(in->g, link, b, pulled); /* our disk is slower than the link: pull it later */
         return;
     }
@@ -290,9 +290,10 @@ serve_page(struct gossip_link *l, struct out *out, uint32_t link)
 }
 
 bool
-serve_can_go_on(const struct gossip_link *l)
+serve_can_go_on(const struct gossip *g, const struct gossip_link *l)
 {
-    return l->serving && l->reader == 0 && l->credit > 0 && l->queued <= LINK_QUEUE_BYTES_MAX / 2;
+    return g->reads < LINKS_MAX && l->serving && l->reader == 0 && l->credit > 0 &&
+           l->queued <= LINK_QUEUE_BYTES_MAX / 2;
 }
 
 void
@@ -308,7 +309,7 @@ serve(struct gossip *g, struct journal *j, struct out *out, uint32_t link)
         return;
     if (l->page)
         return; /* its batches are in `out` now: go on at the next turn */
-    while (serve_can_go_on(l)) {
+    while (serve_can_go_on(g, l)) {
         const struct tail_item *t;
         if (l->lsn > j->lsn) {
             l->serving = false;
@@ -329,6 +330,7 @@ serve(struct gossip *g, struct journal *j, struct out *out, uint32_t link)
             .bytes_max = CREDIT_BYTES / 4,
             .count_max = 4096,
         };
+        g->reads++;
         l->reader = GOSSIP_READER | (uint64_t)link << READER_SHIFT | ++g->ids;
         out_add(out, &(struct effect){.kind = EFFECT_READ, .read = {l->reader, read}});
     }
@@ -339,6 +341,8 @@ gossip_on_page(struct gossip *g, uint64_t reader, struct page *page)
 {
     uint32_t            link = (uint32_t)(reader >> READER_SHIFT) & (LINKS_MAX - 1);
     struct gossip_link *l    = &g->link[link];
+    CHECK(g->reads > 0);
+    g->reads--;
     if (!l->up || l->reader != reader) {
         page_drop(page); /* the link that it was for is gone */
         return;

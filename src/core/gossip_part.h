@@ -24,6 +24,6 @@ void gossip_judge_lack(struct gossip *g, struct stream *s, struct mono now);
 /* Send what the link's peer pulled, while there is credit and room. */
 void serve(struct gossip *g, struct journal *j, struct out *out, uint32_t link);
 void serve_stop(struct gossip_link *l);
-bool serve_can_go_on(const struct gossip_link *l);
+bool serve_can_go_on(const struct gossip *g, const struct gossip_link *l);
 
 #endif

@@ -8,7 +8,12 @@
 
 #include <string.h>
 
-enum { READ_BYTES_MAX = 256 << 10, READ_COUNT_MAX = 4096 };
+enum {
+    READ_BYTES       = 64 << 10,
+    READ_BYTES_SHORT = 4 << 10, /* while clients that do not read hold PAGES_BYTES */
+    PAGES_BYTES      = 64 << 20,
+    READ_COUNT_MAX   = 4096,
+};
 
 #define TO(s) (1u << SESSION_##s)
 
@@ -31,7 +36,7 @@ sessions_init(struct sessions *all)
 {
     *all = (struct sessions){0};
     pool_init(&all->pool, sizeof(struct session), SESSIONS_MAX);
-    subs_init(&all->subs, SESSIONS_MAX);
+    subs_init(&all->subs, SUBSCRIBED_FILTERS_MAX);
     subs_hits_init(&all->hits);
     list_init(&all->ready);
     list_init(&all->wants_disk);
@@ -74,6 +79,15 @@ wants(const void *filters, struct str topic)
         if (filter_match(f->at[i], topic))
             return true;
     return false;
+}
+
+static void
+drop_page(struct sessions *all, struct session *s)
+{
+    if (s->page)
+        all->page_bytes -= blob_bytes(s->page);
+    page_drop(s->page);
+    s->page = NULL;
 }
 
 static void
@@ -166,7 +180,7 @@ session_close(struct sessions *all, struct session *s)
     }
     list_remove(&s->ready);
     list_remove(&s->wants_disk);
-    page_drop(s->page);
+    drop_page(all, s);
     blob_drop(s->filters);
     vector_fini(&s->seen);
     pool_give(&all->pool, s);
@@ -248,7 +262,7 @@ pull_tail(struct session *s, const struct journal *j, const struct tail_item *t,
 
 /* The next message of a page from disk; false: the page is done with. */
 static bool
-pull_page(struct session *s, struct entry *entry)
+pull_page(struct sessions *all, struct session *s, struct entry *entry)
 {
     const struct page *p = s->page;
     while (s->page_at < p->count) {
@@ -261,8 +275,7 @@ pull_page(struct session *s, struct entry *entry)
     for (uint32_t i = 0; i < p->scanned_count; i++)
         note(s, p->scanned[i], p->stamp);
     s->lsn = p->lsn_next;
-    page_drop(s->page);
-    s->page = NULL;
+    drop_page(all, s);
     return false;
 }
 
@@ -271,7 +284,7 @@ session_pull(struct sessions *all, struct session *s, const struct journal *j, s
 {
     while (s->state != SESSION_READING) {
         if (s->page) {
-            if (!pull_page(s, entry))
+            if (!pull_page(all, s, entry))
                 continue;
             all->deliveries++;
             return ERR_OK;
@@ -299,8 +312,9 @@ session_pull(struct sessions *all, struct session *s, const struct journal *j, s
 struct session *
 sessions_next_read(struct sessions *all, const struct journal *j, struct read *read)
 {
-    if (list_is_empty(&all->wants_disk))
+    if (list_is_empty(&all->wants_disk) || all->reads == READS_MAX)
         return NULL;
+    all->reads++;
     struct session *s = LIST_OF(all->wants_disk.next, struct session, wants_disk);
     list_remove(&s->wants_disk);
     *read = (struct read){
@@ -313,7 +327,7 @@ sessions_next_read(struct sessions *all, const struct journal *j, struct read *r
         .since     = s->since,
         .want      = wants,
         .want_ctx  = s->filters,
-        .bytes_max = READ_BYTES_MAX,
+        .bytes_max = all->page_bytes < PAGES_BYTES ? READ_BYTES : READ_BYTES_SHORT,
         .count_max = READ_COUNT_MAX,
     };
     enter(s, SESSION_READING);
@@ -321,8 +335,15 @@ sessions_next_read(struct sessions *all, const struct journal *j, struct read *r
 }
 
 void
-session_page(struct sessions *all, struct session *s, struct page *page)
+sessions_page(struct sessions *all, uint64_t session, struct page *page)
 {
+    struct session *s = sessions_find(all, session);
+    CHECK(all->reads > 0);
+    all->reads--;
+    if (!s) {
+        page_drop(page);
+        return;
+    }
     enter(s, SESSION_BEHIND);
     if (!page) { /* not at once: a disk that cannot be read would be asked without end */
         list_push_back(&all->failed, &s->wants_disk);
@@ -330,6 +351,7 @@ session_page(struct sessions *all, struct session *s, struct page *page)
     }
     s->page    = page;
     s->page_at = 0;
+    all->page_bytes += blob_bytes(page);
     for (uint32_t i = 0; i < page->before_count; i++)
         note(s, page->before[i], 0);
     make_ready(all, s);

@@ -46,11 +46,13 @@ void sessions_wake(struct sessions *all, const struct journal *j, const struct b
 /* As broker_pull(). */
 MUST_USE enum err session_pull(struct sessions *all, struct session *s, const struct journal *j,
                                struct entry *entry);
-/* The next session that must read from disk: fills `read` (borrowed), enters READING. */
+/* The next session that must read from disk: fills `read` (borrowed), enters READING.
+ * NULL: none, or READS_MAX are under way. */
 struct session *sessions_next_read(struct sessions *all, const struct journal *j,
                                    struct read *read);
-/* The page came; NULL: the read failed and is tried again later. */
-void session_page(struct sessions *all, struct session *s, struct page *page);
+/* The page came, which is taken over; NULL: the read failed and is tried again later.
+ * The session that asked may be gone. */
+void sessions_page(struct sessions *all, uint64_t session, struct page *page);
 
 /* Sessions whose read failed try again. */
 void sessions_retry(struct sessions *all);
@@ -86,6 +88,8 @@ struct sessions {
     struct subs      subs;
     struct subs_hits hits;
     struct list      ready, wants_disk, failed;
+    uint32_t         reads;      /* under way, also for sessions that are gone */
+    size_t           page_bytes; /* of all pages that sessions hold */
     uint64_t         deliveries;
 };
 

@@ -11,8 +11,8 @@
 #include <string.h>
 
 enum {
-    STORE_JOBS_MAX  = 1 << 16, /* core bounds what it hands out far below */
-    READ_JOBS_MAX   = SESSIONS_MAX + LINKS_MAX,
+    STORE_JOBS_MAX  = 1 << 16,               /* core bounds what it hands out far below */
+    READ_JOBS_MAX   = READS_MAX + LINKS_MAX, /* core hands out no more */
     TOPICS_JOBS_MAX = 64,
     GROUP_MAX       = 256, /* commits in one transaction */
 };
