@@ -23,10 +23,9 @@ sim_publish(struct sim *s, uint32_t i, const char *topic, const char *body)
                     &(struct fact){.kind    = FACT_PUBLISH,
                                    .publish = {.topic = str_of(topic), .body = str_of(body)}});
     CHECK(effects.count == 0);
-    int                 outcome = effects.err == ERR_OK ? SIM_PENDING : (int)effects.err;
-    struct sim_publish *p       = &s->publish[number];
-    *p                          = (struct sim_publish){
-                                 .node = i, .life = n->life, .serial = effects.serial, .outcome = outcome};
+    struct sim_publish *p = &s->publish[number];
+    *p         = (struct sim_publish){.node = i, .life = n->life, .serial = effects.serial};
+    p->outcome = effects.err == ERR_OK ? SIM_PENDING : (int)effects.err;
     snprintf(p->body, sizeof p->body, "%s", body);
     node_turn(s, i);
     return number;
