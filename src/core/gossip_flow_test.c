@@ -295,8 +295,9 @@ credit_bounds_what_is_served(void **state)
     turn(&d);
     assert_int_equal(count_sent(&d, 0, FRAME_PUSH), 1);
     assert_pushed(&d, 0, 7, 5);
-    gossip_on_credit(&d.g, 0, UINT64_MAX); /* no wrap-around */
     gossip_on_credit(&d.g, 0, UINT64_MAX);
+    gossip_on_credit(&d.g, 0, UINT64_MAX); /* no wrap-around */
+    gossip_on_credit(&d.g, 0, 1);
     turn(&d);
     assert_int_equal(count_sent(&d, 0, FRAME_PUSH), 15);
     close_desk(&d);

@@ -229,6 +229,32 @@ an_entry_says_where_it_is_from(void **state)
     close_desk(&d);
 }
 
+/* Broken when a message that was removed is delivered as an empty one. */
+static void
+a_digest_is_not_delivered(void **state)
+{
+    (void)state;
+    struct desk        d;
+    const struct msg   msg[2] = {{.flags = MSG_DIGEST_ONLY}, {.topic = {(const uint8_t *)"t", 1}}};
+    struct batch_parts parts  = {
+         .stream = 7, .first = 1, .lamport_first = 1, .origin = STR("h:1"), .msg = msg, .count = 1};
+    open_desk(&d, 1 << 20);
+    struct session *s     = subscribe_at(&d, "#", &nothing);
+    struct batch   *first = batch_make(&parts);
+    struct hash128  chain = first->chain;
+    store(&d, first);
+    assert_null(sessions_next_ready(&d.all));
+    parts = (struct batch_parts){
+        .stream = 7, .first = 2, .prev = chain, .lamport_first = 2, .msg = msg, .count = 2};
+    store(&d, batch_make(&parts));
+    assert_next(&d, s, 7, 3);
+    assert_quiet(&d, s);
+    s = subscribe_at(&d, "#", &nothing);
+    assert_next(&d, s, 7, 3);
+    assert_quiet(&d, s);
+    close_desk(&d);
+}
+
 /* Broken when a cursor in the middle of a batch repeats or skips the rest of it. */
 static void
 one_behind_starts_at_what_it_lacks(void **state)
@@ -680,6 +706,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(one_at_the_head_gets_what_comes),
         cmocka_unit_test(an_entry_says_where_it_is_from),
+        cmocka_unit_test(a_digest_is_not_delivered),
         cmocka_unit_test(one_behind_starts_at_what_it_lacks),
         cmocka_unit_test(a_cursor_ahead_of_this_broker_is_kept),
         cmocka_unit_test(a_cursor_carries_the_highest_stamp),
