@@ -206,7 +206,7 @@ on_written(uv_write_t *req, int status)
         return;
     }
     if (bulk > 0 && s->events->bulk_sent)
-        s->events->bulk_sent(s->ctx, bulk);
+        s->events->bulk_sent(s->ctx, s->bulk.n);
     pump(s);
 }
 
@@ -274,7 +274,7 @@ send_bulk(struct sock *s)
     buf_consume(&s->bulk, chunk.n);
     drop_empty(&s->bulk);
     if (s->events->bulk_sent)
-        s->events->bulk_sent(s->ctx, chunk.n);
+        s->events->bulk_sent(s->ctx, s->bulk.n);
 }
 
 static void

@@ -31,8 +31,8 @@ struct sock_events {
     void (*ended)(void *ctx);
     /* All that was written left, after some of it had to wait.  May be NULL. */
     void (*drained)(void *ctx);
-    /* So many bytes of bulk writes left.  May be NULL. */
-    void (*bulk_sent)(void *ctx, size_t bytes);
+    /* Bulk writes left; so many bytes of them still wait.  May be NULL. */
+    void (*bulk_sent)(void *ctx, size_t bytes_waiting);
     /* The end of it: OK when we closed it; TIMEOUT, REFUSED: a dial failed; IO.  The
      * sock is destroyed when this returns. */
     void (*closed)(void *ctx, enum err why);

@@ -12,7 +12,7 @@ static void on_opened(void *ctx);
 static void on_bytes(void *ctx, struct str s);
 static void on_ended(void *ctx);
 static void on_drained(void *ctx);
-static void on_bulk_sent(void *ctx, size_t bytes);
+static void on_bulk_sent(void *ctx, size_t bytes_waiting);
 static void on_closed(void *ctx, enum err why);
 
 static const struct sock_events conn_events = {
@@ -254,10 +254,10 @@ on_drained(void *ctx)
 }
 
 static void
-on_bulk_sent(void *ctx, size_t bytes)
+on_bulk_sent(void *ctx, size_t bytes_waiting)
 {
     struct conn *c = ctx;
-    peer_bulk_sent(c, bytes);
+    peer_bulk_sent(c, bytes_waiting);
 }
 
 void

@@ -369,12 +369,12 @@ peer_close(struct server *s, uint32_t link)
 }
 
 void
-peer_bulk_sent(struct conn *c, size_t bytes)
+peer_bulk_sent(struct conn *c, size_t bytes_waiting)
 {
     struct peer *p = c->state;
     if (c->front != &front_peer || p->state < PEER_LINKED)
         return;
-    struct fact fact = {.kind = FACT_SENT, .sent = {p->link, bytes}};
+    struct fact fact = {.kind = FACT_SENT, .sent = {p->link, bytes_waiting}};
     server_step(c->server, &fact);
 }
 

@@ -137,7 +137,7 @@ void              server_on_retry(void *ctx);
 void peer_dial(struct server *s, const struct addr *addr);
 void peer_send(struct server *s, uint32_t link, const struct frame *frame);
 void peer_close(struct server *s, uint32_t link);
-void peer_bulk_sent(struct conn *c, size_t bytes);
+void peer_bulk_sent(struct conn *c, size_t bytes_waiting);
 /* Tell core of dials that failed at once. */
 void peer_dials_failed(struct server *s);
 
