@@ -92,8 +92,8 @@ struct gossip_link {
     uint64_t      reader;     /* the read that is under way; 0: none */
     bool          reader_old; /* ... for the pull before this one */
     struct vector have;
-    uint64_t      lsn; /* 0: not known yet */
-    uint64_t      credit;
+    uint64_t      lsn;    /* 0: not known yet */
+    int64_t       credit; /* below 0: the last batch overdrew it */
     struct page  *page;
     uint32_t      page_at;
     /* our pull */

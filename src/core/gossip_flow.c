@@ -250,14 +250,16 @@ gossip_on_pull(struct gossip *g, struct journal *j, uint32_t link, const struct 
         return; /* it knows more streams than anyone may: nothing for it here */
     l->serving = true;
     l->lsn     = journal_first_missing(j, &l->have);
-    l->credit  = pull->credit;
+    l->credit  = 0;
+    gossip_on_credit(g, link, pull->credit);
 }
 
 void
 gossip_on_credit(struct gossip *g, uint32_t link, uint64_t bytes)
 {
-    struct gossip_link *l = &g->link[link];
-    l->credit             = l->credit > UINT64_MAX - bytes ? UINT64_MAX : l->credit + bytes;
+    struct gossip_link *l    = &g->link[link];
+    int64_t             more = bytes > INT64_MAX ? INT64_MAX : (int64_t)bytes;
+    l->credit                = l->credit > INT64_MAX - more ? INT64_MAX : l->credit + more;
 }
 
 static void
@@ -268,7 +270,7 @@ send_pulled(struct gossip_link *l, struct out *out, uint32_t link, struct batch 
         return;
     out_send(out, link,
              &(struct frame){.kind = FRAME_PUSH, .push = {.flags = PUSH_PULLED, .batch = b}});
-    l->credit = l->credit > cost ? l->credit - cost : 0;
+    l->credit -= (int64_t)cost; /* overdrawn at most once: else the window would grow */
     l->queued += cost;
     l->pushes_out++;
     enum err e = vector_raise(&l->have, (struct mark){b->stream, batch_last(b)});
@@ -280,7 +282,7 @@ static bool
 serve_page(struct gossip_link *l, struct out *out, uint32_t link)
 {
     while (l->page_at < l->page->count) {
-        if (l->credit == 0 || l->queued > LINK_QUEUE_BYTES_MAX / 2)
+        if (l->credit <= 0 || l->queued > LINK_QUEUE_BYTES_MAX / 2)
             return false;
         /* The page may go before the effect is carried out; the arena keeps nothing
          * alive, so the page is dropped only at the next call. */
