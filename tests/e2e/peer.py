@@ -213,10 +213,10 @@ class Message:
         topic_n = reader.uint(2)
         demand(1 <= topic_n <= 512, "a topic of that length")
         topic = reader.take(topic_n)
-        demand(is_topic(plain(topic)), "not a topic to publish to")
         headers_n = reader.uint(4)
         demand(headers_n <= HEADERS_MAX, "headers too long")
         headers = reader.take(headers_n)
+        plain(headers.replace(b"\t", b"").replace(b"\n", b""))
         return {"flags": 0, "topic": topic, "headers": headers, "body": reader.take(n)}
 
 
@@ -227,6 +227,7 @@ class Messages:
     def get(self, reader, outer):
         messages = [MESSAGE.get(reader, outer) for _ in range(outer["count"])]
         whole = [m for m in messages if not m["flags"]]
+        demand(all(is_topic(plain(m["topic"])) for m in whole), "not a topic to publish to")
         rest = sum(len(m["topic"]) + len(m["headers"]) for m in whole)
         rest += len(outer["origin"].encode()) + 16 * len(outer["deps"])
         demand(sum(len(m["body"]) for m in whole) <= BODY_MAX, "bodies too long")
