@@ -295,6 +295,9 @@ credit_bounds_what_is_served(void **state)
     turn(&d);
     assert_int_equal(count_sent(&d, 0, FRAME_PUSH), 1);
     assert_pushed(&d, 0, 7, 5);
+    gossip_on_credit(&d.g, 0, 1); /* ... over all: what was overdrawn is paid back first */
+    turn(&d);
+    assert_int_equal(count_sent(&d, 0, FRAME_PUSH), 0);
     gossip_on_credit(&d.g, 0, UINT64_MAX);
     gossip_on_credit(&d.g, 0, UINT64_MAX); /* no wrap-around */
     gossip_on_credit(&d.g, 0, 1);
