@@ -141,6 +141,8 @@ seal(struct broker *b)
            (b->commits.own == 0 || own_has_full_batch(&b->own))) {
         struct own_sealed sealed;
         if (own_seal(&b->own, &b->journal, &b->clock, b->wall, &sealed) != ERR_OK) {
+            if (b->commits.own > 0)
+                return; /* first those that were sealed are answered */
             tracef(TRACE_ERROR, "publishes refused: no room for another stream or stamp");
             refuse_queue(b);
             return;
@@ -176,7 +178,6 @@ disk_failed(struct broker *b)
     journal_roll_back(&b->journal);
     gossip_disk(&b->gossip, &b->journal, false, b->now);
     roster_disk(&b->roster, false);
-    refuse_queue(b);
 }
 
 static void
@@ -232,6 +233,10 @@ on_persisted(struct broker *b, const struct fact *f)
     }
     if (err != ERR_OK && p.commit.kind != COMMIT_PROBE)
         disk_failed(b);
+    /* Answers leave in the order of the publishes: what was sealed comes before what
+     * still waited when the disk failed. */
+    if (!b->disk_works && b->commits.own == 0)
+        refuse_queue(b);
     blob_drop(p.batch);
     return ERR_OK;
 }
