@@ -63,6 +63,13 @@ sim_mark(const struct sim *s, uint32_t publish)
 /* ---- subscribing ---- */
 
 static void
+note_place(struct sim *s, struct sim_sub *sub)
+{
+    bool placed = broker_cursor(s->node[sub->node].broker, sub->session, &sub->cursor, &sub->stamp);
+    CHECK(placed);
+}
+
+static void
 attach(struct sim *s, uint32_t number, enum subscribe_from from)
 {
     struct sim_sub  *sub    = &s->sub[number];
@@ -95,7 +102,7 @@ sim_subscribe(struct sim *s, uint32_t i, const char *filter, enum subscribe_from
     vector_init(&sub->cursor);
     buf_init(&sub->got, 0);
     attach(s, number, from);
-    broker_cursor(s->node[i].broker, sub->session, &sub->cursor, &sub->stamp);
+    note_place(s, sub);
     return number;
 }
 
@@ -134,7 +141,7 @@ deliver(struct sim *s, uint32_t number, const struct entry *entry)
     CHECK(e == ERR_OK);
     sim_tell(s, "%s delivers %.*s: %.*s", s->node[sub->node].host, STR_ARG(entry->topic),
              STR_ARG(entry->body));
-    broker_cursor(s->node[sub->node].broker, sub->session, &sub->cursor, &sub->stamp);
+    note_place(s, sub);
     CHECK(vector_has(broker_vector(s->node[sub->node].broker), entry->mark)); /* S4 */
 }
 
@@ -148,7 +155,7 @@ client_drain(struct sim *s, uint32_t i)
         CHECK(sub->open && sub->session == session);
         while (broker_pull(s->node[i].broker, session, &entry) == ERR_OK)
             deliver(s, (uint32_t)ref, &entry);
-        broker_cursor(s->node[i].broker, session, &sub->cursor, &sub->stamp);
+        note_place(s, sub);
     }
 }
 

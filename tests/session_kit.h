@@ -172,7 +172,7 @@ assert_cursor(struct desk *d, const struct session *s, const struct vector *want
     struct vector v;
     uint64_t      stamp;
     vector_init(&v);
-    session_cursor(s, &d->j, &v, &stamp);
+    assert_true(session_cursor(s, &d->j, &v, &stamp));
     assert_vector(&v, want);
     vector_fini(&v);
 }

@@ -521,12 +521,12 @@ broker_pull(struct broker *b, uint64_t session, struct entry *entry)
     return session_pull(&b->sessions, s, &b->journal, entry);
 }
 
-void
+bool
 broker_cursor(struct broker *b, uint64_t session, struct vector *cursor, uint64_t *stamp)
 {
     struct session *s = sessions_find(&b->sessions, session);
     CHECK(s);
-    session_cursor(s, &b->journal, cursor, stamp);
+    return session_cursor(s, &b->journal, cursor, stamp);
 }
 
 /* ---- for display and for receipts ---- */

@@ -197,8 +197,10 @@ bool broker_ready(struct broker *b, uint64_t *session, uint64_t *ref);
  * BUSY  it waits for the disk; FACT_TURN starts the read, PAGE makes it ready. */
 MUST_USE enum err broker_pull(struct broker *b, uint64_t session, struct entry *entry);
 
-/* Where a client goes on that saw all that was pulled: fills `cursor`. */
-void broker_cursor(struct broker *b, uint64_t session, struct vector *cursor, uint64_t *stamp);
+/* Where a client goes on that saw all that was pulled: fills `cursor`.  False: FROM_SINCE,
+ * and where that is was not read from disk yet; pull first. */
+MUST_USE bool broker_cursor(struct broker *b, uint64_t session, struct vector *cursor,
+                            uint64_t *stamp);
 
 /* ---- for display and for receipts ---- */
 

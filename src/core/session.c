@@ -384,7 +384,7 @@ sessions_find(const struct sessions *all, uint64_t handle)
     return pool_find(&all->pool, handle);
 }
 
-void
+bool
 session_cursor(const struct session *s, const struct journal *j, struct vector *cursor,
                uint64_t *stamp)
 {
@@ -392,9 +392,10 @@ session_cursor(const struct session *s, const struct journal *j, struct vector *
     CHECK(e == ERR_OK);
     *stamp = s->stamp;
     if (s->state != SESSION_HEAD)
-        return;
+        return s->lsn > 0 || s->page || !s->by_time;
     e = vector_merge(cursor, &s->seen);
     (void)e; /* as in wake() */
     if (j->stamp > *stamp)
         *stamp = j->stamp;
+    return true;
 }

@@ -59,7 +59,8 @@ void sessions_retry(struct sessions *all);
 
 struct session *sessions_next_ready(struct sessions *all);
 struct session *sessions_find(const struct sessions *all, uint64_t handle);
-void session_cursor(const struct session *s, const struct journal *j, struct vector *cursor,
+/* False: by time, and the place was not read from disk yet. */
+MUST_USE bool session_cursor(const struct session *s, const struct journal *j, struct vector *cursor,
                     uint64_t *stamp);
 
 /* ---- private ---- */

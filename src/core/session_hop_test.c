@@ -128,14 +128,14 @@ visit(struct world *w, uint32_t at, uint32_t max)
             continue;
         }
         assert_int_equal(err, ERR_OK);
-        session_cursor(s, &d->j, &w->cursor, &w->stamp);
+        assert_true(session_cursor(s, &d->j, &w->cursor, &w->stamp));
         check_entry(w, &e);
         assert_true(w->stamp >= e.lamport);
         n++;
         if (prng_below(&w->prng, 8) == 0)
             gossip_one(w, at);
     }
-    session_cursor(s, &d->j, &w->cursor, &w->stamp);
+    assert_true(session_cursor(s, &d->j, &w->cursor, &w->stamp));
     session_close(&d->all, s);
 }
 

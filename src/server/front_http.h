@@ -67,6 +67,7 @@ struct http_poll {
     bool                patient;   /* wait > 0 */
     bool                uncovered; /* covered=1, and the cursor is not covered (yet) */
     bool                settled;   /* the wait for that is over: resume() goes on */
+    bool                placed;    /* a stream: its first place was said */
     struct mono         deadline;
 };
 
@@ -177,8 +178,8 @@ void http_poll_deadline(struct conn *c, struct http_conn *h);
 void http_poll_resume(struct conn *c, struct http_conn *h);
 void http_poll_close(struct http_conn *h);
 /* Where a client goes on that has all that was pulled; borrowed as http_cursor_text(). */
-struct str http_poll_place(struct conn *c, struct http_conn *h);
-void       http_topics_answer(struct conn *c, struct http_conn *h, const struct topic_list *topics);
+bool http_poll_place(struct conn *c, struct http_conn *h, struct str *cursor);
+void http_topics_answer(struct conn *c, struct http_conn *h, const struct topic_list *topics);
 
 /* ---- streams: reads without an end ---- */
 

@@ -123,12 +123,14 @@ read_numbers(struct str query, struct wish *w)
 
 /* ---- the answer ---- */
 
-struct str
-http_poll_place(struct conn *c, struct http_conn *h)
+bool
+http_poll_place(struct conn *c, struct http_conn *h, struct str *cursor)
 {
     uint64_t stamp;
-    server_cursor(c, h->poll->sub, &h->after_vector, &stamp);
-    return http_cursor_text(h, &h->after_vector, stamp);
+    if (!server_cursor(c, h->poll->sub, &h->after_vector, &stamp))
+        return false;
+    *cursor = http_cursor_text(h, &h->after_vector, stamp);
+    return true;
 }
 
 static void
@@ -142,10 +144,15 @@ end(struct conn *c, struct http_conn *h)
 static void
 answer(struct conn *c, struct http_conn *h)
 {
-    struct http_poll  *p      = h->poll;
-    struct str         cursor = http_poll_place(c, h);
-    struct http_header extra  = {STR("Hearsay-Cursor"), cursor};
-    struct http_said   said   = {.status = 204, .extra = &extra, .extra_count = 1};
+    struct http_poll *p = h->poll;
+    struct str        cursor;
+    if (!http_poll_place(c, h, &cursor)) {
+        end(c, h);
+        http_reply_problem(c, h, 503, "too_slow", "the disk did not answer in time: try again");
+        return;
+    }
+    struct http_header extra = {STR("Hearsay-Cursor"), cursor};
+    struct http_said   said  = {.status = 204, .extra = &extra, .extra_count = 1};
 
     buf_reset(&h->text);
     if (p->count > 0) {
@@ -167,8 +174,8 @@ static bool
 is_caught_up(struct conn *c, struct http_conn *h)
 {
     uint64_t stamp;
-    server_cursor(c, h->poll->sub, &h->after_vector, &stamp);
-    return vector_covers(&h->after_vector, broker_vector(server_broker(conn_server(c))));
+    return server_cursor(c, h->poll->sub, &h->after_vector, &stamp) &&
+           vector_covers(&h->after_vector, broker_vector(server_broker(conn_server(c))));
 }
 
 static void

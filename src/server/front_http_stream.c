@@ -23,10 +23,14 @@ say(struct conn *c, struct http_conn *h)
 static void
 say_place(struct conn *c, struct http_conn *h)
 {
-    bool sse = h->poll->kind == HTTP_POLL_SSE;
+    bool       sse = h->poll->kind == HTTP_POLL_SSE;
+    struct str cursor;
+    if (!http_poll_place(c, h, &cursor))
+        return; /* `since`: the disk will tell where that is */
+    h->poll->placed = true;
     buf_reset(&h->text);
     render(&h->text, sse ? STR("id: ") : STR("{\"cursor\":\""));
-    render(&h->text, http_poll_place(c, h));
+    render(&h->text, cursor);
     render(&h->text, sse ? STR("\n\n") : STR("\"}\n"));
     say(c, h);
 }
@@ -34,7 +38,8 @@ say_place(struct conn *c, struct http_conn *h)
 static void
 say_message(struct conn *c, struct http_conn *h, const struct entry *e)
 {
-    struct str cursor = http_poll_place(c, h);
+    struct str cursor;
+    CHECK(http_poll_place(c, h, &cursor)); /* it was pulled from there */
     buf_reset(&h->text);
     if (h->poll->kind == HTTP_POLL_SSE) {
         render(&h->text, STR("id: "));
@@ -61,6 +66,8 @@ http_stream_pull(struct conn *c, struct http_conn *h)
     struct entry e;
     while (server_pull(c, h->poll->sub, &e))
         say_message(c, h, &e);
+    if (!h->poll->placed)
+        say_place(c, h);
 }
 
 void

@@ -267,7 +267,7 @@ static void
 encode_cursor(struct conn *c, struct json_conn *j, struct sub *sub)
 {
     uint64_t stamp;
-    server_cursor(c, sub, &j->vector, &stamp);
+    CHECK(server_cursor(c, sub, &j->vector, &stamp)); /* no FROM_SINCE here */
     buf_reset(&j->cursor);
     CHECK(cursor_encode(&j->cursor, j->tag, stamp, &j->vector) == ERR_OK);
 }

@@ -118,10 +118,10 @@ server_pull(struct conn *c, struct sub *sub, struct entry *entry)
     return false;
 }
 
-void
+bool
 server_cursor(struct conn *c, struct sub *sub, struct vector *cursor, uint64_t *stamp)
 {
-    broker_cursor(c->server->broker, sub->session, cursor, stamp);
+    return broker_cursor(c->server->broker, sub->session, cursor, stamp);
 }
 
 /* ---- wait ---- */
