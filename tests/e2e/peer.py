@@ -458,16 +458,20 @@ class Refused(Exception):
 
 
 class Peer:
-    """One link that we dialled.  Every frame that comes is decoded strictly and encoded
-    again: a broker that strays from the page fails whatever test is running."""
+    """One link that we dialled, or (with a listening socket for a broker) that we accept.
+    Every frame that comes is decoded strictly and encoded again: a broker that strays from
+    the page fails whatever test is running."""
 
     def __init__(self, broker, addr=("127.0.0.9", 9), nonce=None, hello=True, **changes):
         self.addr, self.nonce = addr, nonce or secrets.randbits(64)
-        self.answers_pings, self.seen = True, []
-        self.sock = socket.create_connection((broker.ip, broker.port), timeout=10)
+        self.answers_pings, self.seen, self.kept = True, [], bytearray()
+        if isinstance(broker, socket.socket):
+            self.sock = broker.accept()[0]
+            self.accept_upgrade()
+        else:
+            self.sock = socket.create_connection((broker.ip, broker.port), timeout=10)
+            self.ask_upgrade(broker)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.kept = bytearray()
-        self.upgrade(broker)
         if hello:
             self.send(self.hello(**changes))
 
@@ -480,16 +484,27 @@ class Peer:
     def close(self):
         self.sock.close()
 
-    def upgrade(self, broker):
+    def head(self):
+        while b"\r\n\r\n" not in self.kept:
+            assert self.more(10), f"no head of HTTP: {self.kept}"
+        head, _, rest = bytes(self.kept).partition(b"\r\n\r\n")
+        self.kept = bytearray(rest)
+        lines = head.decode().split("\r\n")
+        assert f"Upgrade: {PROTOCOL}" in lines and "Connection: Upgrade" in lines, lines
+        return lines
+
+    def ask_upgrade(self, broker):
         self.send(f"GET /peer HTTP/1.1\r\nHost: {broker.ip}:{broker.port}\r\n"
                   f"Connection: Upgrade\r\nUpgrade: {PROTOCOL}\r\n\r\n".encode())
-        while b"\r\n\r\n" not in self.kept:
-            assert self.more(10), f"no answer to the upgrade: {self.kept}"
-        head, _, rest = bytes(self.kept).partition(b"\r\n\r\n")
-        lines = head.decode().lower().split("\r\n")
-        assert lines[0].startswith("http/1.1 101 "), lines
-        assert f"upgrade: {PROTOCOL}" in lines and "connection: upgrade" in lines, lines
-        self.kept = bytearray(rest)
+        lines = self.head()
+        assert lines[0] == "HTTP/1.1 101 Switching Protocols", lines
+
+    def accept_upgrade(self):
+        lines = self.head()
+        assert lines[0] == "GET /peer HTTP/1.1", lines
+        assert "Host: {}:{}".format(*self.addr) in lines, lines
+        self.send(f"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n"
+                  f"Upgrade: {PROTOCOL}\r\n\r\n".encode())
 
     def hello(self, **changes):
         fields = {"magic": b"HEARSAY1", "version_min": 1, "version_max": 1, "cluster": "hearsay",

@@ -2,13 +2,16 @@
 
 import random
 import struct
+import socket
 import subprocess
+import time
+from types import SimpleNamespace
 
 import pytest
 
 import cluster as harness
 import peer
-from cluster import SLOW, pause, wait_for
+from cluster import SLOW, wait_for
 from peer import (COPY, DUPLICATE, FORGOTTEN, FULL, MALFORMED, NO_TOKEN, SELF, STAMP_MAX, U63_MAX,
                   VERSION, Peer, Stream, encode, message, push, sealed)
 
@@ -125,11 +128,16 @@ def test_hello(house, name):
     house.check_unchanged()
 
 
+def hello_of(h):
+    return Peer.hello(SimpleNamespace(addr=ADDR, nonce=h.nonce))
+
+
 FIRST = {
     "PING": (MALFORMED, lambda h: encode("PING", id=1, reply=0, token=NO_TOKEN)),
     "PUSH": (MALFORMED, lambda h: push(Stream().batch("x"))),
     "AWAY": (MALFORMED, lambda h: encode("AWAY")),
     "REFUSE": (CLOSED, lambda h: encode("REFUSE", reason=8, text="no")),
+    "an unknown kind, then a HELLO": (LIVES, lambda h: peer.frame(99, b"x") + hello_of(h)),
     "nothing": (CLOSED, None),
     "HTTP": (MALFORMED, lambda h: b"GET / HTTP/1.1\r\n\r\n"),
 }
@@ -211,7 +219,7 @@ CONTROL_PING = raw("PING", bytes(8) + b"\2" + bytes(17))
 
 UP = {
     # frames
-    "a second HELLO": (MALFORMED, lambda h: Peer.hello(h)),
+    "a second HELLO": (MALFORMED, hello_of),
     "a bad CRC": (MALFORMED, lambda h: damaged_crc(ping())),
     "a bad CRC of a good batch": (MALFORMED, lambda h: damaged_crc(push(fresh()))),
     "length 0": (MALFORMED, lambda h: bytes(4)),
@@ -371,8 +379,7 @@ def test_on_a_link(house, name):
     house.check_unchanged()
     expected, make = UP[name]
     with house.link() as link:
-        made = link.hello() if name == "a second HELLO" else make(house)
-        link.send(made)
+        link.send(make(house))
         expect_end(link, expected)
     house.check_unchanged()
 
@@ -430,7 +437,7 @@ def test_a_restart_takes_the_place_of_a_dead_link(broker):
     early, late = Stream(), Stream()
     younger.push(early.batch("ignored"))
     younger.up()
-    assert older.until_closed(5) in (None, COPY, DUPLICATE)
+    assert older.until_closed() is None
     younger.push(late.batch("taken"))
     younger.expect_head(late.id, 1)
     assert [m["body"] for m in broker.read_all()] == ["taken"]
@@ -460,6 +467,109 @@ def test_the_seventeenth_member_is_refused(broker):
         link.settle()
         link.close()
     assert len(broker.cluster()["members"]) == 16
+
+
+def test_a_member_that_the_broker_dials(cluster):
+    # Broken if the request for an upgrade is not the documented one, or if the side that was
+    # dialled is served less.
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(20)
+        addr = listener.getsockname()
+        [port] = harness.free_ports(1)
+        broker = cluster.add(port, args=["--join", "{}:{}".format(*addr)]).start(ready=False)
+        stream = Stream()
+        with Peer(listener, addr) as link:
+            link.up()
+            link.push(stream.batch("x"))
+            link.expect_head(stream.id, 1)
+        with Peer(listener, addr, nonce=link.nonce) as link:  # it dials again
+            assert {h["stream"]: h["head"] for h in link.up().full["heads"]} == {stream.id: 1}
+        wait_for(broker.is_ready, 10)
+
+
+def own_rows(link, broker, count):
+    """MEMBERS that say: we are able, and hear the broker."""
+    link.say("MEMBERS", members=[
+        {"addr": link.addr, "host": "python", "version": 0, "nonce": link.nonce, "flags": 0},
+        {"addr": ("127.0.0.1", broker.port), "host": broker.host, "version": 0,
+         "nonce": int(broker.cluster()["self"]["nonce"], 16), "flags": 0}],
+        rows=[{"member": 0, "able": 1, "nonce": link.nonce, "count": count, "heard": 2}])
+
+
+def leading(link, broker, token):
+    """Rows for as long as it takes until the broker follows us."""
+    count = 0
+    want = "{}:{}".format(*link.addr)
+
+    def follows():
+        nonlocal count
+        count += 1
+        own_rows(link, broker, count)
+        link.say("COORDINATOR", stamp=count, token=token)
+        link.settle()
+        return broker.coordinator() == want
+
+    wait_for(follows, 20, "the broker to follow")
+
+
+def test_a_higher_member_leads(broker):
+    # Broken if the election, as documented, cannot be joined by another implementation, or if
+    # an accepted token is lost by a restart.
+    high = ("127.0.0.9", 9)
+    with Peer(broker, high) as link:
+        f = link.expect("ELECTION")  # it comes up below us
+        link.say("OK", stamp=f["stamp"] + 1, token=NO_TOKEN)
+        token = (7, high, link.nonce)
+        leading(link, broker, token)
+        c = broker.cluster()
+        assert c["epoch"] == 7 and c["election"] == "follow"
+        assert all(m["reachable"] for m in c["members"])
+        link.say("COORDINATOR", stamp=99, token=(6, high, link.nonce))
+        f = link.expect("COORDINATOR")  # refused: a higher one was accepted
+        assert f["token"] == token and f["stamp"] > 99
+        assert broker.coordinator() == "127.0.0.9:9"
+        broker.publish("x", "the next commit writes it as well")
+        wait_for(lambda: broker.sqlite("SELECT value FROM meta WHERE name = 'epoch'") == ["7"],
+                 5, "the epoch on disk")
+    broker.restart()
+    wait_for(broker.coordinator, 20, "a coordinator")
+    assert broker.cluster()["epoch"] == 8
+
+
+def test_a_stamp_or_an_epoch_far_ahead_is_not_taken(house):
+    # Broken if one frame with a huge number uses up the clock or the terms of a cluster.
+    before = house.broker.cluster()["lamport"]
+    with house.link() as link:
+        link.send(election(stamp=STAMP_MAX) + ping(token=((1 << 64) - 1, ADDR, 5)))
+        link.say_heads({})
+        link.settle()
+    assert house.broker.cluster()["lamport"] < before + (1 << 32) + 100
+    house.check_unchanged()
+
+
+def test_who_goes_away_stays_a_member(broker):
+    # Broken if a broker that stops on purpose counts as alive, or is forgotten.
+    with Peer(broker, ADDR).up() as link:
+        own_rows(link, broker, 1)
+        link.say("AWAY")
+        link.settle()
+        [member] = [m for m in broker.cluster()["members"] if not m["self"]]
+        assert member["away"] and not member["reachable"]
+
+
+def test_forget_is_passed_on(broker):
+    # Broken if a member that was removed at one broker lives on at the others.
+    others = [Peer(broker, ("127.0.0.1", i), i).up() for i in (7, 8)]
+    gone, link = others
+    link.say("FORGET", addr=gone.addr, version=5, nonce=gone.nonce)
+    assert gone.until_closed() == FORGOTTEN
+    with Peer(broker, ("127.0.0.1", 6)) as later:
+        entries = later.up() and next(f for f in later.seen if f.name == "MEMBERS")["members"]
+        [tombstone] = [m for m in entries if m["flags"] & 1]
+        assert tombstone["addr"] == gone.addr and tombstone["version"] == 5
+        later.say("FORGET", addr=link.addr, version=9, nonce=link.nonce)
+        assert link.until_closed() == FORGOTTEN
+    assert len(broker.cluster()["members"]) == 2
 
 
 # ---- a good stream ---------------------------------------------------------------
@@ -518,17 +628,19 @@ def test_everything_at_its_limit_is_taken(broker):
             assert link.expect("PUSH").raw == push(b, flags=1)
 
 
-def test_a_stamp_at_its_limit_does_not_end_publishing(broker):
-    # Broken if one batch with the greatest stamp, which is legal, ends the broker or is
-    # refused by some.
+def test_a_stamp_at_its_limit(broker):
+    # Broken if a batch with the greatest stamp, which is legal, ends the broker, is refused, or
+    # makes a publish take a stamp that peers call malformed.
     stream = Stream()
     with Peer(broker, ADDR).up() as link:
         link.push(stream.batch("x", lamport_first=STAMP_MAX))
         link.expect_head(stream.id, 1)
         answer = broker.http("POST", "/topics/x", b"after it")
-        assert answer.status in (201, 503, 507), answer
-        link.settle()
-    assert broker.is_running()
+        assert answer.status == 507, answer  # there is no later time that it could be given
+        assert [m["body"] for m in broker.read_all()] == ["x"]
+        other = Stream()
+        link.push(other.batch("lower"))
+        link.expect_head(other.id, 1)
 
 
 def test_duplicates_are_dropped(broker):
@@ -566,14 +678,15 @@ def test_out_of_order_is_held_back(broker):
 
 
 def test_what_a_batch_depends_on_comes_first(broker):
-    # Broken if an effect is shown before its cause, which another stream holds.
+    # Broken if an effect is shown before its cause, which another stream holds, or if the cause
+    # is not asked for: whoever sends a batch has its deps on disk.
     subscriber = broker.subscribe("peer/topic")
     cause, effect = Stream(), Stream(origin="127.0.0.1:8", lamport=2)
     with Peer(broker, ADDR).up() as link:
         link.push(effect.batch("effect", deps={cause.id: 1}), effect.batch("later"))
-        quiet(link, 0.4, "PULL")
-        assert broker.vector() == {}
-        link.push(cause.batch("cause"))
+        assert link.expect("PULL", 3)["have"] == {}
+        assert subscriber.bodies() == [] and broker.vector() == {}
+        link.push({**cause.batch("cause"), "flags": 1})
         link.expect_head(effect.id, 2)
         subscriber.wait_count(3)
         assert subscriber.bodies() == ["cause", "effect", "later"]
@@ -593,17 +706,17 @@ def test_a_head_that_never_came_is_pulled(broker):
         link.push(here.batch("a", "b"))
         link.expect_head(here.id, 2)
         lost_batch = lost.batch("lost")
-        start = peer.time.monotonic()
+        start = time.monotonic()
         link.say_heads({lost.id: 1})
         f = link.expect("PULL", 3)
-        took = peer.time.monotonic() - start
+        took = time.monotonic() - start
         assert f["have"] == {**own, here.id: 2} and f["credit"] > 0
-        assert 0.14 < took < (2 if SLOW else 0.6), took
-        start = peer.time.monotonic()
+        assert 0.14 < took < (2 if SLOW else 1), took
+        start = time.monotonic()
         f = link.expect("PULL", 5)
-        took = peer.time.monotonic() - start
+        took = time.monotonic() - start
         assert f["have"] == {**own, here.id: 2}
-        assert 0.45 < took < (3 if SLOW else 1.2), took
+        assert 0.45 < took < (3 if SLOW else 1.5), took
         link.push({**lost_batch, "flags": 1})
         link.expect_head(lost.id, 1)
         quiet(link, 1, "PULL")
