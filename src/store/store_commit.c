@@ -8,6 +8,7 @@
 #include <arpa/inet.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/statvfs.h>
 
 /* ---- streams ---- */
@@ -298,6 +299,15 @@ has_room(const struct store *s)
     return statvfs(s->dir, &v) != 0 || (uint64_t)v.f_bavail * v.f_frsize >= s->reserve_bytes;
 }
 
+/* Somebody may remove or replace the file under us.  SQLite would go on writing to what
+ * is open, and all that is acknowledged from then on would be gone with the process. */
+static bool
+is_in_place(const struct store *s)
+{
+    struct stat st;
+    return stat(s->path, &st) == 0 && st.st_dev == s->device && st.st_ino == s->inode;
+}
+
 static bool
 wants_room(const struct commit *commit, uint32_t count)
 {
@@ -311,6 +321,16 @@ static enum err
 transact(struct store *s, const struct commit *commit, uint32_t count, struct wall received,
          struct commit_result *result)
 {
+    if (wants_room(commit, count) && !is_in_place(s)) {
+        if (!s->is_refusing)
+            tracef(
+                TRACE_ERROR,
+                "store: %s was removed or replaced while in use: nothing is stored any more; put "
+                "it back, or start the broker again",
+                s->path);
+        s->is_refusing = true;
+        return ERR_FULL;
+    }
     if (wants_room(commit, count) && !has_room(s)) {
         if (!s->is_refusing)
             tracef(TRACE_WARN,

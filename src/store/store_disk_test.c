@@ -453,6 +453,34 @@ below_the_reserve_batches_are_refused(void **state)
     disk_close(&d);
 }
 
+/* Without it what is acknowledged goes to a file without a name, and is gone at the end. */
+static void
+a_file_that_was_moved_away_takes_nothing(void **state)
+{
+    struct disk          d;
+    struct writer        a     = kit_writer(5);
+    struct commit        probe = {.kind = COMMIT_PROBE};
+    struct commit_result r;
+    char                 path[128], aside[128];
+    (void)state;
+    disk_open(&d, false);
+    path_of(&d, "", path);
+    path_of(&d, "-aside", aside);
+    assert_int_equal(rename(path, aside), 0);
+    struct commit c = {.kind = COMMIT_BATCH, .batch = kit_batch(&a, 1, "t")};
+    disk_commit(&d, &c, 1, 1, &r);
+    assert_int_equal(r.err, ERR_FULL);
+    disk_commit(&d, &probe, 1, 1, &r);
+    assert_int_equal(r.err, ERR_FULL);
+    assert_int_equal(rename(aside, path), 0);
+    disk_commit(&d, &probe, 1, 1, &r);
+    assert_int_equal(r.err, ERR_OK);
+    disk_commit(&d, &c, 1, 1, &r);
+    assert_int_equal(r.err, ERR_OK);
+    blob_drop(c.batch);
+    disk_close(&d);
+}
+
 /* Without it a peer stores what its origin never sealed. */
 static void
 a_damaged_row_does_not_leave_as_a_batch(void **state)
@@ -612,6 +640,7 @@ main(void)
         cmocka_unit_test(a_failed_fsync_ends_the_process),
         cmocka_unit_test(a_commit_is_one_fsync),
         cmocka_unit_test(below_the_reserve_batches_are_refused),
+        cmocka_unit_test(a_file_that_was_moved_away_takes_nothing),
         cmocka_unit_test(a_damaged_row_does_not_leave_as_a_batch),
         cmocka_unit_test(segments_without_the_topic_are_passed_over),
         cmocka_unit_test(a_reader_beside_the_writer_sees_a_prefix),

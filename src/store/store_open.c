@@ -182,6 +182,13 @@ open_db(struct store *s, struct buf *problem)
         explain(s, ERR_IO, EACCES, problem);
         return ERR_IO;
     }
+    struct stat st;
+    if (stat(s->path, &st) != 0) {
+        explain(s, ERR_IO, errno, problem);
+        return ERR_IO;
+    }
+    s->device  = st.st_dev;
+    s->inode   = st.st_ino;
     enum err e = sql_exec(s->db, pragmas);
     tend_watch_wal(s); /* after wal_autocheckpoint, which takes the place of its hook */
     return e;

@@ -85,6 +85,7 @@ struct store {
     sqlite3_stmt *sql[SQL_COUNT];
     char         *dir, *path;
     size_t        reserve_bytes;
+    uint64_t      device, inode; /* of the file that is open */
     bool          was_corrupt, is_refusing, is_loaded;
 
     uint64_t       lsn; /* last in use */
