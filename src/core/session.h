@@ -46,6 +46,9 @@ void sessions_wake(struct sessions *all, const struct journal *j, const struct b
 /* As broker_pull(). */
 MUST_USE enum err session_pull(struct sessions *all, struct session *s, const struct journal *j,
                                struct entry *entry);
+/* The client takes nothing for now.  What was read for it may be dropped and read again: a
+ * page holds a message at least, so thousands of clients that do not read hold thousands. */
+void session_stall(struct sessions *all, struct session *s);
 /* The next session that must read from disk: fills `read` (borrowed), enters READING.
  * NULL: none, or READS_MAX are under way. */
 struct session *sessions_next_read(struct sessions *all, const struct journal *j,
@@ -60,8 +63,8 @@ void sessions_retry(struct sessions *all);
 struct session *sessions_next_ready(struct sessions *all);
 struct session *sessions_find(const struct sessions *all, uint64_t handle);
 /* False: by time, and the place was not read from disk yet. */
-MUST_USE bool session_cursor(const struct session *s, const struct journal *j, struct vector *cursor,
-                    uint64_t *stamp);
+MUST_USE bool session_cursor(const struct session *s, const struct journal *j,
+                             struct vector *cursor, uint64_t *stamp);
 
 /* ---- private ---- */
 
