@@ -14,7 +14,13 @@ FUZZ_FLAGS    = -std=c11 -D_GNU_SOURCE -Isrc -I. -I/usr/share/include/llhttp -O1
                 -fno-sanitize=pointer-overflow
 FUZZ_TARGETS  = $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/*_fuzz.c))
 FUZZ_OBJECTS  = $(patsubst %.c,$(FUZZ)/%.o,$(foreach f,$(FUZZ_FOLDERS),$(call src_of,$(f)))) \
-                $(patsubst %,$(FUZZ)/llhttp/%.o,api http llhttp)
+                $(FUZZ_LLHTTP)
+# Without its sources llhttp is the system's, and not looked into.
+ifneq ($(wildcard $(LLHTTP)/llhttp.c),)
+FUZZ_LLHTTP   = $(patsubst %,$(FUZZ)/llhttp/%.o,api http llhttp)
+else
+FUZZ_LIBS     = -lllhttp
+endif
 
 fuzz: $(patsubst %,$(FUZZ)/%,$(FUZZ_TARGETS))
 	@for t in $(FUZZ_TARGETS); do \
@@ -33,6 +39,6 @@ $(FUZZ)/%.o: %.c tests/fuzz/fuzz.mk
 	@mkdir -p $(@D)
 	$(FUZZ_CC) $(FUZZ_FLAGS) -fsanitize=fuzzer-no-link -c -o $@ $<
 $(FUZZ)/%_fuzz: $(FUZZ)/tests/fuzz/%_fuzz.o $(FUZZ)/libfuzzed.a
-	$(FUZZ_CC) -fsanitize=fuzzer,address,undefined -o $@ $(filter %.o %.a,$^) -lz
+	$(FUZZ_CC) -fsanitize=fuzzer,address,undefined -o $@ $(filter %.o %.a,$^) $(FUZZ_LIBS) -lz
 $(FUZZ)/libfuzzed.a: $(FUZZ_OBJECTS)
 	rm -f $@ && ar rcs $@ $^
