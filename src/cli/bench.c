@@ -17,9 +17,8 @@ static const struct option_row rows[] = {
 static const struct command_line usage = {
     .name     = NAME,
     .operands = "",
-    .about =
-        "Publishes over one connection and says how fast acknowledgements come back: first one\n"
-        "at a time, then many at once. Each is on disk when it is acknowledged.",
+    .about    = "Publishes over one connection and says how fast acknowledgements come back:\n"
+                "first one at a time, then many at once. Each is on disk when it is acknowledged.",
     CLI_ROWS(rows),
 };
 

@@ -25,10 +25,11 @@ cli_open(const struct options *o, const char *command)
     }
     struct hearsay *h = by_place && strchr(host, ',') ? NULL : hearsay_open(broker);
     if (!h)
-        fprintf(stderr,
-                "hearsay %s: '%s' names no broker; write host:port, or up to 16 of them with "
-                "commas between\n",
-                command, broker);
+        fprintf(
+            stderr,
+            "hearsay %s: '%s' names no broker; write host:port, the port from 1 to 65535, or up "
+            "to 16 of them with commas between\n",
+            command, broker);
     return h;
 }
 

@@ -6,11 +6,10 @@
 
 static const struct option_row   rows[] = {CLI_BROKER_ROWS};
 static const struct command_line usage  = {
-     .name     = NAME,
-     .operands = "HOST:PORT",
-     .about =
-         "Removes a member from the cluster for good, as when its machine is gone. Its messages\n"
-          "stay. HOST:PORT is its address as `hearsay status` shows it.",
+     .name         = NAME,
+     .operands     = "HOST:PORT",
+     .about        = "Removes a member from the cluster for good, as when its machine is gone.\n"
+                      "Its messages stay. HOST:PORT is its address as `hearsay status` shows it.",
      .operands_max = 1,
      .examples     = "  hearsay forget 192.0.2.7:3000\n",
      CLI_ROWS(rows),

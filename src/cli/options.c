@@ -175,7 +175,8 @@ print_row(const struct option_row *r)
 static int
 print_help(const struct command_line *c)
 {
-    printf("usage: hearsay %s [OPTION...] %s\n\n%s\n\n", c->name, c->operands, c->about);
+    printf("usage: hearsay %s [OPTION...]%s%s\n\n%s\n\n", c->name, c->operands[0] ? " " : "",
+           c->operands, c->about);
     for (unsigned i = 0; i < c->row_count; i++)
         print_row(&c->row[i]);
     printf("  %-24s %s\n", "--help", "this text");

@@ -14,7 +14,7 @@ static const struct option_row rows[] = {
     CLI_BROKER_ROWS,
     {"topic", OPTION_TEXT, NULL, "TOPIC", "where to publish, such as stocks or news/rome"},
     {"lines", OPTION_FLAG, NULL, "", "each line of standard input is a message of its own"},
-    {"acks", OPTION_TEXT, NULL, "N", "brokers that must have it on disk: a number, majority, all"},
+    {"acks", OPTION_TEXT, NULL, "N", "copies on disk to wait for: a number, majority, all"},
     {"timeout", OPTION_TIME, "10s", "TIME", "how long to wait for the acknowledgement"},
     {"type", OPTION_TEXT, NULL, "TYPE", "the message's Content-Type, kept with it"},
     {"json", OPTION_FLAG, NULL, "", "print the receipts, one JSON object a line"},
@@ -41,12 +41,13 @@ publish_one(struct hearsay *h, const struct options *o, struct hearsay_publish *
 {
     struct hearsay_receipt r;
     enum hearsay_status    status = hearsay_publish(h, p, &r);
-    if (status == HEARSAY_UNCERTAIN && r.id[0] != '\0')
-        fprintf(stderr, "hearsay " NAME ": look for the id %s\n", r.id);
     if (status == HEARSAY_OK || status == HEARSAY_FEWER)
         print_receipt(o, &r);
-    if (status != HEARSAY_OK)
-        return cli_fail(NAME, h, status);
+    int code = status == HEARSAY_OK ? EXIT_OK : cli_fail(NAME, h, status);
+    if (status == HEARSAY_UNCERTAIN && r.id[0] != '\0')
+        fprintf(stderr, "hearsay " NAME ": the id is %s\n", r.id);
+    if (code != EXIT_OK)
+        return code;
     if (!options_flag(o, "json"))
         fprintf(stderr, "%s\n", r.id);
     return cli_finish(NAME);

@@ -18,8 +18,8 @@ static const struct option_row rows[] = {
 static const struct command_line usage = {
     .name     = NAME,
     .operands = "",
-    .about = "Shows how one broker sees the cluster: members, coordinator, Lamport time, topics.\n"
-             "LAG: messages that this broker has and the member is not known to have.",
+    .about    = "Shows how a broker sees the cluster: members, coordinator, Lamport time, topics.\n"
+                "LAG: messages that this broker has and the member is not known to have.",
     CLI_ROWS(rows),
 };
 

@@ -14,11 +14,11 @@
 static const struct option_row rows[] = {
     CLI_BROKER_ROWS,
     {"topic", OPTION_LIST, NULL, "FILTER", "what to hear: + is a level, # the rest; repeatable"},
-    {"from", OPTION_TEXT, "latest", "PLACE", "earliest, latest, a cursor, or a time back: 10m"},
+    {"from", OPTION_TEXT, "latest", "PLACE", "earliest, latest, a cursor, a time back: 10m"},
     {"cursor-file", OPTION_TEXT, NULL, "FILE", "go on where the last run with this file ended"},
     {"json", OPTION_FLAG, NULL, "", "print whole messages, one JSON object a line"},
-    {"count", OPTION_NUMBER, NULL, "N", "end after so many messages"},
-    {"timeout", OPTION_TIME, NULL, "TIME", "end (code 124) when nothing came for so long"},
+    {"count", OPTION_NUMBER, NULL, "N", "end after so many messages [0: never]"},
+    {"timeout", OPTION_TIME, NULL, "TIME", "end (code 124) after so long without any [0: never]"},
 };
 static const struct command_line usage = {
     .name     = NAME,

@@ -347,11 +347,11 @@ config_help(struct buf *out)
         full = row[i].fallback[0] != '\0' ? buf_addf(out, " (%s)\n", row[i].fallback)
                                           : buf_add(out, STR("\n"));
     }
-    help_line(out, "check-config", "", "check options and peers file, then exit\n");
-    help_line(out, "help, --version", "", "\n");
+    help_line(out, "check-config", "", "check the options and the peers file, then exit\n");
+    help_line(out, "help, --version", "", "this text; the version\n");
     full =
         buf_add(out, STR("\nEach option is also HEARSAY_<NAME> in the environment (HEARSAY_PORT) "
-                         "and a line of\nthe file (port = 3000); a flag wins over the "
+                         "and a line\nof the file (port = 3000); a flag wins over the "
                          "environment, that over the file.\n"
                          "SIGTERM and SIGINT say goodbye and stop; SIGHUP reads the peers file "
                          "again.\n"
