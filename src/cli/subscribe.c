@@ -145,6 +145,17 @@ page_size(const struct listen *l)
     return l->left < 1000 ? (int)l->left : 1000;
 }
 
+/* Whoever wrote `--from yesterday` did not know that it was taken for a cursor. */
+static int
+refused(const struct listen *l, enum hearsay_status status)
+{
+    int code = cli_fail(NAME, l->h, status);
+    if (strstr(hearsay_text(l->h), "(bad_cursor)"))
+        fprintf(stderr, "hearsay " NAME
+                        ": --from takes earliest, latest, a time back such as 10m, or a cursor\n");
+    return code;
+}
+
 static int
 begin(struct listen *l)
 {
@@ -158,7 +169,7 @@ begin(struct listen *l)
         if (status == HEARSAY_OK)
             break;
         if (!is_passing(l, status))
-            return cli_fail(NAME, l->h, status);
+            return refused(l, status);
         say_trouble(l);
         if (ran_out(l))
             return EXIT_UNREACHABLE;
