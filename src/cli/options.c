@@ -186,18 +186,20 @@ print_help(const struct command_line *c)
     return EXIT_OK;
 }
 
+/* `from` is what the user wrote it by: --port or HEARSAY_PORT. */
 static int
-set_value(struct options *o, const struct command_line *c, unsigned i, const char *text)
+set_value(struct options *o, const struct command_line *c, unsigned i, const char *from,
+          const char *text)
 {
     struct option_value     *v        = &o->value[i];
     const struct option_row *r        = &c->row[i];
     const char              *expected = wrong_value(r->kind, text);
     if (expected)
-        return say_wrong(c, "--%s wants %s, not '%s'", r->name, expected, text);
+        return say_wrong(c, "%s wants %s, not '%s'", from, expected, text);
     if (r->kind != OPTION_LIST || !v->by_flag)
         v->count = 0;
     if (v->count == OPTION_VALUES_MAX)
-        return say_wrong(c, "--%s: at most %d of them", r->name, OPTION_VALUES_MAX);
+        return say_wrong(c, "%s: at most %d of them", from, OPTION_VALUES_MAX);
     v->text[v->count++] = text;
     return -1;
 }
@@ -211,7 +213,7 @@ take_environment(struct options *o, const struct command_line *c)
         for (int j = 0; j < n; j++)
             name[j] = name[j] == '-' ? '_' : (char)toupper((unsigned char)name[j]);
         const char *text = getenv(name);
-        int         code = text && text[0] ? set_value(o, c, i, text) : -1;
+        int         code = text && text[0] ? set_value(o, c, i, name, text) : -1;
         if (code >= 0)
             return code;
     }
@@ -235,7 +237,9 @@ take_option(struct options *o, const struct command_line *c, int argc, char **ar
         return say_wrong(c, "--%s wants a value: %s", c->row[found].name, c->row[found].shape);
     if (!text)
         text = argv[++*at];
-    int code                = set_value(o, c, (unsigned)found, text);
+    char flag[64];
+    snprintf(flag, sizeof flag, "--%s", c->row[found].name);
+    int code                = set_value(o, c, (unsigned)found, flag, text);
     o->value[found].by_flag = true;
     return code;
 }
