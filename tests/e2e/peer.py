@@ -138,7 +138,8 @@ class Addr:
             return value
         ip, port = value
         family = socket.AF_INET6 if ":" in ip else socket.AF_INET
-        return bytes([6 if ":" in ip else 4]) + socket.inet_pton(family, ip) + struct.pack(">H", port)
+        kind = b"\6" if ":" in ip else b"\4"
+        return kind + socket.inet_pton(family, ip) + port.to_bytes(2, "big")
 
     def get(self, reader, _):
         kind = reader.uint(1)
@@ -267,7 +268,8 @@ KINDS = {
                   ("cluster", Text(1, 1, 64)), ("addr", ADDR), ("host", Text(1)),
                   ("nonce", u64), ("capabilities", u32)]),
     2: ("REFUSE", [("reason", u8), ("text", Text(2, 0, 1024))]),
-    3: ("MEMBERS", [("members", List(u8, MEMBERS_MAX, MEMBER)), ("rows", List(u8, MEMBERS_MAX, ROW))]),
+    3: ("MEMBERS", [("members", List(u8, MEMBERS_MAX, MEMBER)),
+                    ("rows", List(u8, MEMBERS_MAX, ROW))]),
     4: ("HEADS", [("flags", Uint(1, 0, 7)), ("token", TOKEN),
                   ("heads", List(Varint(), STREAMS_MAX, STREAM_HEAD, "stream"))]),
     5: ("PUSH", [("flags", Uint(1, 0, 1)), ("stream", STREAM), ("first", SEQ),
