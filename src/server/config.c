@@ -98,7 +98,7 @@ text_problem(const struct row *r, const char *text)
         if (strlen(text) > HOST_BYTES_MAX)
             return "it is longer than 255 bytes";
         if (*text == '\0' || strpbrk(text, "/, \"[]"))
-            return "it is not a name or an IP address";
+            return "give a name or an IP address (of IPv6 without brackets)";
     }
     if (strcmp(r->name, "cluster") == 0 && (*text == '\0' || strlen(text) > CLUSTER_BYTES_MAX))
         return "it must have 1 to 64 bytes";
