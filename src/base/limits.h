@@ -34,7 +34,7 @@ enum {
     SUBSCRIPTIONS_PER_CONN  = 64,
     SESSIONS_MAX            = 16384,
     SUBSCRIBED_FILTERS_MAX  = 65536,    /* of all sessions */
-    READS_MAX               = 1024,     /* history reads under way; more wait their turn */
+    READS_MAX               = 64,       /* history reads under way, each of a message at least */
     PAGE_BYTES_MAX          = 4 << 20,  /* one answer of a long poll */
     CURSOR_BYTES_MAX        = 256 << 10,/* text form */
     AWAITS_MAX              = 4096,     /* publishes and polls waiting for copies or a cursor */

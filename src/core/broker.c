@@ -521,6 +521,12 @@ broker_pull(struct broker *b, uint64_t session, struct entry *entry)
     return session_pull(&b->sessions, s, &b->journal, entry);
 }
 
+void
+broker_stall(struct broker *b, uint64_t session)
+{
+    session_stall(&b->sessions, sessions_find(&b->sessions, session));
+}
+
 bool
 broker_cursor(struct broker *b, uint64_t session, struct vector *cursor, uint64_t *stamp)
 {

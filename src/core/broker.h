@@ -196,6 +196,8 @@ bool broker_ready(struct broker *b, uint64_t *session, uint64_t *ref);
  * MORE  nothing now; the session will be on the ready list again.
  * BUSY  it waits for the disk; FACT_TURN starts the read, PAGE makes it ready. */
 MUST_USE enum err broker_pull(struct broker *b, uint64_t session, struct entry *entry);
+/* In place of it when the client takes nothing for now; pull when it does again. */
+void broker_stall(struct broker *b, uint64_t session);
 
 /* Where a client goes on that saw all that was pulled: fills `cursor`.  False: FROM_SINCE,
  * and where that is was not read from disk yet; pull first. */

@@ -309,6 +309,18 @@ session_pull(struct sessions *all, struct session *s, const struct journal *j, s
     return ERR_BUSY;
 }
 
+void
+session_stall(struct sessions *all, struct session *s)
+{
+    struct entry none;
+    CHECK(s);
+    bool is_done = s->page && s->page_at == s->page->count;
+    if (is_done && !pull_page(all, s, &none))
+        return;
+    if (all->page_bytes > PAGES_BYTES)
+        drop_page(all, s); /* `seen` and `lsn` say where to read again */
+}
+
 struct session *
 sessions_next_read(struct sessions *all, const struct journal *j, struct read *read)
 {

@@ -100,6 +100,7 @@ server_pull(struct conn *c, struct sub *sub, struct entry *entry)
     if (!conn_has_room(c)) {
         if (sub->stalled.next == &sub->stalled)
             list_push_back(&c->stalled, &sub->stalled);
+        broker_stall(s->broker, sub->session);
         /* The coming flush may make room without anything having to wait, of
          * which no event tells. */
         conn_recheck(c);

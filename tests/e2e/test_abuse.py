@@ -3,9 +3,12 @@
 If one of these failed, somebody who may only publish could end a broker or fill its memory,
 or an accident with the disk would cost what was acknowledged."""
 
+import collections
 import json
+import os
 
-from raw import Raw, request_bytes
+from cluster import SLOW, pause, wait_for
+from raw import Raw, publish, request_bytes
 
 
 def test_a_type_longer_than_all_stored_headers(broker):
@@ -20,3 +23,50 @@ def test_a_type_longer_than_all_stored_headers(broker):
         answer = raw.rest()
     assert answer.count(b'"code":"bad_line"') == 4, answer[:1000]
     assert [m["body"] for m in broker.poll("t")[0]] == ["good"]
+
+
+def resident_mib(broker):
+    with open(f"/proc/{broker.pid}/status") as f:
+        return int(next(x for x in f if x.startswith("VmRSS")).split()[1]) >> 10
+
+
+def test_subscriptions_that_do_not_read_hold_little(cluster):
+    # Broken if each of thousands of subscriptions kept a message in memory that its client
+    # does not take.
+    broker = cluster.make(1, args=["--tail-bytes", "1M"])[0]
+    for i in range(4):
+        publish(broker, "big", f"{i}" + "x" * ((1 << 20) - 1))
+    before = resident_mib(broker)
+    raws = [Raw(broker, timeout=60) for _ in range(8 if SLOW else 20)]
+    for raw in raws:
+        raw.send(b'{"type":"subscribe","topic":"big","cursor":"earliest"}\n' * 64)
+    last = broker.cpu_seconds()
+
+    def is_quiet():
+        nonlocal last
+        pause(0.3)
+        before, last = last, broker.cpu_seconds()
+        return last - before < 0.05
+
+    wait_for(is_quiet, 30, "the broker to have nothing left to do for who does not read")
+    grown = resident_mib(broker) - before
+    assert grown < 250, f"{grown} MiB for {64 * len(raws)} subscriptions"
+    got = collections.Counter(m["message"][0] for m in raws[7].json_lines(4 * 64))
+    assert got == {str(i): 64 for i in range(4)}
+    for raw in raws:
+        raw.close()
+
+
+def test_a_log_that_is_removed_under_the_broker(three):
+    # Broken if publishes were acknowledged into a file without a name: all of them would be
+    # gone with the process.
+    broker = three.brokers[0]
+    broker.publish("t", "kept", "?acks=all&timeout=20s")
+    os.rename(broker.db, broker.db + "-aside")
+    wait_for(lambda: broker.http("POST", "/topics/t", "lost").status == 507, 10, "507")
+    assert "removed or replaced" in broker.stderr()
+    assert three.brokers[1].publish("t", "elsewhere")["id"]
+    os.rename(broker.db + "-aside", broker.db)
+    wait_for(lambda: broker.http("POST", "/topics/t", "resumed").status == 201, 20, "201")
+    three.wait_equal()
+    assert "kept" in [m["body"] for m in broker.read_all()]
