@@ -112,13 +112,29 @@ reason_text(enum refuse_reason reason)
     return "refused";
 }
 
+/* Is it new, or long ago?  Remembers that it is said now. */
+static bool
+is_worth_saying(struct broker *b, const struct addr *addr, uint8_t reason, bool ours)
+{
+    for (uint32_t i = 0; i < COMPLAINTS_MAX; i++) {
+        const struct complaint *c = &b->complaint[i];
+        if (c->reason == reason && c->ours == ours && addr_cmp(&c->addr, addr) == 0 &&
+            !mono_reached(b->now, c->until))
+            return false;
+    }
+    b->complaint[b->complaint_next++ % COMPLAINTS_MAX] =
+        (struct complaint){*addr, reason, ours, mono_after(b->now, COMPLAINT_MS)};
+    return true;
+}
+
 void
 link_refuse(struct broker *b, uint32_t i, enum refuse_reason reason)
 {
     if (b->link[i].state == LINK_CLOSING)
         return;
     b->counters.links_refused++;
-    if (reason != REFUSE_DUPLICATE && reason != REFUSE_SELF) {
+    if (reason != REFUSE_DUPLICATE && reason != REFUSE_SELF &&
+        is_worth_saying(b, &b->link[i].addr, (uint8_t)reason, true)) {
         char text[ADDR_TEXT_BYTES];
         addr_text(&b->link[i].addr, text);
         tracef(TRACE_WARN, "link with %s refused: %s", b->link[i].addr.family ? text : "a peer",
@@ -240,9 +256,11 @@ on_refuse(struct broker *b, uint32_t i, const struct frame *f)
     struct link *l = &b->link[i];
     if (f->refuse.reason == REFUSE_SELF && l->dialled)
         cluster_alias(b, &l->dial_addr, &b->self);
-    if (f->refuse.reason != REFUSE_DUPLICATE && f->refuse.reason != REFUSE_SELF) {
+    const struct addr *who = l->addr.family ? &l->addr : &l->dial_addr;
+    if (f->refuse.reason != REFUSE_DUPLICATE && f->refuse.reason != REFUSE_SELF &&
+        is_worth_saying(b, who, f->refuse.reason, false)) {
         char text[ADDR_TEXT_BYTES];
-        addr_text(l->addr.family ? &l->addr : &l->dial_addr, text);
+        addr_text(who, text);
         tracef(TRACE_WARN, "%s refuses a link with us: %.*s", text, STR_ARG(f->refuse.text));
     }
     hang_up(b, i);

@@ -1,5 +1,7 @@
 #include "core/broker.h"
 
+#include "base/trace.h"
+
 #include "tests/broker_kit.h"
 
 enum { A = 3000, C = 3002 }; /* one below us, one above */
@@ -40,6 +42,42 @@ a_hello_that_does_not_fit_is_refused(void **state)
         close_link(&d, 3);
         close_desk(&d);
     }
+}
+
+static void
+count_lines(void *ctx, enum trace_level level, const char *line)
+{
+    (void)level;
+    (void)line;
+    ++*(int *)ctx;
+}
+
+/* Broken when a refused peer, which dials again every few seconds, fills the log. */
+static void
+a_refusal_is_said_once(void **state)
+{
+    (void)state;
+    struct desk  d;
+    int          lines     = 0;
+    struct frame stranger  = hello_of(C, 7);
+    stranger.hello.cluster = STR("other");
+    open_desk(&d);
+    trace_set_sink(count_lines, &lines);
+    for (int i = 0; i < 50; i++) {
+        open_link(&d, 3, 0);
+        get(&d, 3, &stranger);
+        assert_refused(&d, 3, REFUSE_CLUSTER);
+        close_link(&d, 3);
+        pass(&d, 100);
+        forget_seen(&d);
+    }
+    assert_int_equal(lines, 1);
+    stranger.hello.addr = at_port(A); /* another stranger is worth another line */
+    open_link(&d, 3, 0);
+    get(&d, 3, &stranger);
+    assert_int_equal(lines, 2);
+    trace_set_sink(NULL, NULL);
+    close_desk(&d);
 }
 
 /* Broken when the seventeenth member overruns the tables. */
@@ -345,6 +383,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_hello_that_does_not_fit_is_refused),
+        cmocka_unit_test(a_refusal_is_said_once),
         cmocka_unit_test(a_full_roster_refuses_one_more),
         cmocka_unit_test(a_forgotten_member_stays_out_until_it_restarts),
         cmocka_unit_test(of_two_links_the_one_of_the_lower_address_stays),

@@ -29,6 +29,9 @@ enum {
     RETRY_READ_MS  = 1000,
 
     TAIL_IDLE_BYTES = 1 << 20,
+
+    COMPLAINTS_MAX = 2 * MEMBERS_MAX,
+    COMPLAINT_MS   = 600000,
 };
 
 enum link_state { LINK_FREE, LINK_HELLO, LINK_RIVAL, LINK_UP, LINK_CLOSING, LINK_STATE_COUNT };
@@ -45,6 +48,15 @@ struct link {
     struct mono     opened, heard, deadline;
     uint32_t        rival_of; /* RIVAL: the older link */
     uint64_t        rival_ping;
+};
+
+/* What was said of a link: said again only after COMPLAINT_MS, since who is refused
+ * dials again every few seconds. */
+struct complaint {
+    struct addr addr;
+    uint8_t     reason;
+    bool        ours; /* we refused */
+    struct mono until;
 };
 
 struct counters {
@@ -75,6 +87,9 @@ struct broker {
     uint64_t        pings;
     bool            disk_works, probing, saving_members, stopping, said_goodbye;
     struct counters counters;
+
+    struct complaint complaint[COMPLAINTS_MAX]; /* ring */
+    uint32_t         complaint_next;
 };
 
 /* ---- broker_link.c ---- */
