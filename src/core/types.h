@@ -46,7 +46,7 @@ enum { MSG_DIGEST_ONLY = 1 }; /* the message was removed here: only its digest i
 
 struct msg {
     struct str     topic;
-    struct str     headers; /* "name: value\n"...: "content-type", then "meta-*"; may be empty */
+    struct str     headers; /* "name: value\n"...: "content-type", "meta-*"; may be empty */
     struct str     body;
     struct hash128 digest; /* over topic, headers and body: see batch.h */
     uint8_t        flags;

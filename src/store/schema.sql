@@ -108,7 +108,7 @@ SELECT m.lsn                                                               AS ls
        printf('%016x-%d', m.stream, m.seq)                                 AS id,
        m.lamport                                                           AS lamport,
        strftime('%Y-%m-%dT%H:%M:%fZ', m.wall_ms / 1000.0, 'unixepoch')     AS time,
-       m.headers                                                           AS headers,
+       rtrim(m.headers, char(10))                                          AS headers,
        CAST(m.body AS TEXT)                                                AS body
 FROM messages m
 LEFT JOIN topics t ON t.id = m.topic
@@ -132,7 +132,7 @@ SELECT t.name                                                              AS to
        r.lamport                                                           AS lamport,
        strftime('%Y-%m-%dT%H:%M:%fZ', coalesce(m.wall_ms, k.wall_ms) / 1000.0, 'unixepoch')
                                                                            AS time,
-       CASE WHEN m.lsn IS NULL THEN k.headers ELSE m.headers END           AS headers,
+       rtrim(CASE WHEN m.lsn IS NULL THEN k.headers ELSE m.headers END, char(10)) AS headers,
        CAST(CASE WHEN m.lsn IS NULL THEN k.body ELSE m.body END AS TEXT)   AS body
 FROM ranked r
 JOIN topics t ON t.id = r.topic
