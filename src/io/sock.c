@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <netinet/tcp.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -15,6 +16,7 @@ enum {
     KEPT_BYTES_MAX    = 1 << 20,   /* a larger empty buffer is given back at once */
     KEEPALIVE_SECONDS = 60,
     LINGER_MS         = 1000,
+    GONE_MS           = 5000, /* between two looks at who sends no more */
 };
 
 enum sock_state {
@@ -43,7 +45,7 @@ struct sock {
     const struct sock_events *events;
     void                     *ctx;
     struct list               dirty, doomed;
-    struct loop_timer         timer; /* of a dial, a flush, a linger */
+    struct loop_timer         timer; /* of a dial, a look, a flush, a linger */
     struct buf                out;
     struct buf                bulk;        /* frames one after another */
     struct buf                bulk_sizes;  /* uint32_t of each */
@@ -107,8 +109,10 @@ on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
         s->ended = true;
         if (s->state == SOCK_LINGERING)
             doom(s, ERR_OK);
-        else if (s->state == SOCK_OPEN)
+        if (s->state == SOCK_OPEN) {
+            loop_timer_set(s->loop, &s->timer, mono_after(loop_now(s->loop), GONE_MS));
             s->events->ended(s->ctx);
+        }
     } else {
         doom(s, s->state == SOCK_LINGERING ? ERR_OK : ERR_IO);
     }
@@ -324,11 +328,27 @@ sock_flush_all(struct loop *l)
 
 /* ---- the end ---- */
 
+/* Who sends no more may still listen, or be gone for good.  With nothing to read and nothing
+ * to write libuv does not watch, and nothing would tell of a reset or a failed keepalive. */
+static void
+look(struct sock *s)
+{
+    struct pollfd p = {.fd = -1};
+    int           e = uv_fileno((const uv_handle_t *)&s->tcp, &p.fd);
+    if (e != 0 || (poll(&p, 1, 0) > 0 && p.revents & (POLLERR | POLLHUP | POLLNVAL)))
+        doom(s, ERR_IO);
+    else
+        loop_timer_set(s->loop, &s->timer, mono_after(loop_now(s->loop), GONE_MS));
+}
+
 static void
 on_time(void *ctx)
 {
     struct sock *s = ctx;
     switch (s->state) {
+    case SOCK_OPEN:
+        look(s);
+        return;
     case SOCK_DIALLING:
     case SOCK_FLUSHING:
         doom(s, ERR_TIMEOUT);
@@ -336,7 +356,6 @@ on_time(void *ctx)
     case SOCK_LINGERING:
         doom(s, ERR_OK);
         return;
-    case SOCK_OPEN:
     case SOCK_DOOMED:
     case SOCK_STATE_COUNT:
         break;

@@ -6,6 +6,9 @@ or an accident with the disk would cost what was acknowledged."""
 import collections
 import json
 import os
+import re
+import socket
+import struct
 
 from cluster import SLOW, pause, wait_for
 from raw import Raw, publish, request_bytes
@@ -72,3 +75,27 @@ def test_a_log_that_is_removed_under_the_broker(three):
     wait_for(lambda: broker.http("POST", "/topics/t", "resumed").status == 201, 20, "201")
     three.wait_equal()
     assert "kept" in [m["body"] for m in broker.read_all()]
+
+
+def test_a_listener_that_is_gone_for_good(broker):
+    # Broken if each device that subscribed to a quiet topic and went away kept a connection
+    # and a subscription for ever: nothing is sent there that could fail.
+    def open_conns():
+        text = broker.http("GET", "/metrics").body.decode()
+        return int(re.search(r"^hearsay_conns_open (\d+)", text, re.M).group(1))
+
+    for _ in range(20):
+        raw = Raw(broker)
+        raw.send(b'{"type":"subscribe","topic":"quiet","ack":true}\n')
+        raw.send_end()
+        assert raw.json_line()["type"] == "subscribed"
+        raw.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        raw.close()  # a reset, which no read meets
+    stays = Raw(broker)
+    stays.send(b'{"type":"subscribe","topic":"quiet","ack":true}\n')
+    stays.send_end()
+    assert stays.json_line()["type"] == "subscribed"
+    wait_for(lambda: open_conns() == 2, 15, "the connections of who is gone to end")
+    publish(broker, "quiet", "still comes")
+    assert stays.json_line()["message"] == "still comes"
+    stays.close()
