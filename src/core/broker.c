@@ -170,10 +170,16 @@ disk_failed(struct broker *b)
 {
     if (!b->disk_works)
         return; /* one of those that were handed over before we knew */
-    tracef(TRACE_ERROR, "the disk takes no more: publishes are refused until it does; "
-                        "free some space in the data folder");
+    tracef(TRACE_ERROR, "the store takes no more: publishes are refused until it does; mostly "
+                        "the disk is full, and the store's own line says what it met");
+    /* Each time a stream is burned, and streams are kept for ever: a disk that has room
+     * for a moment now and then must not use them up. */
+    bool flaps    = b->probe_ms > 0 && mono_since(b->now, b->disk_worked) < FLAPPING_MS;
+    b->probe_ms   = !flaps                           ? PROBE_MS
+                    : b->probe_ms < PROBE_MAX_MS / 2 ? b->probe_ms * 2
+                                                     : PROBE_MAX_MS;
     b->disk_works = false;
-    b->probe_at   = mono_after(b->now, PROBE_MS);
+    b->probe_at   = mono_after(b->now, b->probe_ms);
     own_burn(&b->own, &b->journal);
     journal_roll_back(&b->journal);
     gossip_disk(&b->gossip, &b->journal, false, b->now);
@@ -185,9 +191,10 @@ probed(struct broker *b, enum err err)
 {
     b->probing = false;
     if (err != ERR_OK) {
-        b->probe_at = mono_after(b->now, PROBE_MS);
+        b->probe_at = mono_after(b->now, b->probe_ms);
         return;
     }
+    b->disk_worked = b->now;
     tracef(TRACE_INFO, "the disk works again");
     b->disk_works = true;
     gossip_disk(&b->gossip, &b->journal, true, b->now);

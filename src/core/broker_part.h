@@ -24,8 +24,10 @@ enum {
     LINK_HELLO_MS  = 5000,  /* without a HELLO for so long: closed */
     LINK_SILENT_MS = 10000, /* without any byte for so long: closed */
     LINK_PING_MS   = 1000,
-    LINK_RIVAL_MS  = 1000, /* an older link has so long to answer */
-    PROBE_MS       = 1000, /* does the disk work again? */
+    LINK_RIVAL_MS  = 1000,  /* an older link has so long to answer */
+    PROBE_MS       = 1000,  /* does the disk work again?  At first */
+    PROBE_MAX_MS   = 30000, /* ... and when it fails again and again */
+    FLAPPING_MS    = 60000, /* it fails again so soon: twice as long until the next probe */
     RETRY_READ_MS  = 1000,
 
     TAIL_IDLE_BYTES = 1 << 20,
@@ -84,6 +86,8 @@ struct broker {
     struct out      out;
     struct effects  answer; /* the direct part of what the step returns */
     struct mono     ping_at, probe_at, retry_at, members_at;
+    struct mono     disk_worked; /* since when, after it had failed */
+    uint64_t        probe_ms;
     uint64_t        pings;
     bool            disk_works, probing, saving_members, stopping, said_goodbye;
     struct counters counters;

@@ -219,6 +219,41 @@ a_probe_finds_that_the_disk_works_again(void **state)
     close_desk(&d);
 }
 
+/* Broken when a disk that has room for a moment now and then burns a stream a second, until
+ * no more streams are to be had. */
+static void
+a_flapping_disk_is_asked_ever_more_seldom(void **state)
+{
+    (void)state;
+    static const uint64_t wait_ms[] = {1000, 2000, 4000, 8000, 16000, 30000, 30000};
+    struct desk           d;
+    open_desk(&d);
+    turn(&d);
+    settle(&d);
+    for (size_t i = 0; i < sizeof wait_ms / sizeof *wait_ms; i++) {
+        publish(&d, "x");
+        turn(&d);
+        store_answers_all(&d, ERR_FULL);
+        assert_false(broker_disk_works(d.b));
+        /* Nobody has heard of a stream whose first commit failed. */
+        assert_int_equal(broker_journal(d.b)->streams.used, 0);
+        pass(&d, wait_ms[i] - 100);
+        assert_int_equal(d.commit_count, 0);
+        pass(&d, 200);
+        assert_int_equal(store_answers(&d, ERR_OK), COMMIT_PROBE);
+        assert_true(broker_disk_works(d.b));
+        settle(&d);
+    }
+    pass(&d, 61000); /* it has worked for a minute: that is over */
+    store_answers_all(&d, ERR_OK);
+    publish(&d, "x");
+    turn(&d);
+    store_answers_all(&d, ERR_FULL);
+    pass(&d, 1100);
+    assert_int_equal(store_answers(&d, ERR_OK), COMMIT_PROBE);
+    close_desk(&d);
+}
+
 /* Broken when a peer's batch that never reached the disk counts as held: what follows it is
  * stored without it, and it is asked for no more. */
 static void
@@ -466,6 +501,7 @@ main(void)
         cmocka_unit_test(stamps_follow_clients_and_peers),
         cmocka_unit_test(a_failing_disk_answers_everybody),
         cmocka_unit_test(a_probe_finds_that_the_disk_works_again),
+        cmocka_unit_test(a_flapping_disk_is_asked_ever_more_seldom),
         cmocka_unit_test(what_a_failed_commit_lost_is_pulled_again),
         cmocka_unit_test(stopping_drains_and_then_says_away),
         cmocka_unit_test(each_start_is_where_it_says),

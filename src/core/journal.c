@@ -64,6 +64,20 @@ journal_mint(struct journal *j, uint64_t stream, struct str origin)
     return s;
 }
 
+void
+journal_drop(struct journal *j, struct stream *s)
+{
+    CHECK(s->durable == 0);
+    if (!list_is_empty(&s->waiting) || !list_is_empty(&s->lacking))
+        return;
+    list_remove(&s->by_change);
+    list_remove(&s->deps_dirty);
+    list_remove(&s->released);
+    map_remove(&j->by_id, s->id, s);
+    mem_free((void *)(uintptr_t)s->origin.p);
+    pool_give(&j->streams, s);
+}
+
 static void
 recover_stream(struct journal *j, const struct stream_state *from)
 {

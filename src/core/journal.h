@@ -62,6 +62,10 @@ struct stream *journal_stream(struct journal *j, uint64_t stream);
 /* A stream of this process.  NULL as above. */
 struct stream *journal_mint(struct journal *j, uint64_t stream, struct str origin);
 
+/* A stream of this process that never reached a disk: nobody knows it, so it goes.  Kept
+ * when something waits for it all the same. */
+void journal_drop(struct journal *j, struct stream *s);
+
 /* The store rule.  `b` is valid and its digests are filled in; on WAIT, *missing says
  * what must be held first. */
 enum verdict journal_judge(struct journal *j, const struct batch *b, struct mark *missing);

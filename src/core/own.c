@@ -164,6 +164,8 @@ own_burn(struct own *o, struct journal *j)
     struct stream *s = o->stream != 0 ? journal_find(j, o->stream) : NULL;
     if (s)
         s->live = false; /* what peers have of it now comes back as from anyone */
+    if (s && s->durable == 0)
+        journal_drop(j, s); /* its first batch was not pushed */
     o->stream = 0;
 }
 
