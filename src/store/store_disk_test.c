@@ -608,7 +608,7 @@ the_views_show_the_log(void **state)
     for (int round = 0; round < 2; round++) {
         shell(&d, "select * from log where lsn = 2", out);
         assert_string_equal(out, "2|stocks|host:3000|0000000000000abc-2|2|"
-                                 "2023-11-14T22:13:20.001Z|content-type: text/plain\nmeta-a: b\n"
+                                 "2023-11-14T22:13:20.001Z|content-type: text/plain\nmeta-a: b"
                                  "|2:xxxx\n");
         for (int i = 0; i < 6; i++) /* from messages alone, then from the snapshot too */
             store_tend(d.s, true);
