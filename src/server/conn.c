@@ -50,6 +50,7 @@ unmake(struct conn *c)
     list_remove(&c->again);
     list_remove(&c->busy);
     list_remove(&c->recheck);
+    s->unsent -= c->unsent;
     s->counters.conns_open--;
     pool_give(&s->conns, c);
 }
@@ -119,10 +120,19 @@ conn_brake(struct conn *c, enum conn_brake brake, bool on)
         sock_resume(c->sock);
 }
 
+void
+conn_count_unsent(struct conn *c)
+{
+    size_t now = conn_has_room(c) ? 0 : conn_pending(c);
+    c->server->unsent += now - c->unsent;
+    c->unsent = now;
+}
+
 /* Behind each call of the front that takes input. */
 static void
 settle(struct conn *c, enum err e)
 {
+    conn_count_unsent(c);
     if (e != ERR_OK)
         conn_finish(c);
     else if (conn_pending(c) > CONN_OUTPUT_BYTES && !(c->brakes & BRAKE_OUTPUT)) {
@@ -245,6 +255,7 @@ static void
 on_drained(void *ctx)
 {
     struct conn *c = ctx;
+    conn_count_unsent(c);
     if (c->brakes & BRAKE_OUTPUT || !list_is_empty(&c->stalled)) {
         conn_recheck(c);
         loop_touch(c->server->loop);

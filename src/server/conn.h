@@ -28,6 +28,7 @@ struct conn {
     uint32_t            sub_count;
     unsigned            brakes;
     bool                ended, touched;
+    size_t              unsent; /* counted in server.unsent */
     struct loop_timer   deadline;
 };
 
@@ -41,6 +42,8 @@ void conn_become(struct conn *c, const struct front *front);
 void conn_brake(struct conn *c, enum conn_brake brake, bool on);
 /* Call the front with kept bytes. */
 void conn_resume_front(struct conn *c);
+/* Long answers that wait to be read are held against UNSENT_BYTES_MAX. */
+void conn_count_unsent(struct conn *c);
 /* Output left or may have left: is there room for what stalled? */
 void conn_recheck(struct conn *c);
 

@@ -128,13 +128,22 @@ recheck_room(struct server *s)
 }
 
 static void
+deliver_to(struct sub *sub)
+{
+    struct conn *c = sub->conn; /* a poll that is answered ends its sub */
+    c->front->ready(c, sub);
+    if (!conn_is_closing(c))
+        conn_count_unsent(c);
+}
+
+static void
 deliver(struct server *s)
 {
     uint64_t session, ref;
     while (broker_ready(s->broker, &session, &ref)) {
         struct sub *sub = pool_find(&s->subs, ref);
         if (sub && sub->session == session && !conn_is_closing(sub->conn))
-            sub->conn->front->ready(sub->conn, sub);
+            deliver_to(sub);
     }
 }
 

@@ -38,7 +38,7 @@ enum err
 server_subscribe(struct conn *c, const struct subscribe_args *args, uint64_t ref, struct sub **out)
 {
     struct server *s = c->server;
-    if (c->sub_count >= SUBSCRIPTIONS_PER_CONN)
+    if (c->sub_count >= SUBSCRIPTIONS_PER_CONN || s->unsent > UNSENT_BYTES_MAX)
         return ERR_LIMIT;
     struct sub *sub = pool_take(&s->subs);
     if (!sub)

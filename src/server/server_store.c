@@ -13,8 +13,8 @@
 enum {
     STORE_JOBS_MAX  = 1 << 16,               /* core bounds what it hands out far below */
     READ_JOBS_MAX   = READS_MAX + LINKS_MAX, /* core hands out no more */
-    TOPICS_JOBS_MAX = 64,
-    GROUP_MAX       = 256, /* commits in one transaction */
+    TOPICS_JOBS_MAX = 8,                     /* each holds the whole list for a moment */
+    GROUP_MAX       = 256,                   /* commits in one transaction */
 };
 
 enum job_kind { JOB_COMMIT, JOB_TEND, JOB_TOPICS };
@@ -155,8 +155,10 @@ topics_listed(struct server *s, struct store_job *j)
     }
     list.at = row;
     s->topics_waiting--;
-    if (c && !conn_is_closing(c))
+    if (c && !conn_is_closing(c)) {
         c->front->topics(c, j->ref, &list);
+        conn_count_unsent(c);
+    }
     mem_free(row);
     buf_fini(&j->names);
     buf_fini(&j->found);
@@ -188,7 +190,7 @@ enum err
 server_topics(struct conn *c, uint64_t ref)
 {
     struct server *s = c->server;
-    if (s->topics_waiting >= TOPICS_JOBS_MAX)
+    if (s->topics_waiting >= TOPICS_JOBS_MAX || s->unsent > UNSENT_BYTES_MAX)
         return ERR_BUSY;
     struct store_job *j = mem_new(sizeof *j);
     j->kind             = JOB_TOPICS;

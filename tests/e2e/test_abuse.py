@@ -99,3 +99,27 @@ def test_a_listener_that_is_gone_for_good(broker):
     publish(broker, "quiet", "still comes")
     assert stays.json_line()["message"] == "still comes"
     stays.close()
+
+
+def test_lists_of_topics_that_nobody_reads(broker):
+    # Broken if each client that asks for all topics and does not read holds a copy of the list.
+    lines = b"".join(
+        json.dumps({"type": "publish", "topic": f"{i:05d}" + "t" * 480, "message": ""}).encode()
+        + b"\n" for i in range(20000))
+    with socket.create_connection((broker.ip, broker.port), timeout=60) as s:
+        s.sendall(lines + b'{"type":"publish","topic":"last","message":"","ack":true}\n')
+        assert b'"ack"' in s.recv(1000)
+    request = b"GET /topics HTTP/1.1\r\nHost: x\r\n\r\n"
+    idle = []
+    for _ in range(60):  # ten megabytes each
+        s = socket.create_connection((broker.ip, broker.port), timeout=60)
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        s.sendall(request)
+        s.recv(1)  # it was answered, with the list or with 503
+        idle.append(s)
+    refused = broker.http("GET", "/topics")
+    assert refused.status == 503 and refused.json()["code"] == "too_many", refused
+    assert resident_mib(broker) < (400 if SLOW > 1 else 250)
+    for s in idle:
+        s.close()
+    wait_for(lambda: broker.http("GET", "/topics").status == 200, 20)
