@@ -4,8 +4,11 @@
 #include "base/mem.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <string.h>
+#include <time.h>
 
 /* A list of jobs that only grows, until it is taken whole. */
 struct jobs {
@@ -21,6 +24,7 @@ struct worker {
     bool                 stop; /* under the lock, as are the next two */
     struct jobs          waiting;
     struct jobs          finished;
+    atomic_bool          has_given; /* a hint for who lingers: something was given, or stop */
     struct loop_waker   *waker;
     struct jobs          returning; /* the loop's, like `finished` emptied */
 };
@@ -45,6 +49,25 @@ swap(struct jobs *a, struct jobs *b)
     *b            = t;
 }
 
+static uint64_t
+now_us(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
+}
+
+/* Yielding, so that whoever brings the next job is not kept from it. */
+static void
+linger(struct worker *w)
+{
+    if (w->config.linger_us == 0)
+        return;
+    uint64_t until = now_us() + w->config.linger_us;
+    while (!atomic_load_explicit(&w->has_given, memory_order_relaxed) && now_us() < until)
+        sched_yield();
+}
+
 static void *
 work(void *arg)
 {
@@ -58,6 +81,7 @@ work(void *arg)
         if (w->waiting.count == 0)
             break;
         swap(&taken, &w->waiting);
+        atomic_store_explicit(&w->has_given, false, memory_order_relaxed);
         pthread_mutex_unlock(&w->lock);
 
         w->config.run(w->config.ctx, taken.at, taken.count);
@@ -65,7 +89,10 @@ work(void *arg)
         pthread_mutex_lock(&w->lock);
         add(&w->finished, taken.at, taken.count);
         taken.count = 0;
-        loop_wake(w->waker);
+        pthread_mutex_unlock(&w->lock);
+        loop_wake(w->waker); /* unlocked: who wakes needs the lock */
+        linger(w);
+        pthread_mutex_lock(&w->lock);
     }
     pthread_mutex_unlock(&w->lock);
     mem_free(taken.at);
@@ -112,10 +139,12 @@ worker_give(struct worker *w, void *job)
     pthread_mutex_lock(&w->lock);
     if (w->waiting.count < w->config.jobs_max) {
         add(&w->waiting, &job, 1);
-        pthread_cond_signal(&w->given);
+        atomic_store_explicit(&w->has_given, true, memory_order_relaxed);
         e = ERR_OK;
     }
     pthread_mutex_unlock(&w->lock);
+    if (e == ERR_OK)
+        pthread_cond_signal(&w->given); /* unlocked: who wakes needs the lock */
     return e;
 }
 
@@ -124,6 +153,7 @@ worker_stop(struct worker *w)
 {
     pthread_mutex_lock(&w->lock);
     w->stop = true;
+    atomic_store_explicit(&w->has_given, true, memory_order_relaxed);
     pthread_cond_signal(&w->given);
     pthread_mutex_unlock(&w->lock);
     pthread_join(w->thread, NULL);

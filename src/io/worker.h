@@ -17,6 +17,9 @@ struct worker_config {
     struct loop *loop;
     const char  *name;     /* of the thread, at most 15 bytes */
     uint32_t     jobs_max; /* given and not yet taken by the thread */
+    /* After its jobs the thread stays awake so long for the next ones: to sleep and be
+     * woken takes longer than that on a virtual machine.  0: it sleeps at once. */
+    uint32_t linger_us;
     void (*run)(void *ctx, void *const *job, uint32_t count); /* on the worker's thread */
     void (*done)(void *ctx, void *job);                       /* on the loop's thread */
     void *ctx;

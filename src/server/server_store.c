@@ -15,6 +15,7 @@ enum {
     READ_JOBS_MAX   = READS_MAX + LINKS_MAX, /* core hands out no more */
     TOPICS_JOBS_MAX = 8,                     /* each holds the whole list for a moment */
     GROUP_MAX       = 256,                   /* commits in one transaction */
+    STORE_LINGER_US = 100,
 };
 
 enum job_kind { JOB_COMMIT, JOB_TEND, JOB_TOPICS };
@@ -257,19 +258,21 @@ void
 server_start_workers(struct server *s)
 {
     struct worker_config config = {
-        .loop     = s->loop,
-        .name     = "store",
-        .jobs_max = STORE_JOBS_MAX,
-        .run      = run_store,
-        .done     = on_store_done,
-        .ctx      = s,
+        .loop      = s->loop,
+        .name      = "store",
+        .jobs_max  = STORE_JOBS_MAX,
+        .linger_us = STORE_LINGER_US,
+        .run       = run_store,
+        .done      = on_store_done,
+        .ctx       = s,
     };
-    s->store_worker = worker_start(&config);
-    config.name     = "reader";
-    config.jobs_max = READ_JOBS_MAX;
-    config.run      = run_reads;
-    config.done     = on_read_done;
-    s->read_worker  = worker_start(&config);
+    s->store_worker  = worker_start(&config);
+    config.name      = "reader";
+    config.linger_us = 0;
+    config.jobs_max  = READ_JOBS_MAX;
+    config.run       = run_reads;
+    config.done      = on_read_done;
+    s->read_worker   = worker_start(&config);
 }
 
 /* What they still hold is finished, but core is told nothing more: it would ask for
