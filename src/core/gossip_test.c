@@ -30,6 +30,28 @@ an_own_batch_is_pushed_once_to_each_live_link(void **state)
     close_desk(&d);
 }
 
+/* Broken when tiny batches of a peer pile up at a store that hangs until its queue is full,
+ * which ends the broker; or when what was dropped then is never asked for. */
+static void
+commits_at_a_store_that_hangs_are_limited(void **state)
+{
+    (void)state;
+    struct desk   d;
+    struct writer w = writer_of(7);
+    open_with(&d, 1);
+    for (uint32_t i = 0; i < COMMITS_MAX + 10; i++) {
+        get(&d, 0, write_one(&w), 0);
+        clear(&d);
+    }
+    assert_int_equal(d.c.count, COMMITS_MAX);
+    assert_int_equal(journal_find(&d.j, 7)->held, COMMITS_MAX);
+    get_heads(&d, 0, 0, 7, COMMITS_MAX + 10);
+    wait_ms(&d, LACK_MS);
+    turn(&d);
+    assert_int_equal(count_sent(&d, 0, FRAME_PULL), 1);
+    close_desk(&d);
+}
+
 /* Broken when a slow peer's queue grows without end, or it never hears what it missed. */
 static void
 a_full_queue_turns_a_peer_to_catch_up(void **state)
@@ -346,6 +368,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_own_batch_is_pushed_once_to_each_live_link),
+        cmocka_unit_test(commits_at_a_store_that_hangs_are_limited),
         cmocka_unit_test(a_full_queue_turns_a_peer_to_catch_up),
         cmocka_unit_test(held_back_batches_are_released_without_a_pull),
         cmocka_unit_test(what_is_held_back_is_bounded_and_dies_with_its_link),
