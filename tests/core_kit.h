@@ -92,7 +92,7 @@ journal_put(struct journal *j, struct batch *b)
 {
     struct mark missing;
     uint64_t    lsn = j->lsn + 1;
-    assert_int_equal(journal_judge(j, b, &missing), VERDICT_STORE);
+    assert_int_equal(journal_judge(j, b, &missing, &(bool){0}), VERDICT_STORE);
     journal_hand_over(j, b);
     journal_persist(j, b, lsn, false);
     blob_drop(b);

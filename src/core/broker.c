@@ -211,7 +211,7 @@ batch_persisted(struct broker *b, const struct pending *p, uint64_t lsn)
             gossip_push(&b->gossip, &b->out, p->batch);
         answer(b, p->serial, p->batch->count, ERR_OK, p->batch);
     } else {
-        stamp_merge(&b->clock, p->batch->lamport_first + p->batch->count - 1);
+        stamp_merge(&b->clock, batch_stamp(p->batch));
     }
 }
 
@@ -233,6 +233,10 @@ on_persisted(struct broker *b, const struct fact *f)
         cluster_persisted(b, &p.commit, err);
         break;
     case COMMIT_FROZEN:
+    case COMMIT_WAIVED:
+    case COMMIT_LATEST:
+    case COMMIT_REPAIR:
+    case COMMIT_KNOWN:
         break;
     case COMMIT_PROBE:
         probed(b, err);
@@ -270,6 +274,7 @@ start(struct broker *b, struct session *s, const struct fact *f)
         gossip_known(&b->gossip, &b->journal, &from);
         break;
     case FROM_EARLIEST:
+        e = journal_floors(&b->journal, &from);
         break;
     }
     if (e == ERR_OK)
@@ -447,6 +452,24 @@ on_idle(struct broker *b, const struct fact *f)
 }
 
 static enum err
+on_retained(struct broker *b, const struct fact *f)
+{
+    journal_retain(&b->journal, f->retained);
+    gossip_changed(&b->gossip, b->now);
+    return ERR_OK;
+}
+
+/* Not enough: nothing of a publish that was not sealed yet is stored, and so on until
+ * there is room again. */
+static enum err
+on_room(struct broker *b, const struct fact *f)
+{
+    (void)b;
+    (void)f;
+    return ERR_OK;
+}
+
+static enum err
 on_stop(struct broker *b, const struct fact *f)
 {
     (void)f;
@@ -475,6 +498,8 @@ static on_fact *const on[] = {
     [FACT_PAGE]        = on_page,
     [FACT_FORGET]      = on_forget,
     [FACT_IDLE]        = on_idle,
+    [FACT_RETAINED]    = on_retained,
+    [FACT_ROOM]        = on_room,
     [FACT_STOP]        = on_stop,
 };
 

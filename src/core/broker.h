@@ -20,11 +20,13 @@ struct broker;
 
 struct broker_config {
     struct str              cluster;
-    struct addr             self;        /* announced */
-    struct str              host;        /* as the operator wrote it */
-    uint64_t                nonce, seed; /* from the system's entropy */
-    size_t                  tail_bytes;  /* newest messages kept in memory */
-    const struct recovered *recovered;   /* borrowed for the call */
+    struct addr             self;           /* announced */
+    struct str              host;           /* as the operator wrote it */
+    uint64_t                nonce, seed;    /* from the system's entropy */
+    size_t                  tail_bytes;     /* newest messages kept in memory */
+    uint64_t                causal_wait_ms; /* what nobody can supply holds up so long; 0: 10 s */
+    uint64_t                retire_ms;      /* as in struct retention */
+    const struct recovered *recovered;      /* borrowed for the call */
 };
 
 /* ---- facts ---- */
@@ -41,13 +43,15 @@ enum fact_kind {
     FACT_LINK_CLOSED, /* its slot may be used again after this */
     FACT_LINK_BROKE,  /* undecodable bytes came: core answers REFUSE and closes */
     FACT_FRAME,       /* a frame came */
-    FACT_SENT,        /* PUSH frames left a link's queue: what is still in it */
+    FACT_SENT,        /* frames left a link's data queue: what is still in it */
     FACT_DIAL_FAILED,
     FACT_SEED,      /* an address from the peers file or --join, resolved */
     FACT_PERSISTED, /* a commit is done or failed; in the order of their ids */
     FACT_PAGE,      /* a read is done or failed */
     FACT_FORGET,    /* the operator removes a member; out: OK, NOTFOUND, INVALID (self) */
     FACT_IDLE,      /* nothing was stored for a while: memory is given back */
+    FACT_RETAINED,  /* a step of retention is on disk */
+    FACT_ROOM,      /* free disk fell below the reserve, or is above it again */
     FACT_STOP,      /* say goodbye: seal, AWAY; publishes get REFUSED from now on */
 };
 
@@ -101,7 +105,7 @@ struct fact {
         } frame;
         struct {
             uint32_t link;
-            size_t   bytes_queued; /* of PUSH frames, now */
+            size_t   bytes_queued; /* of data frames, now */
         } sent;
         struct {
             struct addr addr; /* family 0: the name did not resolve (counts as tried) */
@@ -119,6 +123,10 @@ struct fact {
         struct {
             struct addr addr;
         } forget;
+        const struct retained *retained; /* borrowed */
+        struct {
+            bool enough;
+        } room;
     };
 };
 
@@ -126,7 +134,7 @@ struct fact {
 
 enum effect_kind {
     EFFECT_DIAL,    /* connect, upgrade, then LINK_OPENED; or DIAL_FAILED */
-    EFFECT_SEND,    /* encode and queue; PUSH in the data queue, the rest overtakes it */
+    EFFECT_SEND,    /* encode and queue; PUSH, GAP, LATEST in the data queue, the rest overtakes */
     EFFECT_CLOSE,   /* after what is queued was sent; LINK_CLOSED must follow */
     EFFECT_PERSIST, /* hand to the store thread; PERSISTED must follow */
     EFFECT_READ,    /* hand to the reader thread; PAGE must follow */

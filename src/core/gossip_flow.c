@@ -101,7 +101,7 @@ struct intake {
 };
 
 static void
-store(const struct intake *in, uint32_t link, struct batch *b, bool pulled)
+store(const struct intake *in, uint32_t link, struct batch *b, bool pulled, bool late)
 {
     struct gossip_link *l = &in->g->link[link];
     struct stream      *s = journal_find(in->j, b->stream);
@@ -113,7 +113,7 @@ store(const struct intake *in, uint32_t link, struct batch *b, bool pulled)
     s->progress = in->now;
     l->storing += pulled;
     commits_add(in->c, in->out,
-                &(struct pending){.commit  = {.kind = COMMIT_BATCH},
+                &(struct pending){.commit  = {.kind = COMMIT_BATCH, .late = late},
                                   .batch   = b,
                                   .pulled  = pulled,
                                   .link    = link,
@@ -155,10 +155,11 @@ static void
 take_in(const struct intake *in, uint32_t link, struct batch *b, bool pulled)
 {
     struct mark  missing = {0};
-    enum verdict verdict = journal_judge(in->j, b, &missing);
+    bool         late    = false;
+    enum verdict verdict = journal_judge(in->j, b, &missing, &late);
     switch (verdict) {
     case VERDICT_STORE:
-        store(in, link, b, pulled);
+        store(in, link, b, pulled, late);
         return;
     case VERDICT_DUPLICATE:
         in->g->link[link].duplicates++;
@@ -320,7 +321,7 @@ serve(struct gossip *g, struct journal *j, struct out *out, uint32_t link)
         t = l->lsn > 0 ? journal_tail_at(j, l->lsn) : NULL;
         if (t) {
             send_pulled(l, out, link, t->batch);
-            l->lsn = t->lsn + t->batch->count;
+            l->lsn = t->lsn + batch_lsns(t->batch);
             continue;
         }
         const struct read read = {

@@ -23,12 +23,26 @@ journal_find(const struct journal *j, uint64_t stream)
     return map_find(&j->by_id, stream, has_id, &stream); /* ids are random: their own hash */
 }
 
+static bool
+is_retired(const void *retired, const void *id)
+{
+    return ((const struct retired *)retired)->id == *(const uint64_t *)id;
+}
+
+const struct retired *
+journal_retired(const struct journal *j, uint64_t stream)
+{
+    return map_find(&j->retired_by_id, stream, is_retired, &stream);
+}
+
 struct stream *
 journal_stream(struct journal *j, uint64_t stream)
 {
     struct stream *s = journal_find(j, stream);
     if (s)
         return s;
+    if (journal_retired(j, stream))
+        return NULL;
     s = pool_take(&j->streams);
     if (!s)
         return NULL;
@@ -64,31 +78,79 @@ journal_mint(struct journal *j, uint64_t stream, struct str origin)
     return s;
 }
 
-void
-journal_drop(struct journal *j, struct stream *s)
+static void
+free_parts(struct stream *s)
 {
-    CHECK(s->durable == 0);
+    mem_free((void *)(uintptr_t)s->origin.p);
+    blob_drop(s->owed);
+    blob_drop(s->floor_owed);
+}
+
+/* False: something waits for it all the same. */
+static bool
+remove_stream(struct journal *j, struct stream *s)
+{
     if (!list_is_empty(&s->waiting) || !list_is_empty(&s->lacking))
-        return;
+        return false;
     list_remove(&s->by_change);
     list_remove(&s->deps_dirty);
     list_remove(&s->released);
     map_remove(&j->by_id, s->id, s);
-    mem_free((void *)(uintptr_t)s->origin.p);
+    free_parts(s);
     pool_give(&j->streams, s);
+    return true;
+}
+
+void
+journal_drop(struct journal *j, struct stream *s)
+{
+    CHECK(s->durable == 0);
+    remove_stream(j, s);
+}
+
+static bool
+add_retired(struct journal *j, uint64_t id, uint64_t head, uint64_t stamp)
+{
+    struct retired *r = pool_take(&j->retired);
+    if (!r)
+        return false;
+    *r = (struct retired){id, head, stamp};
+    map_add(&j->retired_by_id, id, r);
+    return true;
+}
+
+static struct mark_list *
+kept(const struct mark_list *list)
+{
+    if (!list)
+        return NULL;
+    struct mark_list *l = (struct mark_list *)(uintptr_t)list;
+    blob_keep(l);
+    return l;
 }
 
 static void
 recover_stream(struct journal *j, const struct stream_state *from)
 {
+    if (from->retired && add_retired(j, from->stream, from->head, from->stamp))
+        return;
     struct stream *s = journal_stream(j, from->stream);
     CHECK(s); /* the store holds no more than STREAMS_MAX */
     s->held = s->durable = from->head;
     s->held_chain = s->durable_chain = from->chain;
     s->held_stamp = s->durable_stamp = from->stamp;
+    s->floor                         = from->floor;
+    s->floor_chain                   = from->floor_chain;
+    s->floor_stamp                   = from->floor_stamp;
+    s->waived                        = from->waived;
+    s->owed                          = kept(from->owed);
+    s->owed_at                       = from->head;
+    s->floor_owed                    = kept(from->floor_owed);
     s->frozen                        = from->frozen;
     j->frozen_count += from->frozen;
     set_origin(s, from->origin);
+    if (s->durable == 0)
+        return; /* nothing of it is here: nobody is told of it */
     s->changed = ++j->changes;
     list_push_back(&j->by_change, &s->by_change);
     list_push_back(&j->deps_dirty, &s->deps_dirty);
@@ -101,16 +163,21 @@ journal_init(struct journal *j, const struct recovered *recovered, size_t tail_b
 {
     *j = (struct journal){.tail_bytes = tail_bytes};
     pool_init(&j->streams, sizeof(struct stream), STREAMS_MAX);
+    pool_init(&j->retired, sizeof(struct retired), RETIRED_MAX);
     map_init(&j->by_id);
+    map_init(&j->retired_by_id);
     vector_init(&j->durable);
     list_init(&j->by_change);
     list_init(&j->deps_dirty);
     if (recovered) {
         for (uint32_t i = 0; i < recovered->stream_count; i++)
             recover_stream(j, &recovered->stream[i]);
-        j->lsn   = recovered->lsn;
-        j->stamp = recovered->stamp;
+        j->lsn       = recovered->lsn;
+        j->stamp     = recovered->stamp;
+        j->lsn_first = recovered->lsn_first;
     }
+    if (j->lsn_first == 0)
+        j->lsn_first = 1;
     j->tail_lsn = j->lsn + 1;
 }
 
@@ -119,32 +186,64 @@ journal_fini(struct journal *j)
 {
     struct stream *s;
     for (uint32_t at = 0; (s = pool_next(&j->streams, &at));)
-        mem_free((void *)(uintptr_t)s->origin.p);
+        free_parts(s);
     journal_trim_tail(j, 0);
     mem_free(j->tail);
     pool_fini(&j->streams);
+    pool_fini(&j->retired);
     map_fini(&j->by_id);
+    map_fini(&j->retired_by_id);
     vector_fini(&j->durable);
 }
 
 /* ---- the store rule ---- */
 
-static bool
-deps_are_held(const struct journal *j, const struct batch *b, struct mark *missing)
+bool
+journal_covers(const struct journal *j, struct mark m, bool *late)
 {
-    for (uint32_t i = 0; i < b->deps_count; i++) {
-        const struct stream *s = journal_find(j, b->deps[i].stream);
-        if (!s || s->held < b->deps[i].seq) {
-            *missing = b->deps[i];
-            return false;
-        }
+    const struct stream *s = journal_find(j, m.stream);
+    if (s && s->held >= m.seq)
+        return true;
+    const struct retired *r = s ? NULL : journal_retired(j, m.stream);
+    if (r && r->head >= m.seq)
+        return true;
+    if (!r && !(s && (s->frozen || s->waived >= m.seq)))
+        return false;
+    *late = true;
+    return true;
+}
+
+static bool
+covers_all(const struct journal *j, const struct mark *mark, uint32_t count, struct mark *missing,
+           bool *late)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        if (journal_covers(j, mark[i], late))
+            continue;
+        *missing = mark[i];
+        return false;
     }
     return true;
 }
 
-enum verdict
-journal_judge(struct journal *j, const struct batch *b, struct mark *missing)
+/* Its own deps, and those of the gap that it follows. */
+static bool
+deps_are_held(const struct journal *j, const struct stream *s, const struct batch *b,
+              struct mark *missing, bool *late)
 {
+    if (s->owed && s->owed_at == s->held &&
+        !covers_all(j, s->owed->at, s->owed->count, missing, late))
+        return false;
+    return covers_all(j, b->deps, b->deps_count, missing, late);
+}
+
+enum verdict
+journal_judge(struct journal *j, const struct batch *b, struct mark *missing, bool *late)
+{
+    CHECK(!batch_is_gap(b));
+    *late = false;
+    if (journal_retired(j, b->stream))
+        return VERDICT_DUPLICATE;
     struct stream *s = journal_stream(j, b->stream);
     if (!s)
         return VERDICT_LIMIT;
@@ -164,7 +263,18 @@ journal_judge(struct journal *j, const struct batch *b, struct mark *missing)
     if (b->first <= s->held || !hash128_eq(b->prev, s->held_chain) ||
         b->lamport_first <= s->held_stamp)
         return VERDICT_REFUSE;
-    return deps_are_held(j, b, missing) ? VERDICT_STORE : VERDICT_WAIT;
+    return deps_are_held(j, s, b, missing, late) ? VERDICT_STORE : VERDICT_WAIT;
+}
+
+static struct mark_list *
+list_of(const struct mark *mark, uint32_t count)
+{
+    if (count == 0)
+        return NULL;
+    struct mark_list *l = blob_new(sizeof *l + count * sizeof *mark);
+    l->count            = count;
+    memcpy(l->at, mark, count * sizeof *mark);
+    return l;
 }
 
 void
@@ -172,12 +282,17 @@ journal_hand_over(struct journal *j, const struct batch *b)
 {
     struct stream *s = journal_find(j, b->stream);
     CHECK(s && b->first == s->held + 1);
-    CHECK(hash128_eq(b->prev, s->held_chain));
+    CHECK(batch_is_gap(b) || hash128_eq(b->prev, s->held_chain));
     s->held       = batch_last(b);
     s->held_chain = b->chain;
-    s->held_stamp = b->lamport_first + b->count - 1;
+    s->held_stamp = batch_stamp(b);
     if (b->origin.n > 0 && !s->live)
         set_origin(s, b->origin);
+    if (batch_is_gap(b)) {
+        blob_drop(s->owed);
+        s->owed    = list_of(b->deps, b->deps_count);
+        s->owed_at = s->held;
+    }
 }
 
 void
@@ -258,15 +373,33 @@ tail_push(struct journal *j, struct tail_item fresh)
         drop_oldest(j);
 }
 
+static void
+set_floor(struct stream *s, const struct stream_floor *f)
+{
+    struct mark_list *owed = kept(f->owed);
+    blob_drop(s->floor_owed);
+    s->floor       = f->floor;
+    s->floor_chain = f->chain;
+    s->floor_stamp = f->stamp;
+    s->floor_owed  = owed;
+}
+
 void
 journal_persist(struct journal *j, struct batch *b, uint64_t lsn, bool late)
 {
     struct stream *s = journal_find(j, b->stream);
     CHECK(s && b->first == s->durable + 1 && batch_last(b) <= s->held);
     CHECK(lsn == j->lsn + 1);
+    if (batch_is_gap(b) && s->floor == s->durable)
+        set_floor(
+            s, &(struct stream_floor){b->stream, batch_last(b), b->chain, batch_stamp(b), s->owed});
     s->durable       = batch_last(b);
     s->durable_chain = b->chain;
-    s->durable_stamp = b->lamport_first + b->count - 1;
+    s->durable_stamp = batch_stamp(b);
+    if (s->owed && s->durable > s->owed_at) { /* what it asked for was held */
+        blob_drop(s->owed);
+        s->owed = NULL;
+    }
     if (s->durable_stamp > j->stamp)
         j->stamp = s->durable_stamp;
 
@@ -278,7 +411,7 @@ journal_persist(struct journal *j, struct batch *b, uint64_t lsn, bool late)
     if (list_is_empty(&s->deps_dirty))
         list_push_back(&j->deps_dirty, &s->deps_dirty);
 
-    j->lsn = lsn + b->count - 1;
+    j->lsn = lsn + batch_lsns(b) - 1;
     tail_push(j, (struct tail_item){lsn, b, late});
     j->tail_lsn = item(j, 0)->lsn;
 }
@@ -322,8 +455,8 @@ journal_first_missing(const struct journal *j, const struct vector *have)
         if (seq >= batch_last(t->batch))
             continue;
         uint64_t skip = seq >= t->batch->first ? seq - t->batch->first + 1 : 0;
-        lowest        = t->lsn + skip;
-        missing -= t->batch->count - skip;
+        lowest        = t->lsn + (batch_is_gap(t->batch) ? 0 : skip);
+        missing -= batch_last(t->batch) - t->batch->first + 1 - skip;
     }
     return missing == 0 ? lowest : 0;
 }
@@ -378,4 +511,68 @@ journal_deps(struct journal *j, bool all, struct mark *deps, uint32_t deps_max)
         list_remove(&s->deps_dirty);
     }
     return n;
+}
+
+/* ---- retention ---- */
+
+enum err
+journal_floors(const struct journal *j, struct vector *v)
+{
+    const struct stream *s;
+    vector_reset(v);
+    for (uint32_t at = 0; (s = pool_next(&((struct journal *)(uintptr_t)j)->streams, &at));) {
+        if (s->floor == 0)
+            continue;
+        enum err e = vector_raise(v, (struct mark){s->id, s->floor});
+        if (e != ERR_OK)
+            return e;
+    }
+    return ERR_OK;
+}
+
+/* A stream that goes on after all (its batch is on its way to the store, which takes it
+ * back then) stays. */
+static void
+retire(struct journal *j, uint64_t id)
+{
+    struct stream *s = journal_find(j, id);
+    if (!s || s->live || s->held != s->durable || s->floor != s->durable)
+        return;
+    uint64_t head = s->durable, stamp = s->durable_stamp;
+    if (!remove_stream(j, s) || !add_retired(j, id, head, stamp))
+        return;
+    enum err e = vector_set(&j->durable, (struct mark){id, 0});
+    CHECK(e == ERR_OK);
+}
+
+static void
+forget(struct journal *j, uint64_t id)
+{
+    struct retired *r = map_find(&j->retired_by_id, id, is_retired, &id);
+    if (!r)
+        return;
+    map_remove(&j->retired_by_id, id, r);
+    pool_give(&j->retired, r);
+}
+
+void
+journal_retain(struct journal *j, const struct retained *r)
+{
+    for (uint32_t i = 0; i < r->count; i++) {
+        struct stream *s = journal_find(j, r->floor[i].stream);
+        if (!s || r->floor[i].floor <= s->floor)
+            continue;
+        set_floor(s, &r->floor[i]);
+        s->changed = ++j->changes;
+        list_remove(&s->by_change);
+        list_push_back(&j->by_change, &s->by_change);
+    }
+    if (r->lsn_first > j->lsn_first)
+        j->lsn_first = r->lsn_first;
+    while (j->tail_count > 0 && item(j, 0)->lsn < j->lsn_first)
+        drop_oldest(j);
+    for (uint32_t i = 0; i < r->retired_count; i++)
+        retire(j, r->retired[i]);
+    for (uint32_t i = 0; i < r->forgotten_count; i++)
+        forget(j, r->forgotten[i]);
 }

@@ -8,7 +8,13 @@
  * it is the next of its stream and `held` covers its deps; so lsn order is a causal
  * order.  The store commits in the order of handing over, or fails all of it.
  *
- * The tail: batches [tail_lsn, lsn] are in memory; older ones are on disk alone. */
+ * The tail: batches [tail_lsn, lsn] are in memory; older ones are on disk alone.
+ *
+ * Retention takes batches off the front of the log; `floor` is the highest seq of a
+ * stream that is gone that way.  A gap (types.h) stands in the log for what nobody in
+ * reach has any more; it moves `floor` too when nothing of its stream lies before it.
+ * A gap needs no deps to be stored, since nobody reads it: what its messages depended on
+ * is `owed`, and must be held before the next batch of the stream is. */
 #ifndef CORE_JOURNAL_H
 #define CORE_JOURNAL_H
 
@@ -28,22 +34,37 @@ enum verdict {
 };
 
 struct stream {
-    uint64_t       id;
-    uint64_t       held, durable;
-    struct hash128 held_chain, durable_chain;
-    uint64_t       held_stamp, durable_stamp; /* lamport at that seq */
-    struct str     origin;                    /* owned */
-    bool           frozen;
-    bool           live;               /* minted by this process: ours alone to append to */
-    uint64_t       changed;            /* journal.changes when `durable` last moved */
-    struct list    by_change;          /* journal.by_change: oldest change first */
-    struct list    deps_dirty;         /* moved since the last own batch was sealed */
-    struct list    waiting;            /* held-back batches that want more of this stream */
-    struct list    lacking;            /* gossip: some peer has more than we hold */
-    struct list    released;           /* gossip: held moved, look at `waiting` */
-    uint64_t       known[MEMBERS_MAX]; /* gossip: durable at the peer in that slot */
-    struct mono    progress;           /* gossip: when something of it last came */
+    uint64_t          id;
+    uint64_t          held, durable;
+    struct hash128    held_chain, durable_chain;
+    uint64_t          held_stamp, durable_stamp; /* lamport at that seq */
+    struct str        origin;                    /* owned */
+    uint64_t          floor;
+    struct hash128    floor_chain;
+    uint64_t          floor_stamp;
+    uint64_t          waived;     /* counts as held when others depend on it; 0: none */
+    uint64_t          owed_at;    /* `owed` is for what comes above this seq */
+    struct mark_list *owed;       /* one reference, or NULL; as is floor_owed */
+    struct mark_list *floor_owed; /* the same for what comes above the floor */
+    bool              frozen;
+    bool              live;               /* minted by this process: ours alone to append to */
+    uint64_t          changed;            /* journal.changes when `durable` last moved */
+    struct list       by_change;          /* journal.by_change: oldest change first */
+    struct list       deps_dirty;         /* moved since the last own batch was sealed */
+    struct list       waiting;            /* held-back batches that want more of this stream */
+    struct list       lacking;            /* gossip: some peer has more than we hold */
+    struct list       released;           /* gossip: held moved, look at `waiting` */
+    uint64_t          known[MEMBERS_MAX]; /* gossip: durable at the peer in that slot */
+    uint64_t          known_floor[MEMBERS_MAX]; /* ... and what is gone there */
+    struct mono       progress;                 /* gossip: when something of it last came */
 };
+
+/* A stream that is fully expired and was quiet for long: it is in no vector, and nothing
+ * of it is taken. */
+struct retired {
+    uint64_t id, head, stamp;
+};
+enum { RETIRED_MAX = 65536 }; /* then they stay in vectors */
 
 struct tail_item {
     uint64_t      lsn; /* of the first message */
@@ -57,7 +78,7 @@ void journal_init(struct journal *j, const struct recovered *recovered, size_t t
 void journal_fini(struct journal *j);
 
 struct stream *journal_find(const struct journal *j, uint64_t stream);
-/* Finds or adds; NULL: STREAMS_MAX is reached. */
+/* Finds or adds; NULL: STREAMS_MAX is reached, or it is retired. */
 struct stream *journal_stream(struct journal *j, uint64_t stream);
 /* A stream of this process.  NULL as above. */
 struct stream *journal_mint(struct journal *j, uint64_t stream, struct str origin);
@@ -66,10 +87,17 @@ struct stream *journal_mint(struct journal *j, uint64_t stream, struct str origi
  * when something waits for it all the same. */
 void journal_drop(struct journal *j, struct stream *s);
 
-/* The store rule.  `b` is valid and its digests are filled in; on WAIT, *missing says
- * what must be held first. */
-enum verdict journal_judge(struct journal *j, const struct batch *b, struct mark *missing);
-/* It goes to the store: held moves. */
+/* NULL: it is not retired. */
+const struct retired *journal_retired(const struct journal *j, uint64_t stream);
+
+/* The store rule, for a batch of messages.  It is valid and its digests are filled in.  On
+ * WAIT, *missing says what must be held first; on STORE, *late that only a waiver or a
+ * frozen stream lets it in. */
+enum verdict journal_judge(struct journal *j, const struct batch *b, struct mark *missing,
+                           bool *late);
+/* Is it held, or does it count as held? */
+bool journal_covers(const struct journal *j, struct mark m, bool *late);
+/* It goes to the store: held moves.  A gap begins right above what is held. */
 void journal_hand_over(struct journal *j, const struct batch *b);
 /* It is on disk at lsn: durable moves, the tail takes a reference of its own. */
 void journal_persist(struct journal *j, struct batch *b, uint64_t lsn, bool late);
@@ -91,6 +119,13 @@ void journal_vector_before(const struct journal *j, uint64_t lsn, struct vector 
 /* Nobody needs the tail now: keep this much of it. */
 void journal_trim_tail(struct journal *j, size_t bytes);
 
+/* ---- retention ---- */
+
+/* The floors of all streams: where `earliest` begins. */
+MUST_USE enum err journal_floors(const struct journal *j, struct vector *v);
+/* A step of retention is on disk. */
+void journal_retain(struct journal *j, const struct retained *r);
+
 /* ---- private ---- */
 struct journal {
     struct pool       streams;
@@ -100,7 +135,10 @@ struct journal {
     uint64_t          stamp;   /* highest durable */
     uint64_t          changes; /* counts moves of durable */
     struct list       by_change, deps_dirty;
-    struct tail_item *tail; /* ring */
+    struct pool       retired;
+    struct map        retired_by_id;
+    uint64_t          lsn_first; /* oldest that retention left; lsn + 1: none */
+    struct tail_item *tail;      /* ring */
     uint32_t          tail_first, tail_count, tail_cap;
     uint64_t          tail_lsn; /* lsn of its first message, lsn + 1 when empty */
     size_t            tail_used, tail_bytes;

@@ -10,7 +10,7 @@ static enum verdict
 judge(struct journal *j, const struct batch *b)
 {
     struct mark missing;
-    return journal_judge(j, b, &missing);
+    return journal_judge(j, b, &missing, &(bool){0});
 }
 
 static enum verdict
@@ -36,7 +36,7 @@ stores_the_next_of_a_stream_alone(void **state)
     struct batch *b2 = write_batch(&w, (struct writing){.count = 2});
     struct batch *b3 = write_one(&w);
 
-    assert_int_equal(journal_judge(&j, b3, &missing), VERDICT_WAIT);
+    assert_int_equal(journal_judge(&j, b3, &missing, &(bool){0}), VERDICT_WAIT);
     assert_int_equal(missing.stream, 7);
     assert_int_equal(missing.seq, 5);
     assert_int_equal(judge(&j, b1), VERDICT_STORE);
@@ -73,11 +73,11 @@ waits_for_what_a_batch_depends_on(void **state)
     const struct mark deps[] = {{3, 1}, {5, 2}};
     journal_init(&j, NULL, TAIL);
     struct batch *c1 = write_batch(&c, (struct writing){.deps = deps, .deps_count = 2});
-    assert_int_equal(journal_judge(&j, c1, &missing), VERDICT_WAIT);
+    assert_int_equal(journal_judge(&j, c1, &missing, &(bool){0}), VERDICT_WAIT);
     assert_int_equal(missing.stream, 3);
     journal_put(&j, write_one(&a));
     journal_put(&j, write_one(&b));
-    assert_int_equal(journal_judge(&j, c1, &missing), VERDICT_WAIT);
+    assert_int_equal(journal_judge(&j, c1, &missing, &(bool){0}), VERDICT_WAIT);
     assert_int_equal(missing.stream, 5);
     assert_int_equal(missing.seq, 2);
     struct batch *b2 = write_one(&b);

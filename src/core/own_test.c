@@ -204,7 +204,8 @@ a_burned_stream_is_left_for_a_new_one(void **state)
     journal_roll_back(&d.journal);
     assert_false(journal_find(&d.journal, a)->live);
     struct mark missing; /* what a peer has of it comes back as from anyone */
-    assert_int_equal(journal_judge(&d.journal, d.sealed.batch, &missing), VERDICT_STORE);
+    assert_int_equal(journal_judge(&d.journal, d.sealed.batch, &missing, &(bool){0}),
+                     VERDICT_STORE);
 
     publish(&d, 0, 1);
     s = seal(&d);

@@ -7,4 +7,7 @@
 /* Drops the batches it keeps and one reference of the page.  NULL is fine. */
 void page_drop(struct page *p);
 
+/* NULL is fine. */
+void retained_drop(struct retained *r);
+
 #endif

@@ -81,7 +81,7 @@ gossip_one(struct world *w, uint32_t at)
     for (uint32_t k = 0; k < BATCHES; k++) {
         uint32_t i = (from + k) % BATCHES;
         if (w->is_at[at][i] ||
-            journal_judge(&w->desk[at].j, w->batch[i], &missing) != VERDICT_STORE)
+            journal_judge(&w->desk[at].j, w->batch[i], &missing, &(bool){0}) != VERDICT_STORE)
             continue;
         w->is_at[at][i] = true;
         store(&w->desk[at], again(w->batch[i]));

@@ -56,7 +56,8 @@ struct msg {
  * Everything it points to lies in the same blob. */
 struct batch {
     uint64_t           stream, first;
-    uint32_t           count;         /* messages; the last seq is first + count - 1 */
+    uint32_t           count;         /* messages; a gap has none */
+    uint64_t           gap_last;      /* not 0: a gap, see below */
     struct hash128     prev, chain;   /* chain of the batch before (zero for seq 1) and of this */
     uint64_t           lamport_first; /* message i has lamport_first + i */
     struct wall        wall;          /* the origin's clock at sealing */
@@ -66,13 +67,38 @@ struct batch {
     const struct msg  *msg;
 };
 
+/* A gap stands for messages first..gap_last, which nobody in reach has any more.  It takes one
+ * lsn, like a batch of one message.  `chain` and `lamport_first` are those at gap_last, `prev`
+ * is zero, `origin` is always there; `deps` must be held before anything above it is stored,
+ * `wall` is when it was taken. */
+static inline bool
+batch_is_gap(const struct batch *b)
+{
+    return b->gap_last != 0;
+}
+
 static inline uint64_t
 batch_last(const struct batch *b)
 {
-    return b->first + b->count - 1;
+    return b->gap_last != 0 ? b->gap_last : b->first + b->count - 1;
 }
 
-/* One message as it is delivered, from memory or from disk.  Borrowed. */
+/* How many lsns it takes. */
+static inline uint32_t
+batch_lsns(const struct batch *b)
+{
+    return b->gap_last != 0 ? 1 : b->count;
+}
+
+/* The Lamport time at its last seq. */
+static inline uint64_t
+batch_stamp(const struct batch *b)
+{
+    return b->gap_last != 0 ? b->lamport_first : b->lamport_first + b->count - 1;
+}
+
+/* One message as it is delivered, from memory or from disk; or a gap in its place, which
+ * has no topic, headers and body.  Borrowed. */
 struct entry {
     uint64_t    lsn;
     struct mark mark;
@@ -80,7 +106,14 @@ struct entry {
     struct wall wall;
     struct str  origin; /* "host:port" of the stream's broker */
     struct str  topic, headers, body;
-    bool        late; /* stored before something it may depend on */
+    bool        late;   /* stored before something it may depend on */
+    uint64_t    gap_to; /* not 0: mark.seq .. gap_to of mark.stream are gone */
+};
+
+/* Marks that several hold; a blob (base/blob.h). */
+struct mark_list {
+    uint32_t    count;
+    struct mark at[]; /* sorted by stream */
 };
 
 #endif

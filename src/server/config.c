@@ -11,7 +11,7 @@
 
 enum { FILE_BYTES_MAX = 64 << 10, LIST_BYTES_MAX = 8 << 10 };
 
-enum kind { TEXT, LIST, PORT, SIZE, LEVEL };
+enum kind { TEXT, LIST, PORT, SIZE, LEVEL, TIME, FLAG };
 
 struct row {
     const char *name, *fallback, *shape, *help;
@@ -73,6 +73,35 @@ parse_size(const char *text, uint64_t *size)
         return false;
     *size <<= shift;
     return true;
+}
+
+/* Milliseconds. */
+static bool
+parse_time(const char *text, uint64_t *ms)
+{
+    static const struct {
+        const char *unit;
+        uint64_t    ms;
+    } unit[] = {{"ms", 1}, {"s", 1000}, {"m", 60000}, {"h", 3600000}, {"d", 86400000}};
+    size_t n = strspn(text, "0123456789");
+    if (!str_to_u64((struct str){(const uint8_t *)text, n}, ms))
+        return false;
+    if (*ms == 0 && text[n] == '\0')
+        return true;
+    for (unsigned i = 0; i < sizeof unit / sizeof *unit; i++) {
+        if (strcmp(text + n, unit[i].unit) != 0)
+            continue;
+        *ms *= unit[i].ms;
+        return *ms / unit[i].ms <= UINT32_MAX;
+    }
+    return false;
+}
+
+static bool
+parse_flag(const char *text, bool *flag)
+{
+    *flag = strcmp(text, "yes") == 0;
+    return *flag || strcmp(text, "no") == 0;
 }
 
 static bool
@@ -143,6 +172,10 @@ set(struct config *c, const struct row *r, bool append, const char *text)
         return parse_size(text, value) ? NULL : "a size is a number of bytes, or ends in K, M or G";
     case LEVEL:
         return parse_level(text, value) ? NULL : "a level is error, warn, info or debug";
+    case TIME:
+        return parse_time(text, value) ? NULL : "a time is 0, or a number with ms, s, m, h or d";
+    case FLAG:
+        return parse_flag(text, value) ? NULL : "it is yes or no";
     }
     return "impossible";
 }

@@ -14,6 +14,8 @@ typedef char            *config_LIST; /* items joined by ',' */
 typedef uint16_t         config_PORT;
 typedef uint64_t         config_SIZE;
 typedef enum trace_level config_LEVEL;
+typedef uint64_t         config_TIME; /* milliseconds */
+typedef bool             config_FLAG;
 
 struct config {
 #define OPTION(field, kind, name, fallback, shape, help) config_##kind field;

@@ -351,6 +351,17 @@ peer_send(struct server *s, uint32_t link, const struct frame *frame)
             sock_write_bulk(c->sock, bytes);
             return;
         }
+    } else if (frame->kind == FRAME_GAP || frame->kind == FRAME_LATEST) {
+        struct buf bytes;
+        buf_init(&bytes, FRAME_BYTES_MAX);
+        enum err e = wire_encode(&bytes, frame);
+        if (e == ERR_OK) {
+            s->counters.link_bytes_out += bytes.n;
+            sock_write_bulk(c->sock, buf_str(&bytes));
+        }
+        buf_fini(&bytes);
+        if (e == ERR_OK)
+            return;
     } else if (wire_encode(out, frame) == ERR_OK) {
         s->counters.link_bytes_out += out->n - before;
         return;

@@ -322,13 +322,15 @@ recover(struct server *s, struct buf *problem)
         return e;
     }
     struct broker_config bc = {
-        .cluster    = s->facts.cluster,
-        .self       = s->facts.self,
-        .host       = s->facts.host,
-        .nonce      = entropy_u64(),
-        .seed       = entropy_u64(),
-        .tail_bytes = s->config->tail_bytes,
-        .recovered  = recovered,
+        .cluster        = s->facts.cluster,
+        .self           = s->facts.self,
+        .host           = s->facts.host,
+        .nonce          = entropy_u64(),
+        .seed           = entropy_u64(),
+        .tail_bytes     = s->config->tail_bytes,
+        .causal_wait_ms = s->config->causal_wait,
+        .retire_ms      = server_retention(s->config).retire_ms,
+        .recovered      = recovered,
     };
     s->broker = broker_new(&bc, server_now(s));
     return ERR_OK;
@@ -349,6 +351,7 @@ make(const struct config *config)
     s->facts.started_wall = server_wall(s);
     s->deadline           = (struct loop_timer){.fire = on_broker_deadline, .ctx = s};
     s->tend               = (struct loop_timer){.fire = server_on_tend, .ctx = s};
+    s->retain             = (struct loop_timer){.fire = server_on_retain, .ctx = s};
     s->retry              = (struct loop_timer){.fire = server_on_retry, .ctx = s};
     s->stop               = (struct loop_timer){.fire = on_stop_late, .ctx = s};
     pool_init(&s->conns, sizeof(struct conn), CONNS_MAX + LINKS_MAX);

@@ -97,7 +97,7 @@ struct server {
     struct seed seed[SEEDS_MAX];
     uint32_t    seed_count;
 
-    struct loop_timer deadline, tend, retry, stop;
+    struct loop_timer deadline, tend, retain, retry, stop;
     uint64_t          commits_tended; /* counters.commits when it was tended last */
     uint32_t          topics_waiting, copies_waiting;
     size_t            unsent; /* long answers that their clients do not read */
@@ -122,11 +122,13 @@ void askers_add(struct askers *a, uint64_t serial, struct asker who);
 void push_cache_clear(struct push_cache *c);
 
 /* ---- server_store.c ---- */
-void server_persist(struct server *s, const struct commit *commit);
-void server_read(struct server *s, uint64_t reader, const struct read *read);
-void server_start_workers(struct server *s);
-void server_stop_workers(struct server *s);
-void server_on_tend(void *ctx);
+void             server_persist(struct server *s, const struct commit *commit);
+void             server_read(struct server *s, uint64_t reader, const struct read *read);
+void             server_start_workers(struct server *s);
+void             server_stop_workers(struct server *s);
+void             server_on_tend(void *ctx);
+void             server_on_retain(void *ctx);
+struct retention server_retention(const struct config *c);
 
 /* ---- server_seeds.c ---- */
 /* Peers file and --join; also after SIGHUP.  `problem` as for server_open(). */

@@ -16,9 +16,14 @@ enum {
     TOPICS_JOBS_MAX = 8,                     /* each holds the whole list for a moment */
     GROUP_MAX       = 256,                   /* commits in one transaction */
     STORE_LINGER_US = 100,
+
+    RETIRE_MS_MIN       = 7 * 86400000, /* a week: younger streams may go on */
+    RETAIN_EVERY_MIN_MS = 100,
+    RETAIN_EVERY_MAX_MS = 60000,
+    RETAIN_BYTES_MS     = 1000,
 };
 
-enum job_kind { JOB_COMMIT, JOB_TEND, JOB_TOPICS };
+enum job_kind { JOB_COMMIT, JOB_TEND, JOB_TOPICS, JOB_RETAIN };
 
 struct store_job {
     enum job_kind        kind;
@@ -27,8 +32,9 @@ struct store_job {
     bool                 idle;      /* TEND */
     uint64_t             conn, ref; /* TOPICS */
     struct buf           names;
-    struct buf           found; /* struct topic_found */
-    bool                 leads; /* the first of its transaction */
+    struct buf           found;    /* struct topic_found */
+    bool                 leads;    /* the first of its transaction */
+    struct retained     *retained; /* RETAIN */
 };
 
 /* Names may still move while topics are listed: lengths now, slices when it is done. */
@@ -68,6 +74,16 @@ add_topic(void *ctx, struct str name, uint64_t count, uint64_t newest_lsn)
 }
 
 static void
+retain(struct server *s, struct store_job *j)
+{
+    struct retention policy = server_retention(s->config);
+    enum err         e      = store_retain(s->store, &policy, wall_now(), &j->retained);
+    if (e != ERR_OK)
+        tracef(TRACE_WARN, "retention: nothing could be taken now: %s; it is tried again",
+               err_text(e));
+}
+
+static void
 run_store(void *ctx, void *const *job, uint32_t count)
 {
     struct server    *s = ctx;
@@ -85,6 +101,8 @@ run_store(void *ctx, void *const *job, uint32_t count)
             store_tend(s->store, j->idle);
         else if (j->kind == JOB_TOPICS)
             store_topics(s->store, add_topic, j);
+        else if (j->kind == JOB_RETAIN)
+            retain(s, j);
     }
 }
 
@@ -105,6 +123,19 @@ run_reads(void *ctx, void *const *job, uint32_t count)
 }
 
 /* ---- on the loop's thread ---- */
+
+/* How often retention looks, in milliseconds: what is to live for a second must not live for
+ * a minute, and what is to live for a month need not be looked at each second. */
+static uint64_t
+retain_every(const struct config *c)
+{
+    uint64_t ms = RETAIN_EVERY_MAX_MS;
+    if (c->retention > 0 && c->retention / 20 < ms)
+        ms = c->retention / 20 > RETAIN_EVERY_MIN_MS ? c->retention / 20 : RETAIN_EVERY_MIN_MS;
+    if (c->retention_bytes > 0 && ms > RETAIN_BYTES_MS)
+        ms = RETAIN_BYTES_MS;
+    return ms;
+}
 
 static void
 give(struct server *s, struct store_job *j)
@@ -165,6 +196,23 @@ topics_listed(struct server *s, struct store_job *j)
     buf_fini(&j->found);
 }
 
+/* While there is more to take, step follows step; commits that came meanwhile go between
+ * them. */
+static void
+retained(struct server *s, struct store_job *j)
+{
+    bool more = j->retained && j->retained->more;
+    if (j->retained && !s->closed)
+        server_step(s, &(struct fact){.kind = FACT_RETAINED, .retained = j->retained});
+    retained_drop(j->retained);
+    if (s->closed)
+        return;
+    if (more)
+        server_on_retain(s);
+    else
+        loop_timer_set(s->loop, &s->retain, mono_after(server_now(s), retain_every(s->config)));
+}
+
 static void
 on_store_done(void *ctx, void *job)
 {
@@ -182,6 +230,9 @@ on_store_done(void *ctx, void *job)
         break;
     case JOB_TOPICS:
         topics_listed(s, j);
+        break;
+    case JOB_RETAIN:
+        retained(s, j);
         break;
     }
     mem_free(j);
@@ -215,6 +266,26 @@ server_on_tend(void *ctx)
     s->commits_tended   = s->counters.commits;
     if (!j->idle)
         loop_timer_set(s->loop, &s->tend, mono_after(server_now(s), TEND_MS));
+    give(s, j);
+}
+
+/* ---- retention ---- */
+
+struct retention
+server_retention(const struct config *c)
+{
+    uint64_t quiet = c->retention > RETIRE_MS_MIN ? c->retention : RETIRE_MS_MIN;
+    return (struct retention){.age_ms    = c->retention,
+                              .bytes     = c->retention_bytes,
+                              .retire_ms = c->retention > 0 || c->retention_bytes > 0 ? quiet : 0};
+}
+
+void
+server_on_retain(void *ctx)
+{
+    struct server    *s = ctx;
+    struct store_job *j = mem_new(sizeof *j);
+    j->kind             = JOB_RETAIN;
     give(s, j);
 }
 
@@ -266,7 +337,8 @@ server_start_workers(struct server *s)
         .done      = on_store_done,
         .ctx       = s,
     };
-    s->store_worker  = worker_start(&config);
+    s->store_worker = worker_start(&config);
+    server_on_retain(s);
     config.name      = "reader";
     config.linger_us = 0;
     config.jobs_max  = READ_JOBS_MAX;

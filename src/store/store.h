@@ -48,6 +48,18 @@ void store_commit(struct store *s, const struct commit *commit, uint32_t count,
  * at least once a second.  `idle`: also give memory back. */
 void store_tend(struct store *s, bool idle);
 
+/* One step of retention: takes whole batches off the front, for no more than a few
+ * milliseconds, in a transaction of its own.  The newest message of a topic moves to `kept`.
+ * Also while commits are refused.  *out is given back by retained_drop() of core/page.h. */
+MUST_USE enum err store_retain(struct store *s, const struct retention *policy, struct wall now,
+                               struct retained **out);
+
+/* The newest message of a topic, as one entry of a page; NOTFOUND.  On the store's thread. */
+MUST_USE enum err store_latest(struct store *s, struct str topic, struct page **page);
+
+/* Free disk is above the reserve? */
+bool store_has_room(const struct store *s);
+
 /* One line per topic: name, messages, newest lsn.  Runs on the store's thread. */
 typedef void store_topic_visitor(void *ctx, struct str name, uint64_t count, uint64_t newest_lsn);
 void         store_topics(struct store *s, store_topic_visitor *visit, void *ctx);

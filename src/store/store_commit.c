@@ -263,6 +263,11 @@ write_one(struct store *s, const struct commit *c, struct wall received)
         return e == ERR_OK ? write_frozen(s, c->stream) : e;
     case COMMIT_PROBE:
         return sql_meta_put(s, "probe", ++s->probes);
+    case COMMIT_WAIVED:
+    case COMMIT_LATEST:
+    case COMMIT_REPAIR:
+    case COMMIT_KNOWN:
+        return ERR_OK;
     }
     return ERR_INVALID;
 }
@@ -292,8 +297,8 @@ commit_end(struct store *s, enum err e)
     return e == ERR_FULL ? ERR_FULL : ERR_IO;
 }
 
-static bool
-has_room(const struct store *s)
+bool
+store_has_room(const struct store *s)
 {
     struct statvfs v;
     return statvfs(s->dir, &v) != 0 || (uint64_t)v.f_bavail * v.f_frsize >= s->reserve_bytes;
@@ -331,7 +336,7 @@ transact(struct store *s, const struct commit *commit, uint32_t count, struct wa
         s->is_refusing = true;
         return ERR_FULL;
     }
-    if (wants_room(commit, count) && !has_room(s)) {
+    if (wants_room(commit, count) && !store_has_room(s)) {
         if (!s->is_refusing)
             tracef(TRACE_WARN,
                    "store: less than %zu MiB of disk are free in %s: free some; until "

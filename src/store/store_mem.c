@@ -185,6 +185,10 @@ apply(struct store_mem *m, const struct commit *c, struct wall received)
         stream_of(m, c->stream)->frozen = true;
         return;
     case COMMIT_PROBE:
+    case COMMIT_WAIVED:
+    case COMMIT_LATEST:
+    case COMMIT_REPAIR:
+    case COMMIT_KNOWN:
         return;
     }
 }

@@ -33,6 +33,10 @@ void store_mem_fail(struct store_mem *m, uint32_t k, uint32_t count, enum err e)
 MUST_USE enum err store_mem_read(const struct store_mem *m, const struct read *read,
                                  struct page **page);
 
+/* As store_retain(); each message counts its bytes and 64 more. */
+MUST_USE enum err store_mem_retain(struct store_mem *m, const struct retention *policy,
+                                   struct wall now, struct retained **out);
+
 /* A line per stream: id, floor + 1, head, chain at head; equal texts, equal contents. */
 void store_mem_dump(const struct store_mem *m, struct buf *out);
 /* The i-th batch in lsn order, NULL behind the last; *lsn is that of its first message. */

@@ -284,6 +284,7 @@ find_start(struct store_reader *r, const struct read *read, struct page_maker *p
     page->lsn_first = read->lsn;
     switch (read->start) {
     case READ_AT_LSN:
+    case READ_KEPT:
         break;
     case READ_AT_VECTOR:
         e = start_at_vector(r, read, &page->lsn_first);
