@@ -1,36 +1,11 @@
-#include "store/store_mem.h"
-
 #include "base/blob.h"
 #include "base/check.h"
 #include "base/mem.h"
-#include "store/store_page.h"
+#include "store/store_mem_part.h"
 
 #include <string.h>
 
-enum { WORK_MAX = 1024 }; /* messages looked at in one read: empty pages are to be met */
-
-struct kept_batch {
-    struct batch *batch; /* one reference */
-    uint64_t      lsn;
-    struct wall   received;
-    bool          late;
-};
-
-struct store_mem {
-    struct kept_batch   *at; /* by lsn */
-    uint32_t             count, cap;
-    struct stream_state *stream; /* by id; origin lies in the stream's first batch */
-    uint32_t             stream_count, stream_cap;
-    struct member_list  *members; /* one reference; NULL: never stored */
-    struct token         token;
-    uint64_t             epoch, lsn;
-
-    /* Of the process, not of the disk. */
-    struct recovered recovered;
-    bool             is_refusing;
-    uint32_t         fail_in, fail_count; /* transactions until the first failure; failures */
-    enum err         fail_err;
-};
+/* ---- life ---- */
 
 struct store_mem *
 store_mem_new(void)
@@ -38,11 +13,22 @@ store_mem_new(void)
     return mem_new(sizeof(struct store_mem));
 }
 
+static void
+drop_stream(struct mem_stream *st)
+{
+    blob_drop(st->origin_of);
+    blob_drop(st->head_owed);
+    blob_drop(st->floor_owed);
+}
+
 void
 store_mem_wipe(struct store_mem *m)
 {
     for (uint32_t i = 0; i < m->count; i++)
         blob_drop(m->at[i].batch);
+    for (uint32_t i = 0; i < m->stream_count; i++)
+        drop_stream(&m->stream[i]);
+    mem_topics_fini(m);
     blob_drop(m->members);
     mem_free(m->at);
     mem_free(m->stream);
@@ -67,6 +53,13 @@ duplicate(const void *p, size_t bytes)
     return to;
 }
 
+static void
+keep(void *blob)
+{
+    if (blob)
+        blob_keep(blob);
+}
+
 struct store_mem *
 store_mem_copy(const struct store_mem *m)
 {
@@ -81,20 +74,25 @@ store_mem_copy(const struct store_mem *m)
     c->lsn                          = m->lsn;
     for (uint32_t i = 0; i < c->count; i++)
         blob_keep(c->at[i].batch);
-    if (c->members)
-        blob_keep(c->members);
+    for (uint32_t i = 0; i < c->stream_count; i++) {
+        keep(c->stream[i].origin_of);
+        keep(c->stream[i].head_owed);
+        keep(c->stream[i].floor_owed);
+    }
+    keep(c->members);
+    mem_topics_copy(c, m);
     return c;
 }
 
 /* ---- streams ---- */
 
-static uint32_t
-place_of(const struct store_mem *m, uint64_t stream)
+uint32_t
+mem_stream_place(const struct store_mem *m, uint64_t stream)
 {
     uint32_t low = 0, high = m->stream_count;
     while (low < high) {
         uint32_t mid = low + (high - low) / 2;
-        if (m->stream[mid].stream < stream)
+        if (m->stream[mid].state.stream < stream)
             low = mid + 1;
         else
             high = mid;
@@ -102,21 +100,40 @@ place_of(const struct store_mem *m, uint64_t stream)
     return low;
 }
 
+struct mem_stream *
+mem_stream_find(const struct store_mem *m, uint64_t stream)
+{
+    uint32_t i = mem_stream_place(m, stream);
+    return i < m->stream_count && m->stream[i].state.stream == stream ? &m->stream[i] : NULL;
+}
+
 /* Made on demand. */
-static struct stream_state *
+static struct mem_stream *
 stream_of(struct store_mem *m, uint64_t stream)
 {
-    uint32_t i = place_of(m, stream);
-    if (i < m->stream_count && m->stream[i].stream == stream)
-        return &m->stream[i];
+    struct mem_stream *st = mem_stream_find(m, stream);
+    if (st)
+        return st;
     if (m->stream_count == m->stream_cap) {
         m->stream_cap = m->stream_cap > 0 ? m->stream_cap * 2 : 16;
         m->stream     = mem_resize(m->stream, m->stream_cap * sizeof *m->stream);
     }
+    uint32_t i = mem_stream_place(m, stream);
     memmove(&m->stream[i + 1], &m->stream[i], (m->stream_count - i) * sizeof *m->stream);
-    m->stream[i] = (struct stream_state){.stream = stream};
+    m->stream[i] = (struct mem_stream){.state = {.stream = stream}};
     m->stream_count++;
     return &m->stream[i];
+}
+
+struct mark_list *
+mem_marks(const struct mark *mark, uint32_t count)
+{
+    if (count == 0)
+        return NULL;
+    struct mark_list *l = blob_new(sizeof *l + count * sizeof *mark);
+    l->count            = count;
+    memcpy(l->at, mark, count * sizeof *mark);
+    return l;
 }
 
 const struct recovered *
@@ -124,18 +141,25 @@ store_mem_recover(struct store_mem *m)
 {
     struct recovered *r = &m->recovered;
     mem_free((void *)(uintptr_t)r->stream);
-    *r = (struct recovered){
-        .stream       = duplicate(m->stream, m->stream_count * sizeof *m->stream),
-        .stream_count = m->stream_count,
-        .member       = m->members ? m->members->at : NULL,
-        .member_count = m->members ? m->members->count : 0,
-        .token        = m->token,
-        .epoch        = m->epoch,
-        .lsn          = m->lsn,
+    struct stream_state *state = mem_new((m->stream_count + 1) * sizeof *state);
+    *r                         = (struct recovered){
+                                .stream       = state,
+                                .stream_count = m->stream_count,
+                                .member       = m->members ? m->members->at : NULL,
+                                .member_count = m->members ? m->members->count : 0,
+                                .token        = m->token,
+                                .epoch        = m->epoch,
+                                .lsn          = m->lsn,
+                                .lsn_first    = m->count > 0 ? m->at[0].lsn : m->lsn + 1,
     };
-    for (uint32_t i = 0; i < m->stream_count; i++)
-        if (m->stream[i].stamp > r->stamp)
-            r->stamp = m->stream[i].stamp;
+    for (uint32_t i = 0; i < m->stream_count; i++) {
+        const struct mem_stream *st = &m->stream[i];
+        state[i]                    = st->state;
+        state[i].floor_owed         = st->floor_owed;
+        state[i].owed = st->state.floor == st->state.head ? st->floor_owed : st->head_owed;
+        if (state[i].stamp > r->stamp)
+            r->stamp = state[i].stamp;
+    }
     m->is_refusing = false;
     return r;
 }
@@ -145,26 +169,55 @@ store_mem_recover(struct store_mem *m)
 static void
 append(struct store_mem *m, const struct commit *c, struct wall received)
 {
-    struct batch        *b  = c->batch;
-    struct stream_state *st = stream_of(m, b->stream);
-    CHECK(b->first == st->head + 1); /* the store rule: core's promise */
+    struct batch      *b  = c->batch;
+    struct mem_stream *st = stream_of(m, b->stream);
+    CHECK(b->first == st->state.head + 1); /* the store rule: core's promise */
     if (m->count == m->cap) {
         m->cap = m->cap > 0 ? m->cap * 2 : 64;
         m->at  = mem_resize(m->at, m->cap * sizeof *m->at);
     }
     blob_keep(b);
     m->at[m->count++] = (struct kept_batch){b, m->lsn + 1, received, c->late};
-    m->lsn += b->count;
-    if (st->head == 0)
-        st->origin = b->origin;
-    st->head  = batch_last(b);
-    st->chain = b->chain;
-    st->stamp = b->lamport_first + b->count - 1;
+    m->lsn += batch_lsns(b);
+    if (b->origin.n > 0) {
+        blob_keep(b);
+        blob_drop(st->origin_of);
+        st->origin_of    = b;
+        st->state.origin = b->origin;
+    }
+    if (batch_is_gap(b) && st->state.floor == st->state.head)
+        mem_floor_jump(st, b);
+    blob_drop(st->head_owed);
+    st->head_owed     = batch_is_gap(b) ? mem_marks(b->deps, b->deps_count) : NULL;
+    st->state.head    = batch_last(b);
+    st->state.chain   = b->chain;
+    st->state.stamp   = batch_stamp(b);
+    st->state.retired = false;
+    st->received      = received;
+    for (uint32_t i = 0; i < b->count; i++)
+        if (!(b->msg[i].flags & MSG_DIGEST_ONLY))
+            mem_topic_count(mem_topic_of(m, b->msg[i].topic, b), b->lamport_first + i,
+                            (struct mark){b->stream, b->first + i});
+}
+
+/* The same digests, so the same chain: only what was lost of messages comes back. */
+static void
+repair(struct store_mem *m, struct batch *b)
+{
+    for (uint32_t i = 0; i < m->count; i++) {
+        struct batch *old = m->at[i].batch;
+        if (old->stream != b->stream || old->first != b->first || !hash128_eq(old->chain, b->chain))
+            continue;
+        blob_keep(b);
+        m->at[i].batch = b;
+        blob_drop(old);
+    }
 }
 
 static void
 apply(struct store_mem *m, const struct commit *c, struct wall received)
 {
+    struct mem_stream *st;
     switch (c->kind) {
     case COMMIT_BATCH:
         append(m, c, received);
@@ -182,13 +235,21 @@ apply(struct store_mem *m, const struct commit *c, struct wall received)
         m->members = c->members;
         return;
     case COMMIT_FROZEN:
-        stream_of(m, c->stream)->frozen = true;
+        stream_of(m, c->stream)->state.frozen = true;
+        return;
+    case COMMIT_WAIVED:
+        st = stream_of(m, c->mark.stream);
+        if (c->mark.seq > st->state.waived)
+            st->state.waived = c->mark.seq;
+        return;
+    case COMMIT_LATEST:
+        mem_keep(m, c->batch);
+        return;
+    case COMMIT_REPAIR:
+        repair(m, c->batch);
         return;
     case COMMIT_PROBE:
-    case COMMIT_WAIVED:
-    case COMMIT_LATEST:
-    case COMMIT_REPAIR:
-    case COMMIT_KNOWN:
+    case COMMIT_KNOWN: /* for a view that nobody looks at here */
         return;
     }
 }
@@ -240,162 +301,4 @@ store_mem_fail(struct store_mem *m, uint32_t k, uint32_t count, enum err e)
     m->fail_in    = k;
     m->fail_count = count;
     m->fail_err   = e;
-}
-
-/* ---- reading ---- */
-
-/* The index of the batch at or behind `lsn`. */
-static uint32_t
-batch_at(const struct store_mem *m, uint64_t lsn)
-{
-    uint32_t low = 0, high = m->count;
-    while (low < high) {
-        uint32_t mid = low + (high - low) / 2;
-        if (m->at[mid].lsn + m->at[mid].batch->count <= lsn)
-            low = mid + 1;
-        else
-            high = mid;
-    }
-    return low;
-}
-
-static uint64_t
-start_of(const struct store_mem *m, const struct read *read)
-{
-    if (read->start == READ_AT_LSN)
-        return read->lsn > 0 ? read->lsn : 1;
-    for (uint32_t i = 0; i < m->count; i++) {
-        const struct kept_batch *k    = &m->at[i];
-        uint64_t                 have = page_seq(&read->have, k->batch->stream);
-        if (read->start == READ_SINCE ? k->received.ms >= read->since.ms
-                                      : have < batch_last(k->batch))
-            return read->start == READ_SINCE || have < k->batch->first
-                       ? k->lsn
-                       : k->lsn + (have + 1 - k->batch->first);
-    }
-    return read->lsn_last + 1;
-}
-
-/* For each stream the highest seq in [first, next); the highest stamp there. */
-static uint64_t
-marks_between(const struct store_mem *m, uint64_t first, uint64_t next, struct vector *out)
-{
-    uint64_t stamp = 0;
-    for (uint32_t i = batch_at(m, first); i < m->count && m->at[i].lsn < next; i++) {
-        const struct batch *b    = m->at[i].batch;
-        uint64_t            upto = next - m->at[i].lsn; /* of its messages are below next */
-        if (upto > b->count)
-            upto = b->count;
-        page_raise(out, (struct mark){b->stream, b->first + upto - 1});
-        if (b->lamport_first + upto - 1 > stamp)
-            stamp = b->lamport_first + upto - 1;
-    }
-    return stamp;
-}
-
-static void
-take_message(const struct store_mem *m, const struct kept_batch *k, uint32_t i,
-             const struct read *read, struct page_maker *page)
-{
-    const struct batch *b    = k->batch;
-    const struct msg   *msg  = &b->msg[i];
-    struct mark         mark = {b->stream, b->first + i};
-    if (msg->flags & MSG_DIGEST_ONLY || page_seq(&read->have, mark.stream) >= mark.seq ||
-        (read->want && !read->want(read->want_ctx, msg->topic)))
-        return;
-    struct entry e = {.lsn     = k->lsn + i,
-                      .mark    = mark,
-                      .lamport = b->lamport_first + i,
-                      .wall    = b->wall,
-                      .late    = k->late,
-                      .origin  = page_text(page, m->stream[place_of(m, mark.stream)].origin),
-                      .topic   = page_text(page, msg->topic),
-                      .headers = page_text(page, msg->headers),
-                      .body    = page_text(page, msg->body)};
-    page_entry(page, &e);
-}
-
-static void
-scan_messages(const struct store_mem *m, const struct read *read, struct page_maker *page)
-{
-    uint32_t work = 0;
-    for (uint32_t i = batch_at(m, page->lsn_next); i < m->count; i++) {
-        const struct kept_batch *k = &m->at[i];
-        if (page->lsn_next < k->lsn)
-            page->lsn_next = k->lsn;
-        while (page->lsn_next < k->lsn + k->batch->count) {
-            if (page->lsn_next > read->lsn_last || work++ == WORK_MAX || page_is_full(page, read))
-                return;
-            take_message(m, k, (uint32_t)(page->lsn_next - k->lsn), read, page);
-            page->lsn_next++;
-        }
-    }
-    page->lsn_next = read->lsn_last + 1;
-}
-
-static void
-scan_batches(const struct store_mem *m, const struct read *read, struct page_maker *page)
-{
-    for (uint32_t i = batch_at(m, page->lsn_next); i < m->count; i++) {
-        const struct kept_batch *k   = &m->at[i];
-        uint64_t                 end = k->lsn + k->batch->count;
-        if (k->lsn > read->lsn_last)
-            break;
-        if (end - 1 > read->lsn_last || page_is_full(page, read))
-            return;
-        if (page_seq(&read->have, k->batch->stream) < batch_last(k->batch)) {
-            blob_keep(k->batch);
-            page_batch(page, k->batch, k->lsn);
-        }
-        page->lsn_next = end;
-    }
-    if (!page_is_full(page, read))
-        page->lsn_next = read->lsn_last + 1;
-}
-
-enum err
-store_mem_read(const struct store_mem *m, const struct read *read, struct page **out)
-{
-    struct page_maker page;
-    page_maker_init(&page);
-    page.lsn_first = start_of(m, read);
-    if (page.lsn_first > read->lsn_last)
-        page.lsn_first = read->lsn_last + 1;
-    page.lsn_next = page.lsn_first;
-    if (read->start == READ_SINCE)
-        marks_between(m, 1, page.lsn_first, &page.before);
-    if (read->batches)
-        scan_batches(m, read, &page);
-    else
-        scan_messages(m, read, &page);
-    page.stamp = marks_between(m, page.lsn_first, page.lsn_next, &page.scanned);
-    *out       = page_make(&page);
-    page_maker_fini(&page);
-    return ERR_OK;
-}
-
-/* ---- for comparison ---- */
-
-void
-store_mem_dump(const struct store_mem *m, struct buf *out)
-{
-    for (uint32_t i = 0; i < m->stream_count; i++) {
-        const struct stream_state *st = &m->stream[i];
-        enum err e = buf_addf(out, "%016llx %llu..%llu ", (unsigned long long)st->stream,
-                              (unsigned long long)st->floor + 1, (unsigned long long)st->head);
-        for (size_t k = 0; k < sizeof st->chain.b && e == ERR_OK; k++)
-            e = buf_addf(out, "%02x", st->chain.b[k]);
-        if (e == ERR_OK)
-            e = buf_add(out, STR("\n"));
-        CHECK(e == ERR_OK); /* the buffer has no limit */
-    }
-}
-
-const struct batch *
-store_mem_batch(const struct store_mem *m, uint32_t i, uint64_t *lsn)
-{
-    if (i >= m->count)
-        return NULL;
-    *lsn = m->at[i].lsn;
-    return m->at[i].batch;
 }
