@@ -80,6 +80,12 @@ event_free(struct event *e)
 
 /* ---- the store of a node ---- */
 
+static struct wall
+wall_of(const struct sim *s, uint32_t i)
+{
+    return (struct wall){(int64_t)(s->now_ms + 1000 * i)};
+}
+
 static void
 commit_begin(struct sim *s, uint32_t i)
 {
@@ -95,6 +101,7 @@ commit_drop(struct commit *c)
 {
     blob_drop(c->batch);
     blob_drop(c->members);
+    blob_drop(c->known);
 }
 
 static void
@@ -111,6 +118,8 @@ commit_done(struct sim *s, uint32_t i)
     n->in_commit = 0;
     store_mem_commit(n->disk, commit, count, (struct wall){(int64_t)s->now_ms}, result);
     for (uint32_t k = 0; k < count; k++) {
+        if (result[k].err == ERR_OK && commit[k].kind == COMMIT_BATCH)
+            past_batch(s, i, commit[k].batch);
         node_step(s, i,
                   &(struct fact){.kind      = FACT_PERSISTED,
                                  .persisted = {commit[k].id, result[k].err, result[k].lsn_first}});
@@ -153,6 +162,25 @@ read_done(struct sim *s, uint32_t i, const struct event *e)
               &(struct fact){.kind = FACT_PAGE, .page = {e->reader, err == ERR_OK ? page : NULL}});
 }
 
+static void
+retain(struct sim *s, uint32_t i)
+{
+    struct sim_node *n    = &s->node[i];
+    struct retained *r    = NULL;
+    uint64_t         next = s->config.retain_ms > 0 ? s->config.retain_ms : 1000;
+    enum err         e    = store_mem_retain(n->disk, &n->retention, wall_of(s, i), &r);
+    CHECK(e == ERR_OK);
+    node_step(s, i, &(struct fact){.kind = FACT_RETAINED, .retained = r});
+    event_new(s, EVENT_RETAIN, i, r->more ? 1 : next);
+    retained_drop(r);
+}
+
+static bool
+retains(const struct retention *r)
+{
+    return r->age_ms > 0 || r->bytes > 0 || r->retire_ms > 0;
+}
+
 /* ---- a node ---- */
 
 static void
@@ -183,12 +211,6 @@ carry_out(struct sim *s, uint32_t i, const struct effects *effects)
             break;
         }
     }
-}
-
-static struct wall
-wall_of(const struct sim *s, uint32_t i)
-{
-    return (struct wall){(int64_t)(s->now_ms + 1000 * i)};
 }
 
 void
@@ -230,6 +252,9 @@ handle(struct sim *s, const struct event *e)
     case EVENT_PAGE:
         read_done(s, i, e);
         break;
+    case EVENT_RETAIN:
+        retain(s, i);
+        break;
     case EVENT_OPEN:
     case EVENT_FAIL:
     case EVENT_BYTES:
@@ -254,11 +279,12 @@ sim_new(const struct sim_config *config)
 {
     struct sim *s = mem_new(sizeof *s);
     CHECK(config->brokers > 0 && config->brokers <= SIM_BROKERS_MAX);
-    s->config           = *config;
-    s->config.delay_ms  = config->delay_ms > 0 ? config->delay_ms : 1;
-    s->config.commit_ms = config->commit_ms > 0 ? config->commit_ms : 2;
-    s->prng             = (struct prng){config->seed};
-    s->now_ms           = 1000000;
+    s->config            = *config;
+    s->config.delay_ms   = config->delay_ms > 0 ? config->delay_ms : 1;
+    s->config.commit_ms  = config->commit_ms > 0 ? config->commit_ms : 2;
+    s->config.tail_bytes = config->tail_bytes > 0 ? config->tail_bytes : 1 << 20;
+    s->prng              = (struct prng){config->seed};
+    s->now_ms            = 1000000;
     buf_init(&s->story, 0);
     wire_scratch_init(&s->scratch);
     for (uint32_t i = 0; i < config->brokers; i++) {
@@ -266,6 +292,7 @@ sim_new(const struct sim_config *config)
         n->disk            = store_mem_new();
         n->addr            = addr_of(i);
         n->commit_ms       = s->config.commit_ms;
+        n->retention       = config->retention;
         n->coordinator     = -1;
         list_init(&n->inbox);
         snprintf(n->host, sizeof n->host, "%c", 'A' + (int)i);
@@ -308,9 +335,12 @@ sim_free(struct sim *s)
         event_free(heap_pop(s));
     for (uint32_t i = 0; i < s->sub_count; i++) {
         vector_fini(&s->sub[i].cursor);
+        vector_fini(&s->sub[i].told);
+        vector_fini(&s->sub[i].past);
         buf_fini(&s->sub[i].got);
         mem_free(s->sub[i].mark);
     }
+    past_fini(s);
     wire_scratch_fini(&s->scratch);
     buf_fini(&s->story);
     mem_free(s->heap);
@@ -350,13 +380,15 @@ sim_start(struct sim *s, uint32_t i)
     struct sim_node *n = &s->node[i];
     CHECK(!n->broker);
     n->nonce    = prng_next(&s->prng) | 1;
-    n->broker   = broker_new(&(struct broker_config){.cluster    = STR("sim"),
-                                                     .self       = n->addr,
-                                                     .host       = str_of(n->host),
-                                                     .nonce      = n->nonce,
-                                                     .seed       = prng_next(&s->prng),
-                                                     .tail_bytes = 1 << 20,
-                                                     .recovered  = store_mem_recover(n->disk)},
+    n->broker   = broker_new(&(struct broker_config){.cluster        = STR("sim"),
+                                                     .self           = n->addr,
+                                                     .host           = str_of(n->host),
+                                                     .nonce          = n->nonce,
+                                                     .seed           = prng_next(&s->prng),
+                                                     .tail_bytes     = s->config.tail_bytes,
+                                                     .causal_wait_ms = s->config.causal_wait_ms,
+                                                     .retire_ms      = n->retention.retire_ms,
+                                                     .recovered      = store_mem_recover(n->disk)},
                              (struct mono){s->now_ms});
     n->wake_ms  = UINT64_MAX;
     n->accepted = (struct token){0};
@@ -366,6 +398,8 @@ sim_start(struct sim *s, uint32_t i)
             node_step(s, i,
                       &(struct fact){.kind = FACT_SEED,
                                      .seed = {s->node[k].addr, str_of(s->node[k].host)}});
+    if (retains(&n->retention))
+        event_new(s, EVENT_RETAIN, i, 1);
     node_turn(s, i);
 }
 
@@ -473,6 +507,25 @@ sim_lose_pushes(struct sim *s, uint32_t from, uint32_t to, uint32_t count)
 {
     s->node[from].lose[to] = count;
     sim_tell(s, "%u pushes of %s to %s are lost", count, s->node[from].host, s->node[to].host);
+}
+
+void
+sim_retention(struct sim *s, uint32_t i, struct retention policy)
+{
+    struct sim_node *n    = &s->node[i];
+    bool             idle = !retains(&n->retention);
+    n->retention          = policy;
+    if (n->broker && idle && retains(&policy))
+        event_new(s, EVENT_RETAIN, i, 1);
+    sim_tell(s, "%s keeps messages for %llu ms", n->host, (unsigned long long)policy.age_ms);
+}
+
+void
+sim_room(struct sim *s, uint32_t i, bool enough)
+{
+    sim_tell(s, "%s has %s disk", s->node[i].host, enough ? "enough" : "too little");
+    node_step(s, i, &(struct fact){.kind = FACT_ROOM, .room = {enough}});
+    node_turn(s, i);
 }
 
 struct store_mem *

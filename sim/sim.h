@@ -24,6 +24,12 @@ struct sim_config {
     uint32_t delay_ms;  /* one way; 0: 1 ms */
     uint32_t commit_ms; /* 0: 2 ms */
     bool     no_seeds;  /* nobody lists anybody: sim_join() */
+    bool     terse;     /* the story leaves out deliveries: for long runs */
+
+    struct retention retention; /* of all brokers; see sim_retention() */
+    uint32_t         retain_ms; /* how often; 0: 1000 */
+    uint64_t         causal_wait_ms;
+    size_t           tail_bytes; /* 0: 1 MiB */
 };
 
 struct sim *sim_new(const struct sim_config *config);
@@ -48,7 +54,11 @@ void sim_slow_disk(struct sim *s, uint32_t i, uint32_t commit_ms);
 /* Each frame that `from` sends to `to` arrives twice. */
 void sim_echo_pushes(struct sim *s, uint32_t from, uint32_t to);
 /* The next `count` batches that `from` pushes to `to` are lost, as by a full queue. */
-void              sim_lose_pushes(struct sim *s, uint32_t from, uint32_t to, uint32_t count);
+void sim_lose_pushes(struct sim *s, uint32_t from, uint32_t to, uint32_t count);
+/* Another policy for one broker. */
+void sim_retention(struct sim *s, uint32_t i, struct retention policy);
+/* Free disk falls below the reserve, or rises above it. */
+void              sim_room(struct sim *s, uint32_t i, bool enough);
 struct store_mem *sim_disk(struct sim *s, uint32_t i);
 /* The broker must be down. */
 void sim_replace_disk(struct sim *s, uint32_t i, struct store_mem *disk);
@@ -65,6 +75,11 @@ struct mark sim_mark(const struct sim *s, uint32_t publish);
 uint32_t sim_subscribe(struct sim *s, uint32_t i, const char *filter, enum subscribe_from from);
 /* It goes on at broker i, with its cursor. */
 void sim_move(struct sim *s, uint32_t sub, uint32_t i);
+/* It goes away, and may come back by sim_move(). */
+void sim_leave(struct sim *s, uint32_t sub);
+/* How many messages it was told are gone; how many came flagged `late`. */
+uint64_t sim_gone(const struct sim *s, uint32_t sub);
+uint64_t sim_late(const struct sim *s, uint32_t sub);
 /* "body body body", in the order of delivery. */
 const char *sim_got(const struct sim *s, uint32_t sub);
 

@@ -43,6 +43,8 @@ client_answer(struct sim *s, uint32_t i, const struct effect *e)
         p->outcome = (int)e->answer.err;
         p->mark    = e->answer.mark;
         p->mark.seq += p->serial - first;
+        if (e->answer.err == ERR_OK)
+            oracle_answer(s, i, p->mark);
         if (e->answer.err != ERR_OK)
             sim_tell(s, "%s answers %s: %s", s->node[i].host, p->body, err_text(e->answer.err));
     }
@@ -88,6 +90,11 @@ attach(struct sim *s, uint32_t number, enum subscribe_from from)
     sub->session = effects.session;
     sub->life    = n->life;
     sub->open    = true;
+    if (from != FROM_CURSOR) { /* what lies before is nothing that it is to be given */
+        note_place(s, sub);
+        enum err e = vector_copy(&sub->told, &sub->cursor);
+        CHECK(e == ERR_OK);
+    }
     node_turn(s, sub->node);
 }
 
@@ -100,6 +107,8 @@ sim_subscribe(struct sim *s, uint32_t i, const char *filter, enum subscribe_from
     *sub                   = (struct sim_sub){.node = i};
     snprintf(sub->filter, sizeof sub->filter, "%s", filter);
     vector_init(&sub->cursor);
+    vector_init(&sub->told);
+    vector_init(&sub->past);
     buf_init(&sub->got, 0);
     attach(s, number, from);
     note_place(s, sub);
@@ -107,14 +116,33 @@ sim_subscribe(struct sim *s, uint32_t i, const char *filter, enum subscribe_from
 }
 
 void
-sim_move(struct sim *s, uint32_t number, uint32_t i)
+sim_leave(struct sim *s, uint32_t number)
 {
     struct sim_sub *sub = &s->sub[number];
     if (sub->open && s->node[sub->node].broker)
         node_step(s, sub->node,
                   &(struct fact){.kind = FACT_UNSUBSCRIBE, .unsubscribe = {sub->session}});
-    sub->node = i;
+    sub->open = false;
+}
+
+void
+sim_move(struct sim *s, uint32_t number, uint32_t i)
+{
+    sim_leave(s, number);
+    s->sub[number].node = i;
     attach(s, number, FROM_CURSOR);
+}
+
+uint64_t
+sim_gone(const struct sim *s, uint32_t sub)
+{
+    return s->sub[sub].gone;
+}
+
+uint64_t
+sim_late(const struct sim *s, uint32_t sub)
+{
+    return s->sub[sub].late;
 }
 
 const char *
@@ -129,9 +157,26 @@ sim_got(const struct sim *s, uint32_t sub)
 }
 
 static void
+tell_gap(struct sim *s, struct sim_sub *sub, const struct entry *entry)
+{
+    uint64_t count = entry->gap_to - entry->mark.seq + 1;
+    sub->gone += count;
+    if (!s->config.terse)
+        sim_tell(s, "%s says that %llu of %.*s are gone", s->node[sub->node].host,
+                 (unsigned long long)count, STR_ARG(entry->origin));
+    note_place(s, sub);
+}
+
+static void
 deliver(struct sim *s, uint32_t number, const struct entry *entry)
 {
     struct sim_sub *sub = &s->sub[number];
+    past_deliver(s, sub, entry);
+    if (entry->gap_to > 0) {
+        tell_gap(s, sub, entry);
+        return;
+    }
+    sub->late += entry->late;
     if (sub->count == sub->cap) {
         sub->cap  = sub->cap > 0 ? sub->cap * 2 : 16;
         sub->mark = mem_resize(sub->mark, sub->cap * sizeof *sub->mark);
@@ -139,8 +184,9 @@ deliver(struct sim *s, uint32_t number, const struct entry *entry)
     sub->mark[sub->count++] = entry->mark;
     enum err e = buf_addf(&sub->got, "%s%.*s", sub->got.n > 0 ? " " : "", STR_ARG(entry->body));
     CHECK(e == ERR_OK);
-    sim_tell(s, "%s delivers %.*s: %.*s", s->node[sub->node].host, STR_ARG(entry->topic),
-             STR_ARG(entry->body));
+    if (!s->config.terse)
+        sim_tell(s, "%s delivers %.*s: %.*s%s", s->node[sub->node].host, STR_ARG(entry->topic),
+                 STR_ARG(entry->body), entry->late ? " (late)" : "");
     note_place(s, sub);
     CHECK(vector_has(broker_vector(s->node[sub->node].broker), entry->mark)); /* S4 */
 }

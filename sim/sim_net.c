@@ -222,6 +222,7 @@ net_event(struct sim *s, const struct event *e)
     case EVENT_WAKE:
     case EVENT_COMMIT:
     case EVENT_PAGE:
+    case EVENT_RETAIN:
         break;
     }
     CHECK(!"not of the network");

@@ -18,6 +18,7 @@ enum event_kind {
     EVENT_CLOSE,  /* the other end closed */
     EVENT_COMMIT, /* the store is done */
     EVENT_PAGE,   /* the reader is done */
+    EVENT_RETAIN, /* the store's step of retention */
 };
 
 struct event {
@@ -56,6 +57,7 @@ struct sim_node {
     bool              paused, stopping;
     struct list       inbox;
     uint32_t          commit_ms;
+    struct retention  retention;
     struct commit    *waiting; /* handed over, not yet committed */
     uint32_t          waiting_count, waiting_cap, in_commit;
     uint64_t          wake_ms; /* the earliest EVENT_WAKE under way */
@@ -83,9 +85,19 @@ struct sim_sub {
     char          filter[64];
     struct vector cursor;
     uint64_t      stamp;
+    struct vector told; /* all that it was given or told to be gone: S12 */
+    struct vector past; /* what depends on nothing that may still come: S10 */
     struct buf    got;
     struct mark  *mark; /* of each delivery, in order */
     uint32_t      count, cap;
+    uint64_t      gone, late;
+};
+
+/* Every batch that ever reached a disk: of each stream its batches in order. */
+struct sim_stream {
+    uint64_t       id;
+    struct batch **batch; /* one reference each */
+    uint32_t       count, cap;
 };
 
 struct claim {
@@ -109,6 +121,8 @@ struct sim {
     uint32_t            sub_count;
     struct claim       *claim;
     uint32_t            claim_count, claim_cap;
+    struct sim_stream  *stream; /* by id */
+    uint32_t            stream_count, stream_cap;
     uint64_t            frames[FRAME_KIND_END], bytes;
     struct wire_scratch scratch;
     struct buf          story;
@@ -136,5 +150,16 @@ void client_crash(struct sim *s, uint32_t i);
 
 /* ---- oracle.c ---- */
 void oracle_event(struct sim *s, uint32_t i);
+/* A publish is answered with OK. */
+void oracle_answer(struct sim *s, uint32_t i, struct mark m);
+
+/* ---- sim_past.c ---- */
+
+/* A batch is on some disk; S1: nobody ever sees other bytes for its seqs. */
+void past_batch(struct sim *s, uint32_t i, struct batch *b);
+/* S10, S12: may this subscriber be given this now?  Notes that it was. */
+void past_deliver(struct sim *s, struct sim_sub *sub, const struct entry *e);
+void past_fini(struct sim *s);
+void sim_must(struct sim *s, bool holds, const char *what, uint32_t i);
 
 #endif

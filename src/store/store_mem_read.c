@@ -241,6 +241,12 @@ store_mem_dump(const struct store_mem *m, struct buf *out)
     }
 }
 
+uint32_t
+store_mem_batches(const struct store_mem *m)
+{
+    return m->count;
+}
+
 const struct batch *
 store_mem_batch(const struct store_mem *m, uint32_t i, uint64_t *lsn)
 {
