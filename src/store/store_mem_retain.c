@@ -1,7 +1,6 @@
 #include "base/blob.h"
 #include "base/check.h"
 #include "base/mem.h"
-#include "core/batch.h"
 #include "store/store_mem_part.h"
 
 #include <string.h>
@@ -122,6 +121,38 @@ is_old(const struct kept_batch *k, const struct retention *policy, struct wall n
     return policy->age_ms > 0 && now.ms - since > (int64_t)policy->age_ms;
 }
 
+static struct str
+copy(uint8_t **at, struct str s)
+{
+    struct str out = {*at, s.n};
+    if (s.n > 0)
+        memcpy(*at, s.p, s.n);
+    *at += s.n;
+    return out;
+}
+
+/* One message of a batch, as a batch of its own. */
+static struct batch *
+alone(const struct batch *b, uint32_t i)
+{
+    const struct msg *m = &b->msg[i];
+    struct batch *one   = blob_new(sizeof *one + sizeof *m + m->topic.n + m->headers.n + m->body.n);
+    struct msg   *msg   = (struct msg *)(void *)(one + 1);
+    uint8_t      *text  = (uint8_t *)(msg + 1);
+
+    *msg = (struct msg){.topic   = copy(&text, m->topic),
+                        .headers = copy(&text, m->headers),
+                        .body    = copy(&text, m->body),
+                        .digest  = m->digest};
+    *one = (struct batch){.stream        = b->stream,
+                          .first         = b->first + i,
+                          .count         = 1,
+                          .lamport_first = b->lamport_first + i,
+                          .wall          = b->wall,
+                          .msg           = msg};
+    return one;
+}
+
 static void
 keep_newest(struct store_mem *m, const struct batch *b)
 {
@@ -133,12 +164,7 @@ keep_newest(struct store_mem *m, const struct batch *b)
         if (t->newest.stream != mark.stream || t->newest.seq != mark.seq)
             continue;
         blob_drop(t->kept);
-        t->kept = batch_make(&(struct batch_parts){.stream        = b->stream,
-                                                   .first         = mark.seq,
-                                                   .lamport_first = b->lamport_first + i,
-                                                   .wall          = b->wall,
-                                                   .msg           = &b->msg[i],
-                                                   .count         = 1});
+        t->kept = alone(b, i);
     }
 }
 
