@@ -221,6 +221,43 @@ oracle_level(struct sim *s)
 }
 
 void
+oracle_newest(struct sim *s, const char *topic, const char *body)
+{
+    for (uint32_t i = 0; i < s->config.brokers; i++) {
+        struct mark mark;
+        struct str  got;
+        if (!s->node[i].broker)
+            continue;
+        bool found = store_mem_newest(s->node[i].disk, str_of(topic), &mark, &got);
+        sim_must(s, found && str_eq(got, str_of(body)), "S15: another newest message", i);
+    }
+}
+
+void
+oracle_heads(struct sim *s)
+{
+    const struct recovered *first = NULL;
+    uint32_t                at    = 0;
+    sim_must(s, sim_is_level(s), "L1: the vectors differ", 0);
+    for (uint32_t i = 0; i < s->config.brokers; i++) {
+        if (!s->node[i].broker)
+            continue;
+        const struct recovered *r = store_mem_recover(s->node[i].disk);
+        for (uint32_t k = 0; first && k < r->stream_count; k++) {
+            while (at < first->stream_count && first->stream[at].stream < r->stream[k].stream)
+                at++;
+            bool both = at < first->stream_count &&
+                        first->stream[at].stream == r->stream[k].stream &&
+                        first->stream[at].head == r->stream[k].head;
+            sim_must(s, !both || hash128_eq(first->stream[at].chain, r->stream[k].chain),
+                     "S1: other chains at the same head", i);
+        }
+        first = r;
+        at    = 0;
+    }
+}
+
+void
 oracle_all_acked_everywhere(struct sim *s)
 {
     for (uint32_t k = 0; k < s->publish_count; k++) {

@@ -11,6 +11,10 @@
 void oracle_check(struct sim *s);
 /* L1, S15: all disks of brokers that are up hold the same. */
 void oracle_level(struct sim *s);
+/* S15: all brokers that are up know the same newest message of a topic, this one. */
+void oracle_newest(struct sim *s, const char *topic, const char *body);
+/* L1 where retention differs: all that are up have the same heads with the same chains. */
+void oracle_heads(struct sim *s);
 /* Each publish that was answered OK is on every disk of a broker that is up, once. */
 void oracle_all_acked_everywhere(struct sim *s);
 /* L2: a subscriber to everything from the earliest on got all that is stored, once. */

@@ -1,3 +1,5 @@
+#include "store/store_mem.h"
+
 #include "base/blob.h"
 #include "base/check.h"
 #include "base/mem.h"

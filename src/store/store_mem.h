@@ -38,7 +38,10 @@ MUST_USE enum err store_mem_retain(struct store_mem *m, const struct retention *
                                    struct wall now, struct retained **out);
 
 /* A line per stream: id, floor + 1, head, chain at head; equal texts, equal contents. */
-void     store_mem_dump(const struct store_mem *m, struct buf *out);
+void store_mem_dump(const struct store_mem *m, struct buf *out);
+/* The newest message of a topic, from the log or kept: its body; false: there is none. */
+bool     store_mem_newest(const struct store_mem *m, struct str topic, struct mark *mark,
+                          struct str *body);
 uint32_t store_mem_batches(const struct store_mem *m);
 /* The i-th batch in lsn order, NULL behind the last; *lsn is that of its first message. */
 const struct batch *store_mem_batch(const struct store_mem *m, uint32_t i, uint64_t *lsn);

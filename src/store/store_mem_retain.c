@@ -103,6 +103,29 @@ mem_topics_copy(struct store_mem *to, const struct store_mem *from)
     }
 }
 
+bool
+store_mem_newest(const struct store_mem *m, struct str topic, struct mark *mark, struct str *body)
+{
+    struct wanted_name w      = {m, topic};
+    void              *number = map_find(&m->topic_by_name, hash64(topic), has_name, &w);
+    if (!number)
+        return false;
+    const struct mem_topic *t = topic_at(m, number);
+    *mark                     = t->newest;
+    if (t->kept && t->kept->stream == mark->stream && t->kept->first == mark->seq) {
+        *body = t->kept->msg[0].body;
+        return true;
+    }
+    for (uint32_t i = m->count; i-- > 0;) {
+        const struct batch *b = m->at[i].batch;
+        if (b->stream != mark->stream || mark->seq < b->first || mark->seq > batch_last(b))
+            continue;
+        *body = b->msg[mark->seq - b->first].body;
+        return true;
+    }
+    return false;
+}
+
 /* ---- what a step takes ---- */
 
 static size_t
