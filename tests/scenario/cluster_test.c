@@ -2,7 +2,6 @@
 
 #include "story.h"
 
-#include "base/trace.h"
 #include "core/bully.h"
 #include "core/journal.h"
 #include "core/vector.h"
@@ -361,14 +360,6 @@ sixteen_members(void **state)
     story_ends(s, "sixteen");
 }
 
-static void
-drop_trace(void *ctx, enum trace_level level, const char *line)
-{
-    (void)ctx;
-    (void)level;
-    (void)line;
-}
-
 int
 main(void)
 {
@@ -390,6 +381,6 @@ main(void)
         cmocka_unit_test(hole_is_filled_under_load),
         cmocka_unit_test(sixteen_members),
     };
-    trace_set_sink(drop_trace, NULL);
+    story_quiet();
     return cmocka_run_group_tests_name("scenario", test, NULL, NULL);
 }

@@ -2,6 +2,8 @@
 
 #include "story.h"
 
+#include "base/trace.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,6 +28,20 @@ story_settle(struct sim *s, uint64_t ms_max)
 {
     if (!sim_until(s, has_settled, ms_max))
         fail_msg("not settled after %llu ms:\n%s", (unsigned long long)ms_max, sim_story(s));
+}
+
+static void
+drop_trace(void *ctx, enum trace_level level, const char *line)
+{
+    (void)ctx;
+    (void)level;
+    (void)line;
+}
+
+void
+story_quiet(void)
+{
+    trace_set_sink(drop_trace, NULL);
 }
 
 static void

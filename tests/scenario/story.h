@@ -12,6 +12,8 @@
 /* A cluster of so many, all started, with a coordinator. */
 struct sim *story_cluster(uint32_t brokers);
 void        story_settle(struct sim *s, uint64_t ms_max); /* level, with a coordinator */
+/* What brokers trace is no part of a story. */
+void story_quiet(void);
 /* Takes over the simulation. */
 void story_ends(struct sim *s, const char *name);
 
