@@ -52,6 +52,7 @@ broker_new(const struct broker_config *config, struct mono now)
     b->nonce      = config->nonce;
     b->now        = now;
     b->disk_works = true;
+    b->has_room   = true;
     b->ping_at = b->probe_at = b->retry_at = b->members_at = MONO_NEVER;
     out_init(&b->out);
     commits_init(&b->commits);
@@ -114,7 +115,7 @@ on_publish(struct broker *b, const struct fact *f)
         .topic = f->publish.topic, .headers = f->publish.headers, .body = f->publish.body};
     if (b->stopping)
         return ERR_REFUSED;
-    if (!b->disk_works)
+    if (!broker_disk_works(b))
         return ERR_FULL;
     enum err e = own_add(&b->own, &m, &b->answer.serial);
     if (e != ERR_OK)
@@ -137,7 +138,7 @@ refuse_queue(struct broker *b)
 static void
 seal(struct broker *b)
 {
-    while (own_queued(&b->own) > 0 && b->disk_works && b->commits.own < OWN_BATCHES_MAX &&
+    while (own_queued(&b->own) > 0 && broker_disk_works(b) && b->commits.own < OWN_BATCHES_MAX &&
            (b->commits.own == 0 || own_has_full_batch(&b->own))) {
         struct own_sealed sealed;
         if (own_seal(&b->own, &b->journal, &b->clock, b->wall, &sealed) != ERR_OK) {
@@ -166,6 +167,13 @@ seal(struct broker *b)
 /* ---- the disk ---- */
 
 static void
+tell_disk(struct broker *b)
+{
+    gossip_disk(&b->gossip, &b->journal, broker_disk_works(b), b->now);
+    roster_disk(&b->roster, broker_disk_works(b));
+}
+
+static void
 disk_failed(struct broker *b)
 {
     if (!b->disk_works)
@@ -182,8 +190,7 @@ disk_failed(struct broker *b)
     b->probe_at   = mono_after(b->now, b->probe_ms);
     own_burn(&b->own, &b->journal);
     journal_roll_back(&b->journal);
-    gossip_disk(&b->gossip, &b->journal, false, b->now);
-    roster_disk(&b->roster, false);
+    tell_disk(b);
 }
 
 static void
@@ -197,8 +204,7 @@ probed(struct broker *b, enum err err)
     b->disk_worked = b->now;
     tracef(TRACE_INFO, "the disk works again");
     b->disk_works = true;
-    gossip_disk(&b->gossip, &b->journal, true, b->now);
-    roster_disk(&b->roster, true);
+    tell_disk(b);
 }
 
 static void
@@ -246,7 +252,7 @@ on_persisted(struct broker *b, const struct fact *f)
         disk_failed(b);
     /* Answers leave in the order of the publishes: what was sealed comes before what
      * still waited when the disk failed. */
-    if (!b->disk_works && b->commits.own == 0)
+    if (!broker_disk_works(b) && b->commits.own == 0)
         refuse_queue(b);
     blob_drop(p.batch);
     return ERR_OK;
@@ -459,13 +465,17 @@ on_retained(struct broker *b, const struct fact *f)
     return ERR_OK;
 }
 
-/* Not enough: nothing of a publish that was not sealed yet is stored, and so on until
- * there is room again. */
+/* Too little: what was sealed still fits into the reserve; what was not is stored nowhere,
+ * and so on until there is room again. */
 static enum err
 on_room(struct broker *b, const struct fact *f)
 {
-    (void)b;
-    (void)f;
+    if (b->has_room == f->room.enough)
+        return ERR_OK;
+    b->has_room = f->room.enough;
+    tell_disk(b);
+    if (!b->has_room && b->commits.own == 0)
+        refuse_queue(b);
     return ERR_OK;
 }
 
@@ -614,14 +624,14 @@ broker_gossip(const struct broker *b)
 bool
 broker_can_publish(const struct broker *b)
 {
-    return b->disk_works && !b->stopping && b->own.item_count < OWN_QUEUE_MESSAGES_MAX &&
+    return broker_disk_works(b) && !b->stopping && b->own.item_count < OWN_QUEUE_MESSAGES_MAX &&
            b->own.bytes.n + BODY_BYTES_MAX + BATCH_REST_BYTES_MAX <= OWN_QUEUE_BYTES_MAX;
 }
 
 bool
 broker_disk_works(const struct broker *b)
 {
-    return b->disk_works;
+    return b->disk_works && b->has_room;
 }
 
 bool

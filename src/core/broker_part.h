@@ -90,6 +90,7 @@ struct broker {
     uint64_t        probe_ms;
     uint64_t        pings;
     bool            disk_works, probing, saving_members, stopping, said_goodbye;
+    bool            has_room; /* FACT_ROOM; publishes and batches in want both */
     struct counters counters;
 
     struct complaint complaint[COMPLAINTS_MAX]; /* ring */
