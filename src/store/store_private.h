@@ -4,7 +4,8 @@
  *   store_sql.c     statements, errors, transactions
  *   store_schema.c  making and migrating the file
  *   store_load.c    what a start finds: heads, members, token, topics
- *   store_topics.c  topics in memory, their snapshot, segments
+ *   store_topics.c  topics in memory, their snapshot
+ *   store_segments.c  which runs of the log have which topics
  *   store_commit.c  commits            store_tend.c  checkpoints
  *   store_read.c    where a read starts, messages     store_rebuild.c  batches
  *
@@ -148,7 +149,10 @@ void topics_count(struct topic *topic, const struct entry *e);
 enum err topics_write(struct store *s);
 /* The same in a transaction of its own. */
 enum err topics_snapshot(struct store *s);
-void     segment_add(struct segment *g, struct topic *topic, uint64_t lamport);
+
+/* ---- store_segments.c ---- */
+
+void segment_add(struct segment *g, struct topic *topic, uint64_t lamport);
 /* Writes it when it is long enough and starts the next.  Call at the end of a batch. */
 enum err segment_close(struct store *s);
 
