@@ -226,8 +226,8 @@ node_turn(struct sim *s, uint32_t i)
 {
     struct sim_node *n = &s->node[i];
     node_step(s, i, &(struct fact){.kind = FACT_TURN});
-    client_drain(s, i);
-    node_step(s, i, &(struct fact){.kind = FACT_TURN}); /* reads that pulling asked for */
+    if (client_drain(s, i))
+        node_step(s, i, &(struct fact){.kind = FACT_TURN}); /* reads that pulling asked for */
     oracle_event(s, i);
     struct mono at = broker_deadline(n->broker);
     uint64_t    ms = at.ms > s->now_ms ? at.ms : s->now_ms + 1;

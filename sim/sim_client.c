@@ -191,10 +191,11 @@ deliver(struct sim *s, uint32_t number, const struct entry *entry)
     CHECK(vector_has(broker_vector(s->node[sub->node].broker), entry->mark)); /* S4 */
 }
 
-void
+bool
 client_drain(struct sim *s, uint32_t i)
 {
     uint64_t session, ref;
+    bool     any = false;
     while (broker_ready(s->node[i].broker, &session, &ref)) {
         struct entry    entry;
         struct sim_sub *sub = &s->sub[ref];
@@ -202,7 +203,9 @@ client_drain(struct sim *s, uint32_t i)
         while (broker_pull(s->node[i].broker, session, &entry) == ERR_OK)
             deliver(s, (uint32_t)ref, &entry);
         note_place(s, sub);
+        any = true;
     }
+    return any;
 }
 
 void

@@ -144,7 +144,8 @@ void net_cut(struct sim *s, uint32_t i, uint32_t j);
 
 /* ---- sim_client.c ---- */
 void client_answer(struct sim *s, uint32_t i, const struct effect *e);
-void client_drain(struct sim *s, uint32_t i);
+/* True: something was given, or waits for the disk. */
+bool client_drain(struct sim *s, uint32_t i);
 /* Its sessions are gone. */
 void client_crash(struct sim *s, uint32_t i);
 

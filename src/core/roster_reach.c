@@ -91,9 +91,11 @@ find_edges(const struct roster *r, struct mono now, uint32_t edges[MEMBERS_MAX])
     heard[ROSTER_SELF] = own_heard(r, now);
     for (uint32_t i = 0; i < MEMBERS_MAX; i++) {
         edges[i] = 0;
-        for (uint32_t j = 0; j < MEMBERS_MAX; j++)
-            if (i != j && (heard[i] & BIT(j)) && (heard[j] & BIT(i)))
+        for (uint32_t rest = heard[i] & ~BIT(i); rest != 0; rest &= rest - 1) {
+            int j = __builtin_ctz(rest);
+            if (j < MEMBERS_MAX && heard[j] & BIT(i))
                 edges[i] |= BIT(j);
+        }
     }
 }
 
