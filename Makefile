@@ -57,11 +57,11 @@ $(BUILD)/libllhttp.a: $(LLHTTP_OBJ)
 	@mkdir -p $(@D)
 	rm -f $@ && ar rcs $@ $^
 
-# The schema is kept as SQL and embedded as a string.
-$(BUILD)/gen/schema.inc: src/store/schema.sql
+# The schema is kept as SQL and embedded as strings.
+$(BUILD)/gen/%.inc: src/store/%.sql
 	@mkdir -p $(@D)
 	sed 's/\\/\\\\/g; s/"/\\"/g; s/^/"/; s/$$/\\n"/' $< > $@
-$(BUILD)/src/store/store_schema.o: $(BUILD)/gen/schema.inc
+$(BUILD)/src/store/store_schema.o: $(BUILD)/gen/schema.inc $(BUILD)/gen/views.inc
 
 $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)

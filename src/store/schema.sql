@@ -1,4 +1,5 @@
--- schema.sql - broker.db, version 1.  docs/STORE.md explains every column.
+-- schema.sql - the tables of broker.db, version 2; views.sql has the views.  docs/STORE.md
+-- explains every column.  Older files come here by the steps in store_schema.c.
 --
 -- All 64-bit numbers are SQLite integers.  A stream is below 2^63; a nonce or a version
 -- above that shows as a negative number.  Times are milliseconds since 1970 UTC.
@@ -18,29 +19,37 @@ CREATE TABLE streams (
     head_stamp  INTEGER NOT NULL,   -- its lamport
     head_lsn    INTEGER NOT NULL,
     head_ms     INTEGER NOT NULL,   -- when it came here
-    floor       INTEGER NOT NULL,   -- highest seq that retention took; 0: none; and there:
+    floor       INTEGER NOT NULL,   -- highest seq that is gone from the front; 0: none; there:
     floor_chain BLOB,
     floor_stamp INTEGER,
-    floor_deps  BLOB,               -- marks: all dependencies up to there
-    flags       INTEGER NOT NULL    -- 1 frozen, 2 retired
+    floor_deps  BLOB,               -- marks: to be held before what comes above; mostly NULL
+    flags       INTEGER NOT NULL,   -- 1 frozen, 2 retired
+    waived      INTEGER NOT NULL DEFAULT 0  -- up to here it counts as held for others
 );
 
 CREATE TABLE topics (
     id      INTEGER PRIMARY KEY,
     name    TEXT    NOT NULL,
-    count   INTEGER NOT NULL,       -- messages up to meta.topics_lsn; and the newest of them:
-    lsn     INTEGER NOT NULL,
+    count   INTEGER NOT NULL,       -- messages ever up to meta.topics_lsn; and the newest:
+    lsn     INTEGER NOT NULL,       -- 0: it was never in messages, but is in kept
     lamport INTEGER NOT NULL,
     stream  INTEGER NOT NULL,
-    seq     INTEGER NOT NULL
+    seq     INTEGER NOT NULL,
+    removed INTEGER NOT NULL DEFAULT 0  -- of them, taken by retention; see removals
+);
+CREATE UNIQUE INDEX topics_name ON topics(name);
+
+CREATE TABLE removals (             -- taken since topics was last written
+    lsn    INTEGER PRIMARY KEY,     -- of the first message that the step took
+    topics BLOB    NOT NULL         -- pairs of varints: the id's distance to the last, how many
 );
 
 CREATE TABLE messages (
     lsn     INTEGER PRIMARY KEY,    -- position in this broker's log
     stream  INTEGER NOT NULL,
-    seq     INTEGER NOT NULL,
+    seq     INTEGER NOT NULL,       -- of a gap: the last one
     lamport INTEGER NOT NULL,
-    topic   INTEGER,                -- topics.id; NULL: removed, only the digest is left
+    topic   INTEGER,                -- topics.id; NULL: a gap, or only the digest is left
     wall_ms INTEGER NOT NULL,       -- the origin's clock
     flags   INTEGER NOT NULL,       -- 1 digest only, 2 late, 4 gap
     digest  BLOB    NOT NULL,       -- over topic, headers and body
@@ -67,11 +76,12 @@ CREATE TABLE segments (
     lsn_first INTEGER PRIMARY KEY,
     lsn_last  INTEGER NOT NULL,
     stamp     INTEGER NOT NULL,     -- highest lamport in it
-    topics    BLOB    NOT NULL      -- sorted ids as varints: the first, then differences
+    topics    BLOB    NOT NULL,     -- sorted ids as varints: the first, then differences
+    postings  BLOB                  -- NULL: none
 );
 
 CREATE TABLE kept (
-    topic   INTEGER PRIMARY KEY,    -- whose newest message retention took
+    topic   INTEGER PRIMARY KEY,    -- whose newest message is not in messages
     stream  INTEGER NOT NULL,
     seq     INTEGER NOT NULL,
     lamport INTEGER NOT NULL,
@@ -100,57 +110,3 @@ CREATE TABLE vectors (
     seq    INTEGER NOT NULL,
     PRIMARY KEY (addr, stream)
 ) WITHOUT ROWID;
-
-CREATE VIEW log AS
-SELECT m.lsn                                                               AS lsn,
-       t.name                                                              AS topic,
-       s.origin                                                            AS origin,
-       printf('%016x-%d', m.stream, m.seq)                                 AS id,
-       m.lamport                                                           AS lamport,
-       strftime('%Y-%m-%dT%H:%M:%fZ', m.wall_ms / 1000.0, 'unixepoch')     AS time,
-       rtrim(m.headers, char(10))                                          AS headers,
-       CAST(m.body AS TEXT)                                                AS body
-FROM messages m
-LEFT JOIN topics t ON t.id = m.topic
-LEFT JOIN streams s ON s.stream = m.stream
-ORDER BY m.lsn;
-
-CREATE VIEW latest AS
-WITH candidate(topic, lsn, lamport, stream, seq) AS (
-    SELECT id, lsn, lamport, stream, seq FROM topics WHERE seq > 0
-    UNION ALL
-    SELECT topic, lsn, lamport, stream, seq FROM messages
-    WHERE lsn > (SELECT value FROM meta WHERE name = 'topics_lsn') AND topic IS NOT NULL
-), ranked AS (
-    SELECT *, row_number() OVER (PARTITION BY topic
-                                 ORDER BY lamport DESC, stream DESC, seq DESC) AS place
-    FROM candidate
-)
-SELECT t.name                                                              AS topic,
-       coalesce(s.origin, k.origin)                                        AS origin,
-       printf('%016x-%d', r.stream, r.seq)                                 AS id,
-       r.lamport                                                           AS lamport,
-       strftime('%Y-%m-%dT%H:%M:%fZ', coalesce(m.wall_ms, k.wall_ms) / 1000.0, 'unixepoch')
-                                                                           AS time,
-       rtrim(CASE WHEN m.lsn IS NULL THEN k.headers ELSE m.headers END, char(10)) AS headers,
-       CAST(CASE WHEN m.lsn IS NULL THEN k.body ELSE m.body END AS TEXT)   AS body
-FROM ranked r
-JOIN topics t ON t.id = r.topic
-LEFT JOIN messages m ON m.lsn = r.lsn
-LEFT JOIN kept k ON k.topic = r.topic AND k.stream = r.stream AND k.seq = r.seq
-LEFT JOIN streams s ON s.stream = r.stream
-WHERE r.place = 1
-ORDER BY t.name;
-
-CREATE VIEW lag AS
-SELECT p.addr                            AS peer,
-       s.origin                          AS origin,
-       printf('%016x', s.stream)         AS stream,
-       s.head                            AS head,
-       coalesce(v.seq, 0)                AS has,
-       max(0, s.head - coalesce(v.seq, 0)) AS behind
-FROM peers p
-JOIN streams s
-LEFT JOIN vectors v ON v.addr = p.addr AND v.stream = s.stream
-WHERE p.flags & 1 = 0 AND EXISTS (SELECT 1 FROM vectors w WHERE w.addr = p.addr)
-ORDER BY p.addr, s.stream;

@@ -84,7 +84,7 @@ files_that_are_not_ours_are_refused(void **state)
     disk_open(&d, false);
     disk_stop(&d);
     refused(&d, STR("other"), ERR_INVALID, "belongs to the cluster \"hearsay\"");
-    execute(&d, "PRAGMA user_version = 2");
+    execute(&d, "PRAGMA user_version = 3");
     refused(&d, STR("hearsay"), ERR_STALE, "newer hearsay: install that version");
     execute(&d, "PRAGMA application_id = 1");
     refused(&d, STR("hearsay"), ERR_INVALID, "another program");
@@ -608,8 +608,8 @@ the_views_show_the_log(void **state)
     for (int round = 0; round < 2; round++) {
         shell(&d, "select * from log where lsn = 2", out);
         assert_string_equal(out, "2|stocks|host:3000|0000000000000abc-2|2|"
-                                 "2023-11-14T22:13:20.001Z|content-type: text/plain\nmeta-a: b"
-                                 "|2:xxxx\n");
+                                 "2023-11-14T22:13:20.001Z|message|"
+                                 "content-type: text/plain\nmeta-a: b|2:xxxx\n");
         for (int i = 0; i < 6; i++) /* from messages alone, then from the snapshot too */
             store_tend(d.s, true);
     }

@@ -104,7 +104,7 @@ load_forget(struct store *s)
 static enum err
 load_numbers(struct store *s)
 {
-    uint64_t last = 0, in_segments = 0;
+    uint64_t last = 0, in_segments = 0, first = 0;
     enum err e = each_row(s,
                           "SELECT stream, head, head_chain, head_stamp, head_lsn, head_ms"
                           " FROM streams",
@@ -115,6 +115,8 @@ load_numbers(struct store *s)
     if (e == ERR_OK && last > s->lsn)
         e = ERR_CORRUPT;
     if (e == ERR_OK)
+        e = one_number(s, "SELECT min(lsn) FROM messages", &first);
+    if (e == ERR_OK)
         e = one_number(s, "SELECT value FROM meta WHERE name = 'topics_lsn'", &s->topics.lsn);
     if (e == ERR_OK)
         e = one_number(s, "SELECT value FROM meta WHERE name = 'probe'", &s->probes);
@@ -123,6 +125,7 @@ load_numbers(struct store *s)
                        &in_segments);
     if (e == ERR_OK && (in_segments > s->lsn || s->topics.lsn > s->lsn))
         e = ERR_CORRUPT;
+    s->lsn_first         = last > 0 ? first : s->lsn + 1;
     s->segment.lsn_first = in_segments + 1;
     return e;
 }
@@ -251,7 +254,7 @@ load_recovered(struct store *s)
     mem_free(state_at(r, 0)); /* of an attempt that found the file corrupt */
     mem_free(member_at(r, 0));
     buf_reset(&s->texts);
-    *r         = (struct recovered){.lsn = s->lsn};
+    *r         = (struct recovered){.lsn = s->lsn, .lsn_first = s->lsn_first};
     enum err e = each_row(s,
                           "SELECT stream, origin, head, head_chain, head_stamp, floor, flags"
                           " FROM streams WHERE flags & 2 = 0 ORDER BY stream",

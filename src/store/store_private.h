@@ -89,7 +89,8 @@ struct store {
     uint64_t      device, inode; /* of the file that is open */
     bool          was_corrupt, is_refusing, is_loaded;
 
-    uint64_t       lsn; /* last in use */
+    uint64_t       lsn;       /* last in use */
+    uint64_t       lsn_first; /* oldest that is left; lsn + 1: none */
     struct topics  topics;
     struct segment segment;
     struct streams streams;

@@ -7,12 +7,24 @@
 /* "Hrsy": file(1) and we know our own by it. */
 #define APPLICATION_ID 0x48727379
 
-static const char schema_1[] =
+/* A new file gets the newest tables at once; an older one comes there step by step. */
+static const char all_tables[] =
 #include "schema.inc"
     ;
+static const char all_views[] =
+#include "views.inc"
+    ;
 
-/* step[i] brings a file from version i to i + 1, and is never changed once released. */
-static const char *const step[] = {schema_1};
+/* A file of version 1 went without retention: nothing of it ever had a floor. */
+static const char to_2[] = "ALTER TABLE streams ADD COLUMN waived INTEGER NOT NULL DEFAULT 0;"
+                           "ALTER TABLE topics ADD COLUMN removed INTEGER NOT NULL DEFAULT 0;"
+                           "CREATE UNIQUE INDEX topics_name ON topics(name);"
+                           "CREATE TABLE removals (lsn INTEGER PRIMARY KEY, topics BLOB NOT NULL);"
+                           "ALTER TABLE segments ADD COLUMN postings BLOB;";
+
+/* step[i] brings a file from version i to i + 1, but for its views, and is never changed
+ * once released. */
+static const char *const step[] = {NULL, to_2};
 enum { SCHEMA_VERSION = sizeof step / sizeof *step };
 
 static enum err
@@ -74,8 +86,12 @@ migrate(struct store *s, int64_t from, struct str cluster)
     enum err e = sql_exec(s->db, "BEGIN IMMEDIATE");
     if (e != ERR_OK)
         return e;
-    for (int64_t i = from; i < SCHEMA_VERSION && e == ERR_OK; i++)
+    if (from == 0)
+        e = sql_exec(s->db, all_tables);
+    for (int64_t i = from; i > 0 && i < SCHEMA_VERSION && e == ERR_OK; i++)
         e = sql_exec(s->db, step[i]);
+    if (e == ERR_OK)
+        e = sql_exec(s->db, all_views);
     if (e == ERR_OK)
         e = sql_exec(s->db, pragmas);
     if (e == ERR_OK && from == 0) {
