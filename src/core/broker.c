@@ -60,6 +60,8 @@ broker_new(const struct broker_config *config, struct mono now)
     stamp_init(&b->clock, b->journal.stamp);
     own_init(&b->own, b->origin, config->seed);
     gossip_init(&b->gossip);
+    if (config->causal_wait_ms > 0)
+        b->gossip.causal_wait_ms = config->causal_wait_ms;
     sessions_init(&b->sessions);
     awaits_init(&b->awaits);
     roster_init(&b->roster,
@@ -212,6 +214,7 @@ batch_persisted(struct broker *b, const struct pending *p, uint64_t lsn)
 {
     journal_persist(&b->journal, p->batch, lsn, p->commit.late);
     sessions_wake(&b->sessions, &b->journal, p->batch, lsn);
+    b->counters.late += p->commit.late ? batch_lsns(p->batch) : 0;
     if (p->own) {
         if (!p->pushed)
             gossip_push(&b->gossip, &b->out, p->batch);
@@ -238,8 +241,11 @@ on_persisted(struct broker *b, const struct fact *f)
     case COMMIT_MEMBERS:
         cluster_persisted(b, &p.commit, err);
         break;
-    case COMMIT_FROZEN:
     case COMMIT_WAIVED:
+        if (err == ERR_OK)
+            journal_waiver_persist(&b->journal, p.commit.mark);
+        break;
+    case COMMIT_FROZEN:
     case COMMIT_LATEST:
     case COMMIT_REPAIR:
     case COMMIT_KNOWN:
@@ -439,6 +445,7 @@ on_turn(struct broker *b, const struct fact *f)
     seal(b);
     links_tick(b);
     cluster_tick(b);
+    gossip_waive(&b->gossip, &b->journal, &b->commits, &b->out, b->now);
     gossip_turn(&b->gossip, &b->journal, &b->out, b->now, &token);
     awaits_check(&b->awaits, &view, &b->out, b->now);
     read_history(b);

@@ -11,10 +11,12 @@
 void
 gossip_init(struct gossip *g)
 {
-    *g = (struct gossip){.disk_works = true, .heads_soon = MONO_NEVER};
+    *g = (struct gossip){
+        .disk_works = true, .heads_soon = MONO_NEVER, .causal_wait_ms = CAUSAL_WAIT_MS};
     pool_init(&g->held_back, sizeof(struct held_back), HELD_BACK_MAX);
     list_init(&g->lacking);
     list_init(&g->released);
+    list_init(&g->clocks);
     for (uint32_t i = 0; i < LINKS_MAX; i++)
         list_init(&g->link[i].held_back);
 }
@@ -31,11 +33,11 @@ gossip_fini(struct gossip *g)
 }
 
 static void
-forget_beliefs(struct journal *j, uint32_t member)
+forget_beliefs(struct gossip *g, struct journal *j, uint32_t member, struct mono now)
 {
     struct stream *s;
     for (uint32_t at = 0; (s = pool_next(&j->streams, &at));)
-        s->known[member] = 0;
+        wait_lost(g, s, member, now);
 }
 
 void
@@ -51,7 +53,7 @@ gossip_link_up(struct gossip *g, struct journal *j, uint32_t link, uint32_t memb
         .heads_full_at = mono_after(now, HEADS_IDLE_MS),
     };
     list_init(&l->held_back);
-    forget_beliefs(j, member);
+    forget_beliefs(g, j, member, now);
 }
 
 void
@@ -64,7 +66,7 @@ gossip_link_down(struct gossip *g, struct journal *j, uint32_t link, struct mono
     serve_stop(l);
     vector_fini(&l->have);
     l->up = false;
-    forget_beliefs(j, l->member);
+    forget_beliefs(g, j, l->member, now);
     if (g->pulling && g->pull_link == link)
         g->pulling = false;
     LIST_EACH(node, &g->lacking)
@@ -408,6 +410,7 @@ gossip_deadline(const struct gossip *g, const struct journal *j)
     }
     if (!g->disk_works)
         return at;
+    at = mono_min(at, wait_deadline(g));
     if (g->pulling)
         return mono_min(at, mono_after(g->pull_progress, PULL_RETRY_MS));
     LIST_EACH(node, &g->lacking)

@@ -25,6 +25,7 @@ enum {
     PULL_RETRY_MS  = 500,  /* without progress: then pull from another */
     CATCH_UP_ABOVE = 8192, /* messages lacked: tell peers not to push */
     CATCH_UP_BELOW = 1024,
+    CAUSAL_WAIT_MS = 10000, /* nobody shows what is missing: then it is waived */
 };
 
 /* Readers of links have this bit; handles of sessions never do. */
@@ -63,6 +64,9 @@ void gossip_changed(struct gossip *g, struct mono now);
 /* The disk failed: nothing is asked for until it works. */
 void gossip_disk(struct gossip *g, struct journal *j, bool works, struct mono now);
 
+/* What nobody could supply for causal_wait_ms is waived, before the turn's end. */
+void gossip_waive(struct gossip *g, struct journal *j, struct commits *c, struct out *out,
+                  struct mono now);
 /* The turn's end: HEADS that are due, PULL, CREDIT, batches for who pulls, reads. */
 void        gossip_turn(struct gossip *g, struct journal *j, struct out *out, struct mono now,
                         const struct token *accepted);
@@ -109,12 +113,15 @@ struct gossip {
     struct gossip_link link[LINKS_MAX];
     struct pool        held_back;
     struct list        lacking, released;
+    struct list        clocks; /* held back, and nobody shows what for: longest first */
+    uint64_t           causal_wait_ms;
     struct mono        heads_soon; /* MONO_NEVER: nothing to tell */
     bool               pulling, disk_works, catching_up;
     uint32_t           pull_link, pull_last;
     struct mono        pull_progress;
     uint32_t           reads; /* under way, also for pulls that are over */
     uint64_t           ids, pulls, refused;
+    uint64_t           waived, holes; /* marks; batches given up behind a hole */
 };
 
 #endif

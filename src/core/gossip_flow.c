@@ -47,12 +47,12 @@ gossip_on_sent(struct gossip *g, uint32_t link, size_t bytes_queued, struct mono
 
 /* ---- batches in ---- */
 
-static void
-drop(struct gossip *g, uint32_t link, struct batch *b, bool pulled)
+void
+arrival_drop(struct gossip *g, const struct arrival *it)
 {
-    if (pulled)
-        g->link[link].credit_due += batch_cost(b);
-    blob_drop(b);
+    if (it->pulled)
+        g->link[it->link].credit_due += batch_cost(it->batch);
+    blob_drop(it->batch);
 }
 
 void
@@ -63,127 +63,131 @@ held_back_drop_all(struct gossip *g, struct gossip_link *l)
         struct held_back *h = LIST_OF(node, struct held_back, by_link);
         list_remove(&h->waiting);
         list_remove(&h->by_link);
-        blob_drop(h->batch);
+        list_remove(&h->clock);
+        blob_drop(h->it.batch);
         pool_give(&g->held_back, h);
     }
     l->held_back_bytes = 0;
 }
 
 static void
-hold_back(struct gossip *g, struct journal *j, uint32_t link, struct batch *b, bool pulled,
-          struct mark missing)
+hold_back(const struct intake *in, const struct arrival *it, struct mark missing)
 {
-    struct gossip_link *l     = &g->link[link];
-    struct stream      *s     = journal_stream(j, missing.stream);
-    size_t              bytes = batch_bytes(b);
+    struct gossip_link *l     = &in->g->link[it->link];
+    struct stream      *s     = journal_stream(in->j, missing.stream);
+    size_t              bytes = batch_bytes(it->batch);
     struct held_back   *h     = NULL;
     if (s && l->held_back_bytes + bytes <= HELD_BACK_BYTES_MAX)
-        h = pool_take(&g->held_back);
+        h = pool_take(&in->g->held_back);
     if (!h) {
-        drop(g, link, b, pulled);
+        arrival_drop(in->g, it);
         return;
     }
-    *h = (struct held_back){.batch = b, .seq = missing.seq, .link = link, .pulled = pulled};
+    *h = (struct held_back){.it = *it, .wants = s, .seq = missing.seq};
     list_init(&h->waiting);
     list_init(&h->by_link);
+    list_init(&h->clock);
     list_push_back(&s->waiting, &h->waiting);
     list_push_back(&l->held_back, &h->by_link);
     l->held_back_bytes += bytes;
+    wait_begin(in->g, h);
 }
 
-/* What `gossip_on_push` and its release loop need at every turn. */
-struct intake {
-    struct gossip  *g;
-    struct journal *j;
-    struct commits *c;
-    struct out     *out;
-    struct mono     now;
-};
+struct arrival
+held_back_take(struct gossip *g, struct held_back *h)
+{
+    struct arrival it = h->it;
+    list_remove(&h->waiting);
+    list_remove(&h->by_link);
+    list_remove(&h->clock);
+    g->link[it.link].held_back_bytes -= batch_bytes(it.batch);
+    pool_give(&g->held_back, h);
+    return it;
+}
 
 static void
-store(const struct intake *in, uint32_t link, struct batch *b, bool pulled, bool late)
+store(const struct intake *in, const struct arrival *it, bool late)
 {
-    struct gossip_link *l = &in->g->link[link];
-    struct stream      *s = journal_find(in->j, b->stream);
+    struct gossip_link *l = &in->g->link[it->link];
+    struct stream      *s = journal_find(in->j, it->batch->stream);
     if (in->c->bytes > COMMITS_BYTES_MAX || in->c->count >= COMMITS_MAX) {
-        drop(in->g, link, b, pulled); /* our disk is slower than the link: pull it later */
+        arrival_drop(in->g, it); /* our disk is slower than the link: pull it later */
         return;
     }
-    journal_hand_over(in->j, b);
+    journal_hand_over(in->j, it->batch);
     s->progress = in->now;
-    l->storing += pulled;
+    l->storing += it->pulled;
     commits_add(in->c, in->out,
                 &(struct pending){.commit  = {.kind = COMMIT_BATCH, .late = late},
-                                  .batch   = b,
-                                  .pulled  = pulled,
-                                  .link    = link,
+                                  .batch   = it->batch,
+                                  .pulled  = it->pulled,
+                                  .link    = it->link,
                                   .link_id = l->id});
     gossip_judge_lack(in->g, s, in->now);
-    if (list_is_empty(&s->released) && !list_is_empty(&s->waiting))
-        list_push_back(&in->g->released, &s->released);
+    stream_released(in->g, s);
 }
 
 static void
-refuse(const struct intake *in, uint32_t link, struct batch *b, bool pulled)
+refuse(const struct intake *in, const struct arrival *it)
 {
-    struct stream *s = journal_find(in->j, b->stream);
+    struct stream *s = journal_find(in->j, it->batch->stream);
     in->g->refused++;
     journal_freeze(in->j, s);
     commits_add(in->c, in->out,
                 &(struct pending){.commit = {.kind = COMMIT_FROZEN, .stream = s->id}});
     gossip_judge_lack(in->g, s, in->now);
-    drop(in->g, link, b, pulled);
+    stream_released(in->g, s); /* what waits for more of it waits in vain */
+    arrival_drop(in->g, it);
 }
 
 /* What is held back is progress of its stream only when another stream is in its way:
- * behind a hole in its own, more may come for ever without filling it.  Who sent it has
- * its deps on disk. */
+ * behind a hole in its own, more may come for ever without filling it. */
 static void
-expect(const struct intake *in, uint32_t link, const struct batch *b, struct mark missing)
+note_progress(const struct intake *in, const struct arrival *it, struct mark missing)
 {
-    struct stream *s = journal_stream(in->j, missing.stream);
-    if (!s || missing.stream == b->stream)
-        return;
-    journal_find(in->j, b->stream)->progress = in->now;
-    uint64_t *known                          = &s->known[in->g->link[link].member];
-    if (missing.seq > *known)
-        *known = missing.seq;
-    gossip_judge_lack(in->g, s, in->now);
+    if (missing.stream != it->batch->stream)
+        journal_find(in->j, it->batch->stream)->progress = in->now;
 }
 
 static void
-take_in(const struct intake *in, uint32_t link, struct batch *b, bool pulled)
+take_in(const struct intake *in, const struct arrival *it)
 {
     struct mark  missing = {0};
     bool         late    = false;
-    enum verdict verdict = journal_judge(in->j, b, &missing, &late);
+    enum verdict verdict = journal_judge(in->j, it->batch, &missing, &late);
     switch (verdict) {
     case VERDICT_STORE:
-        store(in, link, b, pulled, late);
+        store(in, it, late);
         return;
     case VERDICT_DUPLICATE:
-        in->g->link[link].duplicates++;
-        drop(in->g, link, b, pulled);
+        in->g->link[it->link].duplicates++;
+        arrival_drop(in->g, it);
         return;
     case VERDICT_WAIT:
-        expect(in, link, b, missing);
-        hold_back(in->g, in->j, link, b, pulled, missing);
+        note_progress(in, it, missing);
+        hold_back(in, it, missing);
         return;
     case VERDICT_REFUSE:
-        refuse(in, link, b, pulled);
+        refuse(in, it);
         return;
     case VERDICT_LIMIT:
         tracef(TRACE_ERROR,
                "batch dropped: %d streams are known, the limit; restart brokers "
                "less often, or forget the cluster's oldest history",
                STREAMS_MAX);
-        drop(in->g, link, b, pulled);
+        arrival_drop(in->g, it);
         return;
     }
 }
 
-/* Judge anew what waited for a stream that moved; that may move others. */
-static void
+void
+stream_released(struct gossip *g, struct stream *s)
+{
+    if (list_is_empty(&s->released) && !list_is_empty(&s->waiting))
+        list_push_back(&g->released, &s->released);
+}
+
+void
 release(const struct intake *in)
 {
     struct gossip *g = in->g;
@@ -193,14 +197,10 @@ release(const struct intake *in)
         LIST_EACH(node, &s->waiting)
         {
             struct held_back *h = LIST_OF(node, struct held_back, waiting);
-            if (h->seq > s->held)
+            if (!wait_is_over(h))
                 continue;
-            struct held_back was = *h;
-            list_remove(&h->waiting);
-            list_remove(&h->by_link);
-            g->link[was.link].held_back_bytes -= batch_bytes(was.batch);
-            pool_give(&g->held_back, h);
-            take_in(in, was.link, was.batch, was.pulled);
+            struct arrival it = held_back_take(g, h);
+            take_in(in, &it);
         }
     }
 }
@@ -209,8 +209,9 @@ enum err
 gossip_on_push(struct gossip *g, struct journal *j, struct commits *c, struct out *out,
                struct mono now, uint32_t link, const struct frame_push *push)
 {
-    struct gossip_link *l      = &g->link[link];
-    bool                pulled = push->flags & PUSH_PULLED;
+    struct gossip_link  *l      = &g->link[link];
+    bool                 pulled = push->flags & PUSH_PULLED;
+    const struct arrival it     = {push->batch, link, pulled, now};
     CHECK(l->up);
     l->pushes_in++;
     if (!batch_is_valid(push->batch) || !batch_digests(push->batch)) {
@@ -219,13 +220,13 @@ gossip_on_push(struct gossip *g, struct journal *j, struct commits *c, struct ou
         return ERR_PROTO;
     }
     if (!g->disk_works) {
-        drop(g, link, push->batch, pulled);
+        arrival_drop(g, &it);
         return ERR_OK;
     }
     if (pulled && g->pulling && g->pull_link == link)
         g->pull_progress = now;
     const struct intake in = {g, j, c, out, now};
-    take_in(&in, link, push->batch, pulled);
+    take_in(&in, &it);
     release(&in);
     return ERR_OK;
 }

@@ -6,17 +6,54 @@
 
 enum { HELD_BACK_MAX = 65536 };
 
+/* A batch that a peer sent. */
+struct arrival {
+    struct batch *batch; /* one reference */
+    uint32_t      link;
+    bool          pulled; /* it used up credit */
+    struct mono   at;
+};
+
 /* A batch that came too early, in its stream's or a dep's `waiting` list. */
 struct held_back {
-    struct list   waiting; /* in stream.waiting of what it waits for */
-    struct list   by_link; /* in gossip_link.held_back */
-    struct batch *batch;
-    uint64_t      seq; /* of that stream; then it is judged anew */
-    uint32_t      link;
-    bool          pulled;
+    struct list    waiting; /* in stream.waiting of what it waits for */
+    struct list    by_link; /* in gossip_link.held_back */
+    struct list    clock;   /* in gossip.clocks; in none: a peer shows what it waits for */
+    struct mono    since;   /* nobody has shown that since then */
+    struct arrival it;
+    struct stream *wants;
+    uint64_t       seq; /* of that stream; then it is judged anew */
 };
 
 void held_back_drop_all(struct gossip *g, struct gossip_link *l);
+/* Out of all lists; its batch is the caller's now. */
+struct arrival held_back_take(struct gossip *g, struct held_back *h);
+/* Credit is given back for it. */
+void arrival_drop(struct gossip *g, const struct arrival *it);
+
+/* What taking in a batch needs. */
+struct intake {
+    struct gossip  *g;
+    struct journal *j;
+    struct commits *c;
+    struct out     *out;
+    struct mono     now;
+};
+
+/* The stream moved, or what waits for it waits no more: release() looks. */
+void stream_released(struct gossip *g, struct stream *s);
+/* Judge anew what waited for a stream that moved; that may move others. */
+void release(const struct intake *in);
+
+/* ---- gossip_wait.c: the clock of what cannot come ---- */
+
+/* Its fields are set and it is in its lists. */
+void wait_begin(struct gossip *g, struct held_back *h);
+/* Is what it waited for here, or waited for in vain? */
+bool wait_is_over(const struct held_back *h);
+/* The link with a member is gone: what it alone showed of the stream nobody shows now. */
+void        wait_lost(struct gossip *g, struct stream *s, uint32_t member, struct mono now);
+struct mono wait_deadline(const struct gossip *g);
 
 /* Is `s` one of those that some peer has more of?  Keeps the list right. */
 void gossip_judge_lack(struct gossip *g, struct stream *s, struct mono now);

@@ -142,11 +142,11 @@ recover_stream(struct journal *j, const struct stream_state *from)
     s->floor                         = from->floor;
     s->floor_chain                   = from->floor_chain;
     s->floor_stamp                   = from->floor_stamp;
-    s->waived                        = from->waived;
-    s->owed                          = kept(from->owed);
-    s->owed_at                       = from->head;
-    s->floor_owed                    = kept(from->floor_owed);
-    s->frozen                        = from->frozen;
+    s->waived = s->waived_durable = from->waived;
+    s->owed                       = kept(from->owed);
+    s->owed_at                    = from->head;
+    s->floor_owed                 = kept(from->floor_owed);
+    s->frozen                     = from->frozen;
     j->frozen_count += from->frozen;
     set_origin(s, from->origin);
     if (s->durable == 0)
@@ -207,10 +207,10 @@ journal_covers(const struct journal *j, struct mark m, bool *late)
     const struct retired *r = s ? NULL : journal_retired(j, m.stream);
     if (r && r->head >= m.seq)
         return true;
-    if (!r && !(s && (s->frozen || s->waived >= m.seq)))
-        return false;
-    *late = true;
-    return true;
+    /* Nor can a stream come that there is no room for. */
+    bool comes = s ? !s->frozen && s->waived < m.seq : !r && j->streams.used < j->streams.limit;
+    *late |= !comes;
+    return !comes;
 }
 
 static bool
@@ -303,7 +303,23 @@ journal_roll_back(struct journal *j)
         s->held       = s->durable;
         s->held_chain = s->durable_chain;
         s->held_stamp = s->durable_stamp;
+        s->waived     = s->waived_durable;
     }
+}
+
+void
+journal_waive(struct stream *s, uint64_t seq)
+{
+    if (seq > s->waived)
+        s->waived = seq;
+}
+
+void
+journal_waiver_persist(struct journal *j, struct mark m)
+{
+    struct stream *s = journal_find(j, m.stream);
+    if (s && m.seq > s->waived_durable)
+        s->waived_durable = m.seq;
 }
 
 void

@@ -42,7 +42,8 @@ struct stream {
     uint64_t          floor;
     struct hash128    floor_chain;
     uint64_t          floor_stamp;
-    uint64_t          waived;     /* counts as held when others depend on it; 0: none */
+    uint64_t          waived; /* counts as held when others depend on it; 0: none */
+    uint64_t          waived_durable;
     uint64_t          owed_at;    /* `owed` is for what comes above this seq */
     struct mark_list *owed;       /* one reference, or NULL; as is floor_owed */
     struct mark_list *floor_owed; /* the same for what comes above the floor */
@@ -57,6 +58,7 @@ struct stream {
     uint64_t          known[MEMBERS_MAX]; /* gossip: durable at the peer in that slot */
     uint64_t          known_floor[MEMBERS_MAX]; /* ... and what is gone there */
     struct mono       progress;                 /* gossip: when something of it last came */
+    struct mono       lost;                     /* gossip: when who knew most of it went */
 };
 
 /* A stream that is fully expired and was quiet for long: it is in no vector, and nothing
@@ -104,6 +106,9 @@ void journal_persist(struct journal *j, struct batch *b, uint64_t lsn, bool late
 /* What was handed over is not on disk: held falls back to durable. */
 void journal_roll_back(struct journal *j);
 void journal_freeze(struct journal *j, struct stream *s);
+/* Nobody can supply the stream up to here: it counts as held, for deps alone. */
+void journal_waive(struct stream *s, uint64_t seq);
+void journal_waiver_persist(struct journal *j, struct mark m);
 
 /* Marks that moved since the last call, but for the live stream, sorted by stream;
  * all of them when `all`.  For the deps of the next own batch. */
