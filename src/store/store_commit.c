@@ -130,7 +130,7 @@ append_message(struct store *s, const struct batch *b, uint32_t i, bool late)
     if (err != ERR_OK)
         return err;
     s->lsn = e.lsn;
-    segment_add(&s->segment, topic, e.lamport);
+    segment_add(&s->segment, topic, &e);
     if (topic)
         topics_count(topic, &e);
     return ERR_OK;

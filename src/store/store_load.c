@@ -86,7 +86,7 @@ take_message(struct store *s, sqlite3_stmt *q)
     if (t && e.lsn > s->topics.lsn)
         topics_count(t, &e);
     if (e.lsn >= s->segment.lsn_first)
-        segment_add(&s->segment, t, e.lamport);
+        segment_add(&s->segment, t, &e);
     return ERR_OK;
 }
 

@@ -153,7 +153,8 @@ enum err topics_snapshot(struct store *s);
 
 /* ---- store_segments.c ---- */
 
-void segment_add(struct segment *g, struct topic *topic, uint64_t lamport);
+/* The next row of the log; of no topic when it is for every reader: a gap, a digest. */
+void segment_add(struct segment *g, struct topic *topic, const struct entry *e);
 /* Writes it when it is long enough and starts the next.  Call at the end of a batch. */
 enum err segment_close(struct store *s);
 

@@ -7,10 +7,10 @@
 #include <stdlib.h>
 
 void
-segment_add(struct segment *g, struct topic *topic, uint64_t lamport)
+segment_add(struct segment *g, struct topic *topic, const struct entry *e)
 {
-    if (lamport > g->stamp)
-        g->stamp = lamport;
+    if (e->lamport > g->stamp)
+        g->stamp = e->lamport;
     if (!topic || topic->segment == g->number)
         return;
     topic->segment = g->number;
