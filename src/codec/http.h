@@ -84,6 +84,11 @@ bool http_header_has_token(const struct http_headers *h, struct str name, struct
  * Wildcards match; parameters other than q are ignored. */
 size_t http_accept_pick(const struct http_headers *h, const struct str *offer, size_t count);
 
+/* What may be a header's name (RFC 9110 5.6.2): at least one character, all of them of tokens. */
+bool http_is_token(struct str s);
+/* What may be its value: no control character but tab. */
+bool http_is_field_value(struct str s);
+
 /* Is this header's media type `type`, whatever parameters follow? */
 bool http_type_is(struct str header_value, struct str type);
 

@@ -31,11 +31,6 @@ enum err http_head_end(struct str in, size_t *seen, size_t *begin, size_t *end, 
 enum err http_head_run(struct str head, llhttp_type_t type, struct http_headers *h,
                        struct http_run *run);
 
-/* RFC 9110 5.6.2: at least one character, and all of them token characters? */
-bool http_is_token(struct str s);
-/* No control character but tab? */
-bool http_is_field_value(struct str s);
-
 /* Behind Connection and the version. */
 bool http_run_keep_alive(const struct http_run *run);
 

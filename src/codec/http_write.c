@@ -135,6 +135,7 @@ put_head(struct put *p, const struct http_answer *a)
         put(p, STR("X-Accel-Buffering: no\r\n"));
     for (size_t i = 0; i < a->header_count; i++)
         put_header(p, a->header[i].name, a->header[i].value);
+    put(p, a->lines);
     put(p, STR("\r\n"));
 }
 
@@ -149,12 +150,14 @@ http_head_write(struct buf *out, const struct http_answer *a)
 enum err
 http_answer_write(struct buf *out, const struct http_answer *a, struct str body)
 {
+    bool               bare  = a->status == 204 || a->status == 304;
     struct http_answer whole = *a;
-    whole.framing            = FRAMING_LENGTH;
+    whole.framing            = bare ? FRAMING_NONE : FRAMING_LENGTH;
     whole.content_length     = body.n;
     struct put p             = put_begin(out);
     put_head(&p, &whole);
-    put(&p, body);
+    if (!bare)
+        put(&p, body);
     return put_end(&p);
 }
 

@@ -19,6 +19,7 @@ struct http_answer {
     struct str                content_type; /* empty: none */
     const struct http_header *header;
     size_t                    header_count;
+    struct str                lines; /* more headers, each "Name: value\r\n", written as it is */
 };
 
 #define HTTP_CONTINUE STR("HTTP/1.1 100 Continue\r\n\r\n")
@@ -28,7 +29,8 @@ struct http_answer {
  * put Upgrade into the headers; `Connection: Upgrade` is written for you. */
 MUST_USE enum err http_head_write(struct buf *out, const struct http_answer *a);
 
-/* Head and body of an answer that is whole: sets the framing and the length. */
+/* Head and body of an answer that is whole: sets the framing and the length.  204 and 304 have
+ * neither length nor body (RFC 9110 8.6). */
 MUST_USE enum err http_answer_write(struct buf *out, const struct http_answer *a, struct str body);
 
 /* One chunk; nothing for an empty one, which would end the body. */

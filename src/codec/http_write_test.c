@@ -36,6 +36,13 @@ writes_heads_to_the_byte(void **state)
     assert_int_equal(http_head_write(&out, &a), ERR_OK);
     assert_buf(&out, "HTTP/1.1 204 No Content\r\nConnection: keep-alive\r\n"
                      "Cache-Control: no-store\r\n\r\n");
+    a = (struct http_answer){.status        = 304,
+                             .version_minor = 1,
+                             .keep_alive    = true,
+                             .lines         = STR("ETag: \"a\"\r\nX: y\r\n")};
+    assert_int_equal(http_answer_write(&out, &a, STR("never sent")), ERR_OK);
+    assert_buf(&out, "HTTP/1.1 304 Not Modified\r\nCache-Control: no-store\r\n"
+                     "ETag: \"a\"\r\nX: y\r\n\r\n");
     a = (struct http_answer){
         .status = 200, .version_minor = 1, .keep_alive = true, .framing = FRAMING_CHUNKED};
     assert_int_equal(http_head_write(&out, &a), ERR_OK);

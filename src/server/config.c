@@ -3,6 +3,7 @@
 #include "base/limits.h"
 #include "base/mem.h"
 #include "io/file.h"
+#include "server/origin.h"
 
 #include <ini.h>
 #include <stddef.h>
@@ -131,6 +132,8 @@ text_problem(const struct row *r, const char *text)
     }
     if (strcmp(r->name, "cluster") == 0 && (*text == '\0' || strlen(text) > CLUSTER_BYTES_MAX))
         return "it must have 1 to 64 bytes";
+    if (strcmp(r->name, "cors") == 0)
+        return origins_problem(str_of(text));
     return NULL;
 }
 

@@ -140,6 +140,7 @@ test_wrong_options_are_named(void **state)
         {"--host", "a/b"},
         {"--cluster", ""},
         {"--cluster", "a\nb"},
+        {"--cors", "https://x.org,*"},
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         assert_int_equal(LOAD(bad[i][0], bad[i][1]), CONFIG_USAGE);

@@ -4,8 +4,9 @@
  * into bytes.  It runs on the loop's thread.  Its own state hangs on the conn.
  *
  * Two rules keep the order:
- *  1. Inside answer(), awaited() and topics() a front only writes (conn_*).  To go on with
- *     bytes it has kept, it calls conn_again(); resume() follows in the same turn.
+ *  1. Inside answer(), awaited(), topics() and latest() a front only writes (conn_*).
+ *     To go on with bytes it has kept, it calls conn_again(); resume() follows in the
+ *     same turn.
  *  2. When server_publish() says BUSY the front keeps the request where it is and
  *     stops parsing.  The server stops reading this conn and calls resume() as
  *     soon as it is worth trying again.
@@ -64,6 +65,9 @@ struct front {
     /* The conn's deadline passed (it is unset now). */
     void (*deadline)(struct conn *c);
     void (*topics)(struct conn *c, uint64_t ref, const struct topic_list *topics);
+    /* OK: *newest, borrowed for the call.  NOTFOUND: no message.  BUSY: there is no memory for
+     * it now.  Others: it cannot be read.  NULL where nobody asks. */
+    void (*latest)(struct conn *c, uint64_t ref, enum err err, const struct entry *newest);
     /* The conn is gone: free the state.  Subscriptions and awaits end by themselves. */
     void (*close)(struct conn *c);
 };
@@ -147,6 +151,8 @@ MUST_USE enum err server_await(struct conn *c, const struct await_args *args, ui
 
 /* topics(ref) follows.  BUSY: too many questions wait. */
 MUST_USE enum err server_topics(struct conn *c, uint64_t ref);
+/* latest(ref) follows, of a valid topic.  BUSY: too many questions wait. */
+MUST_USE enum err server_latest(struct conn *c, struct str topic, uint64_t ref);
 /* The conn's request was GET /peer with Upgrade: hearsay-peer/1 and it is a link from now
  * on: the 101 is written, this front's close() was called.  `rest`: what came
  * behind the head.  LIMIT: no slot, the front answers 503. */

@@ -92,12 +92,13 @@ wrong_method(struct conn *c, struct http_conn *h, struct str path)
 static void
 preflight(struct conn *c, struct http_conn *h)
 {
-    static const char allowed[] = "Content-Type, Hearsay-After, Hearsay-Lamport, Last-Event-ID";
     const struct http_header extra[] = {
         {STR("Access-Control-Allow-Methods"), STR("GET, POST, DELETE")},
-        {STR("Access-Control-Allow-Headers"), str_of(allowed)},
+        {STR("Access-Control-Allow-Headers"), /* the star is for Hearsay-Meta-* */
+         STR("Content-Type, Hearsay-After, Hearsay-Lamport, If-None-Match, Last-Event-ID, *")},
+        {STR("Access-Control-Max-Age"), STR("600")},
     };
-    http_reply(c, h, &(struct http_said){.status = 204, .extra = extra, .extra_count = 2});
+    http_reply(c, h, &(struct http_said){.status = 204, .extra = extra, .extra_count = 3});
 }
 
 /* NULL with *known: the path has no such method. */
@@ -151,7 +152,8 @@ carry_out(struct conn *c, struct http_conn *h, const struct http_request *r, str
     h->as   = ask.as;
     h->busy = true;
     if (foreign)
-        http_reply_problem(c, h, 403, "foreign_origin", foreign);
+        http_reply_problem_with(c, h, &(struct http_problem){403, "foreign_origin", foreign},
+                                &(struct http_header){STR("Vary"), STR("Origin")});
     else if (to)
         return to->handler(c, h, &ask);
     else if (known && r->method == METHOD_OPTIONS && ask.as.origin.n > 0)
@@ -159,8 +161,9 @@ carry_out(struct conn *c, struct http_conn *h, const struct http_request *r, str
     else if (known)
         wrong_method(c, h, r->path);
     else
-        http_reply_problem(c, h, 404, "not_found",
-                           "no such path: see /topics, /cluster, /healthz, /readyz, /metrics");
+        http_reply_problem(
+            c, h, 404, "not_found",
+            "no such path: see /topics, /latest, /cluster, /healthz, /readyz, /metrics");
     return ERR_OK;
 }
 
@@ -463,6 +466,13 @@ front_topics(struct conn *c, uint64_t ref, const struct topic_list *topics)
     http_topics_answer(c, conn_state(c), topics);
 }
 
+static void
+front_latest(struct conn *c, uint64_t ref, enum err err, const struct entry *newest)
+{
+    (void)ref;
+    http_latest_answer(c, conn_state(c), err, newest);
+}
+
 /* ---- life ---- */
 
 static void
@@ -516,5 +526,6 @@ const struct front front_http = {
     .ready    = front_ready,
     .deadline = front_deadline,
     .topics   = front_topics,
+    .latest   = front_latest,
     .close    = front_close,
 };

@@ -118,6 +118,7 @@ struct http_said {
     struct str                type, body;
     const struct http_header *extra; /* HTTP_EXTRA_MAX at most */
     size_t                    extra_count;
+    struct str                lines; /* as in struct http_answer */
 };
 
 /* End a solo call with its answer. */
@@ -180,6 +181,11 @@ void http_poll_close(struct http_conn *h);
 /* Where a client goes on that has all that was pulled; borrowed as http_cursor_text(). */
 bool http_poll_place(struct conn *c, struct http_conn *h, struct str *cursor);
 void http_topics_answer(struct conn *c, struct http_conn *h, const struct topic_list *topics);
+
+/* ---- the newest message ---- */
+
+void http_latest_answer(struct conn *c, struct http_conn *h, enum err err,
+                        const struct entry *newest);
 
 /* ---- streams: reads without an end ---- */
 

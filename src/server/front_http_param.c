@@ -2,6 +2,7 @@
 #include "server/front_http.h"
 
 #include "core/batch.h"
+#include "server/origin.h"
 
 bool
 http_duration_ms(struct str text, uint64_t *ms)
@@ -61,12 +62,10 @@ http_origin_problem(const struct server_facts *facts, struct str origin, struct 
         port--;
     struct str number = str_cut(own, port, own.n);
 
-    *allowed = (struct str){NULL, 0};
-    for (struct str rest = facts->cors; rest.n > 0;) {
-        size_t     end = str_index(rest, ',');
-        struct str one = str_trim(str_cut(rest, 0, end));
-        rest           = str_cut(rest, end + 1, rest.n);
-        if (one.n > 0 && str_eq_nocase(one, origin)) {
+    struct str rest = facts->cors, one;
+    *allowed        = (struct str){NULL, 0};
+    while (origins_next(&rest, &one)) {
+        if (str_eq(one, origin)) {
             *allowed = one;
             return NULL;
         }

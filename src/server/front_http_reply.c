@@ -15,7 +15,11 @@ add_cors(const struct http_reply_as *as, struct http_header *header)
     if (as->origin.n == 0)
         return 0;
     header[0] = (struct http_header){STR("Access-Control-Allow-Origin"), as->origin};
-    header[1] = (struct http_header){STR("Access-Control-Expose-Headers"), STR("Hearsay-Cursor")};
+    header[1] = (struct http_header){
+        STR("Access-Control-Expose-Headers"),
+        /* The star is for Hearsay-Meta-*; older browsers take it for a name. */
+        STR("Hearsay-Cursor, Hearsay-Id, Hearsay-Lamport, Hearsay-Origin, Hearsay-Time, ETag, *"),
+    };
     header[2] = (struct http_header){STR("Vary"), STR("Origin")};
     return 3;
 }
@@ -38,6 +42,7 @@ http_write(struct conn *c, const struct http_reply_as *as, const struct http_sai
         .content_type  = said->type,
         .header        = header,
         .header_count  = n,
+        .lines         = said->lines,
     };
     CHECK(http_answer_write(conn_out(c), &a, as->head ? STR("") : said->body) == ERR_OK);
     if (!as->keep_alive)

@@ -86,10 +86,9 @@ body(struct buf *out, struct str name, struct str bytes)
     render(out, STR("\""));
 }
 
-/* The next "name: value\n" of stored headers; false: none left.  A line without a colon,
- * which only a foreign program can have stored, is skipped. */
-static bool
-next_header(struct str *rest, struct str *name, struct str *value)
+/* A line without a colon, which only a foreign program can have stored, is skipped. */
+bool
+render_next_header(struct str *rest, struct str *name, struct str *value)
 {
     while (rest->n > 0) {
         size_t     end   = str_index(*rest, '\n');
@@ -110,7 +109,7 @@ type_and_meta(struct buf *out, struct str headers)
 {
     struct str rest = headers, name, value;
     bool       meta = false, type = false;
-    while (next_header(&rest, &name, &value)) {
+    while (render_next_header(&rest, &name, &value)) {
         if (type || !str_eq(name, STR("content-type")))
             continue;
         render(out, STR(",\"type\":"));
@@ -118,7 +117,7 @@ type_and_meta(struct buf *out, struct str headers)
         type = true;
     }
     rest = headers;
-    while (next_header(&rest, &name, &value)) {
+    while (render_next_header(&rest, &name, &value)) {
         if (!str_starts(name, STR("meta-")))
             continue;
         render(out, meta ? STR(",") : STR(",\"meta\":{"));

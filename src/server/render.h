@@ -27,6 +27,9 @@ uint8_t *render_digits(uint8_t *p, uint64_t value);
  * "body":...,"cursor":...}; `cursor` may be empty. */
 void render_message(struct buf *out, const struct entry *e, struct str cursor);
 
+/* The next "name: value\n" of stored headers; false: none left. */
+bool render_next_header(struct str *rest, struct str *name, struct str *value);
+
 /* {"type":"publish","topic":...,"message":...,"lamport_timestamp":...,"id":...,"cursor":...}\n */
 void render_delivery(struct buf *out, const struct entry *e, struct str cursor);
 

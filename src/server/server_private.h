@@ -99,7 +99,7 @@ struct server {
 
     struct loop_timer deadline, tend, retain, retry, stop;
     uint64_t          commits_tended; /* counters.commits when it was tended last */
-    uint32_t          topics_waiting, copies_waiting;
+    uint32_t          topics_waiting, latest_waiting, copies_waiting;
     size_t            unsent; /* long answers that their clients do not read */
     struct mono       stop_began;
     bool              ready, stopping, closed;

@@ -11,11 +11,14 @@
 #include <string.h>
 
 enum {
-    STORE_JOBS_MAX  = 1 << 16,               /* core bounds what it hands out far below */
-    READ_JOBS_MAX   = READS_MAX + LINKS_MAX, /* core hands out no more */
-    TOPICS_JOBS_MAX = 8,                     /* each holds the whole list for a moment */
-    GROUP_MAX       = 256,                   /* commits in one transaction */
-    STORE_LINGER_US = 100,
+    STORE_JOBS_MAX   = 1 << 16,               /* core bounds what it hands out far below */
+    READ_JOBS_MAX    = READS_MAX + LINKS_MAX, /* core hands out no more */
+    TOPICS_JOBS_MAX  = 8,                     /* each holds the whole list for a moment */
+    GROUP_MAX        = 256,                   /* commits in one transaction */
+    LATEST_JOBS_MAX  = 1024,
+    LATEST_GROUP_MAX = 64,       /* between two groups of commits, the rest in the next turn; */
+    LATEST_BYTES_MAX = 16 << 20, /* ... and so much of bodies */
+    STORE_LINGER_US  = 100,
 
     RETIRE_MS_MIN       = 7 * 86400000, /* a week: younger streams may go on */
     RETAIN_EVERY_MIN_MS = 100,
@@ -23,18 +26,20 @@ enum {
     RETAIN_BYTES_MS     = 1000,
 };
 
-enum job_kind { JOB_COMMIT, JOB_TEND, JOB_TOPICS, JOB_RETAIN };
+enum job_kind { JOB_COMMIT, JOB_TEND, JOB_TOPICS, JOB_RETAIN, JOB_LATEST };
 
 struct store_job {
     enum job_kind        kind;
     struct commit        commit; /* COMMIT */
     struct commit_result result;
     bool                 idle;      /* TEND */
-    uint64_t             conn, ref; /* TOPICS */
-    struct buf           names;
-    struct buf           found;    /* struct topic_found */
-    bool                 leads;    /* the first of its transaction */
-    struct retained     *retained; /* RETAIN */
+    uint64_t             conn, ref; /* TOPICS, LATEST */
+    struct buf           names;     /* LATEST: the topic */
+    struct buf           found;     /* struct topic_found */
+    enum err             err;       /* LATEST; BUSY: it has to wait for its turn */
+    struct page         *page;      /* LATEST, when OK */
+    bool                 leads;     /* the first of its transaction */
+    struct retained     *retained;  /* RETAIN */
 };
 
 /* Names may still move while topics are listed: lengths now, slices when it is done. */
@@ -83,6 +88,25 @@ retain(struct server *s, struct store_job *j)
                err_text(e));
 }
 
+/* Behind the commits, which they would cut into smaller groups; all that is found is on disk
+ * by then. */
+static void
+find_latest(struct server *s, void *const *job, uint32_t count)
+{
+    size_t   bytes = 0;
+    uint32_t asked = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        struct store_job *j = job[i];
+        if (j->kind != JOB_LATEST)
+            continue;
+        j->err = ERR_BUSY;
+        if (asked++ < LATEST_GROUP_MAX && bytes < LATEST_BYTES_MAX)
+            j->err = store_latest(s->store, buf_str(&j->names), &j->page);
+        if (j->err == ERR_OK)
+            bytes += j->page->entry->body.n;
+    }
+}
+
 static void
 run_store(void *ctx, void *const *job, uint32_t count)
 {
@@ -90,10 +114,11 @@ run_store(void *ctx, void *const *job, uint32_t count)
     struct store_job *group[GROUP_MAX];
     uint32_t          n = 0;
     for (uint32_t i = 0; i < count; i++) {
-        struct store_job *j = job[i];
+        struct store_job *j    = job[i];
+        bool              ends = j->kind != JOB_COMMIT && j->kind != JOB_LATEST;
         if (j->kind == JOB_COMMIT)
             group[n++] = j;
-        if (n > 0 && (n == GROUP_MAX || j->kind != JOB_COMMIT || i + 1 == count)) {
+        if (n > 0 && (n == GROUP_MAX || ends || i + 1 == count)) {
             commit_group(s, group, n);
             n = 0;
         }
@@ -104,6 +129,7 @@ run_store(void *ctx, void *const *job, uint32_t count)
         else if (j->kind == JOB_RETAIN)
             retain(s, j);
     }
+    find_latest(s, job, count);
 }
 
 /* ---- on the reader's thread ---- */
@@ -196,6 +222,28 @@ topics_listed(struct server *s, struct store_job *j)
     buf_fini(&j->found);
 }
 
+/* False: it was handed to the store again, since others had filled the room. */
+static bool
+latest_found(struct server *s, struct store_job *j)
+{
+    struct conn *c     = pool_find(&s->conns, j->conn);
+    bool         wants = c && !conn_is_closing(c);
+    if (j->err == ERR_BUSY && wants && !s->closed) {
+        give(s, j);
+        return false;
+    }
+    if (j->err == ERR_OK && s->unsent > UNSENT_BYTES_MAX)
+        j->err = ERR_BUSY;
+    s->latest_waiting--;
+    if (wants) {
+        c->front->latest(c, j->ref, j->err, j->err == ERR_OK ? j->page->entry : NULL);
+        conn_count_unsent(c);
+    }
+    page_drop(j->page);
+    buf_fini(&j->names);
+    return true;
+}
+
 /* While there is more to take, step follows step; commits that came meanwhile go between
  * them. */
 static void
@@ -234,6 +282,10 @@ on_store_done(void *ctx, void *job)
     case JOB_RETAIN:
         retained(s, j);
         break;
+    case JOB_LATEST:
+        if (!latest_found(s, j))
+            return;
+        break;
     }
     mem_free(j);
 }
@@ -251,6 +303,23 @@ server_topics(struct conn *c, uint64_t ref)
     buf_init(&j->names, 0);
     buf_init(&j->found, 0);
     s->topics_waiting++;
+    give(s, j);
+    return ERR_OK;
+}
+
+enum err
+server_latest(struct conn *c, struct str topic, uint64_t ref)
+{
+    struct server *s = c->server;
+    if (s->latest_waiting >= LATEST_JOBS_MAX || s->unsent > UNSENT_BYTES_MAX)
+        return ERR_BUSY;
+    struct store_job *j = mem_new(sizeof *j);
+    j->kind             = JOB_LATEST;
+    j->conn             = pool_handle(c);
+    j->ref              = ref;
+    buf_init(&j->names, TOPIC_BYTES_MAX);
+    CHECK(buf_add(&j->names, topic) == ERR_OK);
+    s->latest_waiting++;
     give(s, j);
     return ERR_OK;
 }

@@ -26,6 +26,9 @@ class Raw:
     def close(self):
         self.sock.close()
 
+    def fileno(self):
+        return self.sock.fileno()
+
     def send(self, data):
         try:
             self.sock.sendall(data)

@@ -264,19 +264,6 @@ def test_after_what_nobody_has(cluster):
     assert poll(a, f"/topics/x?cursor={joined}&covered=1&wait=5")[0] == [], "it covers both"
 
 
-def test_cors(cluster):
-    # Broken if a page that the operator allowed could not read, or any other could.
-    one = cluster.make(1, args=["--cors", "https://page.example, http://other.example"])[0]
-    origin = [("Origin", "https://page.example")]
-    status, headers, _ = request(one, "POST", "/topics/t", "x", origin)
-    assert status == 201 and headers["access-control-allow-origin"] == "https://page.example"
-    status, headers, _ = request(one, "OPTIONS", "/topics/t", headers=origin + [
-        ("Access-Control-Request-Method", "POST")])
-    assert status == 204 and "POST" in headers["access-control-allow-methods"]
-    assert request(one, "POST", "/topics/t", "x", [("Origin", "http://page.example")])[0] == 403
-    assert len(poll(one, "/topics/t?cursor=earliest&wait=0")[0]) == 1
-
-
 def test_forget(cluster):
     # Broken if a member that is gone for good counted for majorities for ever.
     a, b = cluster.make(2)
