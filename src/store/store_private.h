@@ -6,8 +6,9 @@
  *   store_load.c    what a start finds: heads, members, token, topics
  *   store_topics.c  topics in memory, their snapshot
  *   store_segments.c  which runs of the log have which topics
- *   store_commit.c  commits            store_tend.c  checkpoints
- *   store_read.c    where a read starts, messages     store_rebuild.c  batches
+ *   store_commit.c  commits            store_tend.c  checkpoints     store_room.c  free disk
+ *   store_read.c    where a read starts     store_scan.c  what it finds
+ *   store_rebuild.c batches
  *
  * What memory says of streams and topics is what the transaction in progress makes
  * of it: after a rollback all of it is loaded anew. */
@@ -225,3 +226,13 @@ enum err read_origin(struct store_reader *r, uint64_t stream, struct buf *out);
 enum err rebuild_batch(struct store_reader *r, const struct batch_row *row, struct batch **out);
 
 #endif
+/* Steps to the first row; the caller resets when it is OK.  NOTFOUND: there is none. */
+enum err read_first(struct store_reader *r, sqlite3_stmt *q);
+/* What lies at *lsn, or next above it. */
+enum err read_mark_at(struct store_reader *r, uint64_t *lsn, struct mark *mark);
+/* ---- store_scan.c ---- */
+
+/* From page->lsn_next on, for as far as one call goes; moves it. */
+enum err scan_messages(struct store_reader *r, const struct read *read, struct page_maker *page);
+enum err scan_batches(struct store_reader *r, const struct read *read, struct page_maker *page);
+
