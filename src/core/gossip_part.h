@@ -1,4 +1,4 @@
-/* gossip_part.h - what gossip.c and gossip_flow.c share; nobody else includes it. */
+/* gossip_part.h - what the files of gossip share; nobody else includes it. */
 #ifndef CORE_GOSSIP_PART_H
 #define CORE_GOSSIP_PART_H
 
