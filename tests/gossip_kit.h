@@ -52,6 +52,7 @@ turn(struct desk *d)
 {
     const struct token token = {.epoch = 3};
     clear(d);
+    gossip_waive(&d->g, &d->j, &d->c, &d->out, d->now);
     gossip_turn(&d->g, &d->j, &d->out, d->now, &token);
 }
 
@@ -99,9 +100,11 @@ commit(struct desk *d)
 {
     struct pending p = commits_take(&d->c, d->commit_next++);
     if (p.batch) {
-        journal_persist(&d->j, p.batch, d->j.lsn + 1, false);
+        journal_persist(&d->j, p.batch, d->j.lsn + 1, p.commit.late);
         gossip_persisted(&d->g, &p, false, d->now);
     }
+    if (p.commit.kind == COMMIT_WAIVED)
+        journal_waiver_persist(&d->j, p.commit.mark);
     blob_drop(p.batch);
 }
 

@@ -25,7 +25,7 @@ void
 gossip_fini(struct gossip *g)
 {
     for (uint32_t i = 0; i < LINKS_MAX; i++) {
-        held_back_drop_all(g, &g->link[i]);
+        held_back_drop_all(g, NULL, &g->link[i], MONO_NEVER);
         serve_stop(&g->link[i]);
         vector_fini(&g->link[i].have);
     }
@@ -62,7 +62,7 @@ gossip_link_down(struct gossip *g, struct journal *j, uint32_t link, struct mono
     struct gossip_link *l = &g->link[link];
     if (!l->up)
         return;
-    held_back_drop_all(g, l);
+    held_back_drop_all(g, j, l, now);
     serve_stop(l);
     vector_fini(&l->have);
     l->up = false;
@@ -188,10 +188,12 @@ gossip_disk(struct gossip *g, struct journal *j, bool works, struct mono now)
     g->pulling    = false;
     for (uint32_t i = 0; i < LINKS_MAX; i++) {
         g->link[i].heads_now = true;
-        held_back_drop_all(g, &g->link[i]);
+        held_back_drop_all(g, j, &g->link[i], now);
     }
-    for (uint32_t at = 0; (s = pool_next(&j->streams, &at));)
+    for (uint32_t at = 0; (s = pool_next(&j->streams, &at));) {
+        s->in_hand = 0; /* held may have fallen */
         gossip_judge_lack(g, s, now);
+    }
 }
 
 static uint8_t
@@ -271,7 +273,7 @@ has_more(const struct gossip *g, const struct gossip_link *l)
     LIST_EACH(node, &g->lacking)
     {
         const struct stream *s = LIST_OF(node, struct stream, lacking);
-        if (s->known[l->member] > s->held)
+        if (s->known[l->member] > stream_reach(s))
             return true;
     }
     return false;
@@ -284,7 +286,7 @@ pick_holder(const struct gossip *g, const struct stream *s, uint32_t *link)
     for (uint32_t k = 1; k <= LINKS_MAX; k++) {
         uint32_t                  i = (g->pull_last + k) % LINKS_MAX;
         const struct gossip_link *l = &g->link[i];
-        if (l->up && s->known[l->member] > s->held) {
+        if (l->up && s->known[l->member] > stream_reach(s)) {
             *link = i;
             return true;
         }
@@ -292,7 +294,7 @@ pick_holder(const struct gossip *g, const struct stream *s, uint32_t *link)
     return false;
 }
 
-/* Held, not durable: what is on its way to our disk need not come again.  A frozen
+/* Held or in hand, not durable: what is on its way to our disk need not come again.  A frozen
  * stream counts as complete, so that none of it comes. */
 static uint32_t
 held_marks(const struct journal *j, struct mark *mark)
@@ -301,15 +303,15 @@ held_marks(const struct journal *j, struct mark *mark)
     struct stream *s;
     for (; n < j->durable.count; n++) {
         s       = journal_find(j, j->durable.at[n].stream);
-        mark[n] = (struct mark){s->id, s->frozen ? INT64_MAX : s->held};
+        mark[n] = (struct mark){s->id, s->frozen ? INT64_MAX : stream_reach(s)};
     }
     for (uint32_t at = 0; (s = pool_next(&j->streams, &at));) {
-        if (s->durable > 0 || (s->held == 0 && !s->frozen))
+        if (s->durable > 0 || (stream_reach(s) == 0 && !s->frozen))
             continue;
         uint32_t i = n++;
         for (; i > 0 && mark[i - 1].stream > s->id; i--)
             mark[i] = mark[i - 1];
-        mark[i] = (struct mark){s->id, s->frozen ? INT64_MAX : s->held};
+        mark[i] = (struct mark){s->id, s->frozen ? INT64_MAX : stream_reach(s)};
     }
     return n;
 }
@@ -416,7 +418,8 @@ gossip_deadline(const struct gossip *g, const struct journal *j)
     LIST_EACH(node, &g->lacking)
     {
         const struct stream *s = LIST_OF(node, struct stream, lacking);
-        at                     = mono_min(at, mono_after(s->progress, LACK_MS));
+        if (s->in_hand <= s->held || stream_shown(s) > s->in_hand)
+            at = mono_min(at, mono_after(s->progress, LACK_MS));
     }
     return at;
 }

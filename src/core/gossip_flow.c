@@ -44,15 +44,16 @@ gossip_on_sent(struct gossip *g, uint32_t link, size_t bytes_queued, struct mono
 /* ---- batches in ---- */
 
 void
-arrival_drop(struct gossip *g, const struct arrival *it)
+arrival_drop(const struct intake *in, const struct arrival *it)
 {
     if (it->pulled)
-        g->link[it->link].credit_due += batch_cost(it->batch);
+        in->g->link[it->link].credit_due += batch_cost(it->batch);
+    hand_lost(in->g, in->j, it->batch, in->now);
     blob_drop(it->batch);
 }
 
 void
-held_back_drop_all(struct gossip *g, struct gossip_link *l)
+held_back_drop_all(struct gossip *g, struct journal *j, struct gossip_link *l, struct mono now)
 {
     LIST_EACH(node, &l->held_back)
     {
@@ -60,6 +61,8 @@ held_back_drop_all(struct gossip *g, struct gossip_link *l)
         list_remove(&h->waiting);
         list_remove(&h->by_link);
         list_remove(&h->clock);
+        if (j)
+            hand_lost(g, j, h->it.batch, now);
         blob_drop(h->it.batch);
         pool_give(&g->held_back, h);
     }
@@ -76,7 +79,7 @@ hold_back(const struct intake *in, const struct arrival *it, struct mark missing
     if (s && l->held_back_bytes + bytes <= HELD_BACK_BYTES_MAX)
         h = pool_take(&in->g->held_back);
     if (!h) {
-        arrival_drop(in->g, it);
+        arrival_drop(in, it);
         return;
     }
     *h = (struct held_back){.it = *it, .wants = s, .seq = missing.seq};
@@ -86,6 +89,7 @@ hold_back(const struct intake *in, const struct arrival *it, struct mark missing
     list_push_back(&s->waiting, &h->waiting);
     list_push_back(&l->held_back, &h->by_link);
     l->held_back_bytes += bytes;
+    hand_add(in->j, it->batch);
     wait_begin(in->g, h);
 }
 
@@ -107,7 +111,7 @@ store(const struct intake *in, const struct arrival *it, bool late)
     struct gossip_link *l = &in->g->link[it->link];
     struct stream      *s = journal_find(in->j, it->batch->stream);
     if (in->c->bytes > COMMITS_BYTES_MAX || in->c->count >= COMMITS_MAX) {
-        arrival_drop(in->g, it); /* our disk is slower than the link: pull it later */
+        arrival_drop(in, it); /* our disk is slower than the link: pull it later */
         return;
     }
     journal_hand_over(in->j, it->batch);
@@ -133,7 +137,7 @@ refuse(const struct intake *in, const struct arrival *it)
                 &(struct pending){.commit = {.kind = COMMIT_FROZEN, .stream = s->id}});
     gossip_judge_lack(in->g, s, in->now);
     stream_released(in->g, s); /* what waits for more of it waits in vain */
-    arrival_drop(in->g, it);
+    arrival_drop(in, it);
 }
 
 /* What is held back is progress of its stream only when another stream is in its way:
@@ -157,7 +161,7 @@ take_in(const struct intake *in, const struct arrival *it)
         return;
     case VERDICT_DUPLICATE:
         in->g->link[it->link].duplicates++;
-        arrival_drop(in->g, it);
+        arrival_drop(in, it);
         return;
     case VERDICT_WAIT:
         note_progress(in, it, missing);
@@ -171,7 +175,7 @@ take_in(const struct intake *in, const struct arrival *it)
                "batch dropped: %d streams are known, the limit; restart brokers "
                "less often, or forget the cluster's oldest history",
                STREAMS_MAX);
-        arrival_drop(in->g, it);
+        arrival_drop(in, it);
         return;
     }
 }
@@ -208,6 +212,7 @@ gossip_on_push(struct gossip *g, struct journal *j, struct commits *c, struct ou
     struct gossip_link  *l      = &g->link[link];
     bool                 pulled = push->flags & PUSH_PULLED;
     const struct arrival it     = {push->batch, link, pulled, now};
+    const struct intake  in     = {g, j, c, out, now};
     CHECK(l->up);
     l->pushes_in++;
     if (!batch_is_valid(push->batch) || !batch_digests(push->batch)) {
@@ -216,12 +221,11 @@ gossip_on_push(struct gossip *g, struct journal *j, struct commits *c, struct ou
         return ERR_PROTO;
     }
     if (!g->disk_works) {
-        arrival_drop(g, &it);
+        arrival_drop(&in, &it);
         return ERR_OK;
     }
     if (pulled && g->pulling && g->pull_link == link)
         g->pull_progress = now;
-    const struct intake in = {g, j, c, out, now};
     take_in(&in, &it);
     release(&in);
     return ERR_OK;

@@ -25,11 +25,11 @@ struct held_back {
     uint64_t       seq; /* of that stream; then it is judged anew */
 };
 
-void held_back_drop_all(struct gossip *g, struct gossip_link *l);
+/* `j` is NULL when all ends. */
+void held_back_drop_all(struct gossip *g, struct journal *j, struct gossip_link *l,
+                        struct mono now);
 /* Out of all lists; its batch is the caller's now. */
 struct arrival held_back_take(struct gossip *g, struct held_back *h);
-/* Credit is given back for it. */
-void arrival_drop(struct gossip *g, const struct arrival *it);
 
 /* What taking in a batch needs. */
 struct intake {
@@ -40,6 +40,8 @@ struct intake {
     struct mono     now;
 };
 
+/* Credit is given back for it. */
+void arrival_drop(const struct intake *in, const struct arrival *it);
 /* The stream moved, or what waits for it waits no more: release() looks. */
 void stream_released(struct gossip *g, struct stream *s);
 /* Judge anew what waited for a stream that moved; that may move others. */
@@ -51,9 +53,22 @@ void release(const struct intake *in);
 void wait_begin(struct gossip *g, struct held_back *h);
 /* Is what it waited for here, or waited for in vain? */
 bool wait_is_over(const struct held_back *h);
+/* A batch is held back: it may be the next one in hand. */
+void hand_add(struct journal *j, const struct batch *b);
+/* A batch is dropped, which may have been in hand. */
+void hand_lost(struct gossip *g, struct journal *j, const struct batch *b, struct mono now);
 /* The link with a member is gone: what it alone showed of the stream nobody shows now. */
 void        wait_lost(struct gossip *g, struct stream *s, uint32_t member, struct mono now);
 struct mono wait_deadline(const struct gossip *g);
+
+/* The highest seq of it that a linked member says it has on disk. */
+uint64_t stream_shown(const struct stream *s);
+/* Up to here it need not come again: it is held, or waits here for something else. */
+static inline uint64_t
+stream_reach(const struct stream *s)
+{
+    return s->in_hand > s->held ? s->in_hand : s->held;
+}
 
 /* Is `s` one of those that some peer has more of?  Keeps the list right. */
 void gossip_judge_lack(struct gossip *g, struct stream *s, struct mono now);

@@ -5,9 +5,8 @@
 
 enum { OVER_PER_TURN_MAX = 1024 };
 
-/* The highest seq of it that a linked member says it has on disk. */
-static uint64_t
-shown(const struct stream *s)
+uint64_t
+stream_shown(const struct stream *s)
 {
     uint64_t best = 0;
     for (uint32_t i = 0; i < MEMBERS_MAX; i++)
@@ -20,6 +19,14 @@ static bool
 is_hole(const struct held_back *h)
 {
     return h->wants->id == h->it.batch->stream;
+}
+
+/* A hole is no hole when what fills it is in hand, and waits for something else. */
+static bool
+comes(const struct held_back *h)
+{
+    const struct stream *s = h->wants;
+    return stream_shown(s) >= h->seq || (is_hole(h) && s->in_hand >= h->seq);
 }
 
 /* Mostly at the end; what waits for its second dep has waited since it came. */
@@ -37,7 +44,7 @@ void
 wait_begin(struct gossip *g, struct held_back *h)
 {
     const struct stream *s = h->wants;
-    if (shown(s) < h->seq)
+    if (!comes(h))
         start(g, h, s->lost.ms > h->it.at.ms ? s->lost : h->it.at);
 }
 
@@ -53,7 +60,7 @@ wait_lost(struct gossip *g, struct stream *s, uint32_t member, struct mono now)
 {
     uint64_t had      = s->known[member];
     s->known[member]  = 0;
-    uint64_t is_shown = shown(s);
+    uint64_t is_shown = stream_shown(s);
     if (had <= is_shown)
         return;
     s->lost = now;
@@ -67,12 +74,38 @@ wait_lost(struct gossip *g, struct stream *s, uint32_t member, struct mono now)
     }
 }
 
+void
+hand_add(struct journal *j, const struct batch *b)
+{
+    struct stream *s = journal_find(j, b->stream);
+    if (b->first <= stream_reach(s) + 1 && batch_last(b) > s->in_hand)
+        s->in_hand = batch_last(b);
+}
+
+void
+hand_lost(struct gossip *g, struct journal *j, const struct batch *b, struct mono now)
+{
+    struct stream *s = journal_find(j, b->stream);
+    if (!s || b->first > s->in_hand || batch_last(b) <= s->held)
+        return;
+    uint64_t had = s->in_hand;
+    s->in_hand   = 0;
+    LIST_EACH(node, &s->waiting)
+    {
+        struct held_back *h = LIST_OF(node, struct held_back, waiting);
+        if (!is_hole(h) || h->seq > had || comes(h))
+            continue;
+        list_remove(&h->clock);
+        start(g, h, now);
+    }
+}
+
 /* Pulled again, if ever, when somebody shows up who has what it waits for. */
 static void
 give_up(const struct intake *in, struct held_back *h)
 {
     struct arrival it = held_back_take(in->g, h);
-    arrival_drop(in->g, &it);
+    arrival_drop(in, &it);
 }
 
 static void
@@ -104,8 +137,8 @@ is_next(const struct journal *j, const struct batch *b)
 static void
 on_over(const struct intake *in, struct held_back *h)
 {
-    if (shown(h->wants) >= h->seq) {
-        list_remove(&h->clock); /* reset: wait_lost() starts it anew */
+    if (comes(h)) {
+        list_remove(&h->clock); /* reset: it starts anew when that is lost */
         return;
     }
     in->g->holes += is_hole(h);

@@ -48,14 +48,15 @@ struct stream {
     struct mark_list *owed;       /* one reference, or NULL; as is floor_owed */
     struct mark_list *floor_owed; /* the same for what comes above the floor */
     bool              frozen;
-    bool              live;               /* minted by this process: ours alone to append to */
-    uint64_t          changed;            /* journal.changes when `durable` last moved */
-    struct list       by_change;          /* journal.by_change: oldest change first */
-    struct list       deps_dirty;         /* moved since the last own batch was sealed */
-    struct list       waiting;            /* held-back batches that want more of this stream */
-    struct list       lacking;            /* gossip: some peer has more than we hold */
-    struct list       released;           /* gossip: held moved, look at `waiting` */
-    uint64_t          known[MEMBERS_MAX]; /* gossip: durable at the peer in that slot */
+    bool              live;       /* minted by this process: ours alone to append to */
+    uint64_t          changed;    /* journal.changes when `durable` last moved */
+    struct list       by_change;  /* journal.by_change: oldest change first */
+    struct list       deps_dirty; /* moved since the last own batch was sealed */
+    struct list       waiting;    /* held-back batches that want more of this stream */
+    struct list       lacking;    /* gossip: some peer has more than we hold */
+    struct list       released;   /* gossip: held moved, look at `waiting` */
+    uint64_t          in_hand; /* gossip: all above held up to here is held back, if above held */
+    uint64_t          known[MEMBERS_MAX];       /* gossip: durable at the peer in that slot */
     uint64_t          known_floor[MEMBERS_MAX]; /* ... and what is gone there */
     struct mono       progress;                 /* gossip: when something of it last came */
     struct mono       lost;                     /* gossip: when who knew most of it went */
