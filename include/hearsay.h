@@ -14,16 +14,20 @@
  *             fwrite(m.body, 1, m.body_bytes, stdout);
  *     hearsay_close(h);
  *
- * A handle talks to one broker at a time and moves on to the next of its list when
- * that one fails: in the order of the list, then round and round.  A subscription
- * goes on by its cursor, at whichever broker, without a gap and without repeats.
+ * A handle publishes at one broker at a time, and reads at one; each moves on to the next
+ * of the list when its own fails, in the order of the list, then round and round.  A broker
+ * that dies is left at once.  One that stands still, or whose machine is gone, is left when
+ * it did not answer in time: hearsay_set_timeouts(), and for a subscription 5 s more.
  *
- * A publish is sent again, to another broker, only when the connection failed before
- * any byte of its answer came; the first broker may have stored it all the same, so a
- * message that was published through a failure may be there TWICE.
+ * A subscription goes on by its cursor, at whichever broker, without loss and without
+ * repeats; what retention removed before it was read is told as HEARSAY_GAP.
  *
- * Each publish carries what the handle has read (Hearsay-After), or, while it has read
- * nothing, its last receipt: no reader anywhere sees the answer before the question.
+ * A publish whose connection failed before any byte of its answer came is sent again, to
+ * the next broker.  The first one may have stored it all the same, so it may be there TWICE;
+ * the receipt says so (`again`).  With `once` it is not sent again, but UNCERTAIN.
+ *
+ * Each publish carries what the handle has read or published before (Hearsay-After), so no
+ * reader anywhere sees the answer before the question.
  *
  * A handle belongs to one thread at a time; handles share nothing.  Strings that come
  * out are valid until the next call on their handle.  The library raises no signals
@@ -43,13 +47,13 @@ struct hearsay; /* opaque */
 enum hearsay_status {
     HEARSAY_OK = 0,
     HEARSAY_INVALID,     /* the call itself is wrong; nothing was sent */
-    HEARSAY_UNREACHABLE, /* each broker was tried once, none took the connection */
-    HEARSAY_REFUSED,     /* the broker said no: hearsay_http_status(), hearsay_text() */
-    HEARSAY_UNCERTAIN,   /* a publish may or may not be stored */
-    HEARSAY_FEWER,       /* stored and spreading, but with fewer copies in time than asked */
-    HEARSAY_GAP,         /* retention removed what was to come next; call again to go on */
-    HEARSAY_TIMEOUT,     /* nothing came in time; call again */
-    HEARSAY_BROKEN       /* an answer that is not Hearsay's */
+    HEARSAY_UNREACHABLE, /* each broker was tried, none could be used; nothing is stored */
+    HEARSAY_REFUSED,   /* the broker, or each of them, said no: hearsay_http_status() and _text() */
+    HEARSAY_UNCERTAIN, /* a publish may or may not be stored */
+    HEARSAY_FEWER,     /* stored and spreading, but with fewer copies in time than asked */
+    HEARSAY_GAP,       /* retention removed what was to come next; call again to go on */
+    HEARSAY_TIMEOUT,   /* nothing came in time; call again */
+    HEARSAY_BROKEN     /* an answer that is not Hearsay's */
 };
 
 /* What a status means, in a few words; never NULL. */
@@ -66,12 +70,16 @@ void            hearsay_close(struct hearsay *h);
 /* How long a broker may take to connect (default 3000) and to answer (default 10000,
  * besides what a call itself asks it to wait). */
 void hearsay_set_timeouts(struct hearsay *h, int connect_ms, int answer_ms);
+/* How long a publish goes on trying when each broker has failed or refused it for now (not
+ * ready, disk full), as when the only one restarts.  Default 0: each is tried once. */
+void hearsay_set_patience(struct hearsay *h, int ms);
 
 /* Of the last call on this handle: what went wrong and what to do, and the HTTP status
  * (0: none).  Never NULL. */
 const char *hearsay_text(const struct hearsay *h);
 int         hearsay_http_status(const struct hearsay *h);
-/* "host:port" of the broker in use or to be tried next. */
+/* "host:port" of the broker in use or to be tried next: the subscription's, where there is
+ * one, else that of all other calls. */
 const char *hearsay_broker(const struct hearsay *h);
 
 /* ---- publish ---- */
@@ -91,7 +99,8 @@ struct hearsay_publish {
     const char                *acks;            /* "1", "2"..., "majority", "all"; NULL: "1" */
     int                        acks_timeout_ms; /* how long to wait for the copies; 0: 5000 */
     uint64_t                   lamport;         /* own Lamport time, 0: none */
-    const char                *after;           /* a cursor instead of what the handle has read */
+    const char                *after; /* a cursor instead of what the handle has seen; "": none */
+    int                        once;  /* never send it a second time: UNCERTAIN instead */
 };
 
 struct hearsay_receipt {
@@ -101,17 +110,21 @@ struct hearsay_receipt {
     uint64_t    lamport;
     int         copies; /* members that have it on disk, as far as known */
     int         causal; /* 0: published before all that it follows was here */
+    int         again;  /* a broker that failed may have stored it too: it may be there twice */
     const char *json;   /* as the broker sent it, one line */
     size_t      json_bytes;
 };
 
-/* OK: on disk at `acks` brokers. */
+/* OK: on disk at `acks` brokers.  UNCERTAIN: a broker that failed, or its commit, may have
+ * stored it or not; r->id is what to look for, where the broker said so.  All other answers
+ * but FEWER: nothing is stored. */
 enum hearsay_status hearsay_publish(struct hearsay *h, const struct hearsay_publish *p,
                                     struct hearsay_receipt *r);
 
 /* Many at once: begin without waiting, then take the answers in the same order.  Each
  * successful begin needs one end.  At most HEARSAY_OUTSTANDING_MAX may be on their way
- * (INVALID beyond); all must be taken before any other call on the handle. */
+ * (INVALID beyond); all must be taken before hearsay_publish() and hearsay_call().  They are
+ * stored in their order, unless a broker fails or refuses some of them for now. */
 enum { HEARSAY_OUTSTANDING_MAX = 256 };
 enum hearsay_status hearsay_publish_begin(struct hearsay *h, const struct hearsay_publish *p);
 enum hearsay_status hearsay_publish_end(struct hearsay *h, struct hearsay_receipt *r);
@@ -123,7 +136,8 @@ struct hearsay_subscribe {
     const char *const *filter;       /* '+' stands for one level, '#' for the rest */
     size_t             filter_count; /* 1..16 */
     /* NULL or "latest": what is published from now on.  "earliest": all that is kept.
-     * A cursor: after all it has seen.  A time ("10m"): what came in the last ten minutes. */
+     * A cursor: after all it has seen.  A time ("10m"): what came to that broker in the last
+     * ten minutes. */
     const char *from;
     /* Messages fetched at a time, 0: 1000.  With 1 each message brings its own cursor. */
     int page;
@@ -138,6 +152,9 @@ struct hearsay_message {
     size_t                     body_bytes;
     uint64_t                   lamport;
     int                        late; /* stored there before something it may depend on */
+    /* HEARSAY_GAP: these positions of the stream `id` of `origin` are gone, whatever topics
+     * they had; else 0. */
+    uint64_t gap_from, gap_to;
     /* Where to go on after this message.  NULL inside a page: whoever goes on from the
      * cursor before it gets the messages of the page again. */
     const char *cursor;
@@ -149,16 +166,20 @@ struct hearsay_message {
  * place is pinned: everything that is published afterwards will come. */
 enum hearsay_status hearsay_subscribe(struct hearsay *h, const struct hearsay_subscribe *s);
 
-/* The next message.  UNREACHABLE after each broker failed once: call again to go on
- * trying; the library paces itself.  GAP: m->json holds what is missing. */
+/* The next message.  GAP: m->gap_from and gap_to, m->json; it comes before the messages
+ * behind it, and once.  UNREACHABLE after each broker failed once, REFUSED when each refuses
+ * for now (hearsay_http_status() is 503): call again to go on trying; the library paces
+ * itself.  Any other REFUSED will not change. */
 enum hearsay_status hearsay_next(struct hearsay *h, int timeout_ms, struct hearsay_message *m);
 
 /* At most so many messages at a time from the next fetch on. */
 void hearsay_set_page(struct hearsay *h, int page);
 
-/* Where the subscription goes on: store it to resume later, at any broker.  It moves on
- * quiet topics too.  It covers messages that hearsay_next() has returned, no others; ""
- * before the first subscribe. */
+/* Where the subscription goes on: store it to resume later, at any broker of the cluster,
+ * with the same filters.  It moves on quiet topics too.  It covers messages that
+ * hearsay_next() has returned, no others, whole pages at a time.  "": there is none yet,
+ * before the first subscribe, and after one from "earliest" or a time while its first page
+ * is not used up. */
 const char *hearsay_cursor(const struct hearsay *h);
 
 /* ---- everything else ---- */

@@ -1,9 +1,11 @@
 #include "cli/cli.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 struct hearsay *
 cli_open(const struct options *o, const char *command)
@@ -56,6 +58,12 @@ cli_exit_code(enum hearsay_status status)
     return EXIT_ERROR;
 }
 
+static void
+say_no_output(const char *command)
+{
+    fprintf(stderr, "hearsay %s: cannot write to standard output: %s\n", command, strerror(errno));
+}
+
 int
 cli_fail(const char *command, const struct hearsay *h, enum hearsay_status status)
 {
@@ -63,12 +71,39 @@ cli_fail(const char *command, const struct hearsay *h, enum hearsay_status statu
     return cli_exit_code(status);
 }
 
+bool
+cli_write(const char *command, struct str bytes)
+{
+    while (bytes.n > 0) {
+        ssize_t n = write(STDOUT_FILENO, bytes.p, bytes.n);
+        if (n < 0 && errno == EAGAIN) { /* a terminal that somebody made non-blocking */
+            struct pollfd p = {.fd = STDOUT_FILENO, .events = POLLOUT};
+            poll(&p, 1, -1);
+        } else if (n < 0 && errno != EINTR) {
+            say_no_output(command);
+            return false;
+        }
+        bytes = str_cut(bytes, n > 0 ? (size_t)n : 0, bytes.n);
+    }
+    return true;
+}
+
+const char *
+cli_plain(const char *text, char *to, size_t bytes)
+{
+    snprintf(to, bytes, "%s", text);
+    for (char *p = to; *p; p++)
+        if ((unsigned char)*p < ' ' || *p == 0x7f)
+            *p = '?';
+    return to;
+}
+
 int
 cli_finish(const char *command)
 {
     if (fflush(stdout) == 0 && !ferror(stdout))
         return EXIT_OK;
-    fprintf(stderr, "hearsay %s: cannot write to standard output: %s\n", command, strerror(errno));
+    say_no_output(command);
     return EXIT_ERROR;
 }
 

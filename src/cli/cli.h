@@ -2,6 +2,7 @@
 #ifndef CLI_CLI_H
 #define CLI_CLI_H
 
+#include "base/str.h"
 #include "cli/options.h"
 #include "hearsay.h"
 
@@ -31,6 +32,10 @@ struct hearsay *cli_open(const struct options *o, const char *command);
 /* Say what went wrong; the exit code. */
 int cli_fail(const char *command, const struct hearsay *h, enum hearsay_status status);
 int cli_exit_code(enum hearsay_status status);
+/* Write to standard output, past stdio.  false: the reason was said. */
+bool cli_write(const char *command, struct str bytes);
+/* `text`, from a stranger, without what could move a terminal's cursor; cut to fit `to`. */
+const char *cli_plain(const char *text, char *to, size_t bytes);
 /* Flush standard output: a full disk must not look like success.  EXIT_OK or EXIT_ERROR. */
 int cli_finish(const char *command);
 /* A clock that only moves forward. */

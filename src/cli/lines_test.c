@@ -2,14 +2,11 @@
 
 #include "base/limits.h"
 #include "base/mem.h"
-#include "cli/cursor_file.h"
 
 #include "tests/unit.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 static void
@@ -78,45 +75,12 @@ skips_a_line_that_is_too_long(void **state)
     unlink(path);
 }
 
-static void
-keeps_a_cursor_in_a_file(void **state)
-{
-    (void)state;
-    /* Broken: a subscriber would begin anew, or trust a file that was never a cursor. */
-    char        folder[] = "/tmp/hearsay-cursor.XXXXXX", path[64];
-    struct buf  cursor;
-    struct stat st;
-    assert_non_null(mkdtemp(folder));
-    snprintf(path, sizeof path, "%s/c", folder);
-    buf_init(&cursor, 0);
-    assert_int_equal(cursor_file_read(path, &cursor), ERR_NOTFOUND);
-    assert_int_equal(cursor_file_write(path, "AX-_9"), ERR_OK);
-    assert_int_equal(cursor_file_write(path, "BY"), ERR_OK);
-    assert_int_equal(cursor_file_read(path, &cursor), ERR_OK);
-    assert_string_equal((const char *)buf_str(&cursor).p, "BY");
-    assert_int_equal(stat(path, &st), 0);
-    assert_int_equal(st.st_size, 3);
-
-    FILE *f = fopen(path, "w");
-    assert_non_null(f);
-    fputs("../etc/passwd\n", f);
-    fclose(f);
-    assert_int_equal(cursor_file_read(path, &cursor), ERR_INVALID);
-    assert_int_equal(truncate(path, 0), 0);
-    assert_int_equal(cursor_file_read(path, &cursor), ERR_INVALID);
-    unlink(path);
-    rmdir(folder);
-    assert_int_equal(cursor_file_write(path, "BY"), ERR_IO);
-    buf_fini(&cursor);
-}
-
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(gives_lines_as_they_come),
         cmocka_unit_test(skips_a_line_that_is_too_long),
-        cmocka_unit_test(keeps_a_cursor_in_a_file),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

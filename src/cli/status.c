@@ -24,9 +24,14 @@ static const struct command_line usage = {
 };
 
 static const struct table_column column[] = {
-    {"address", "MEMBER", false},          {"host", "HOST", false}, {"linked", "LINKED", false},
-    {"reachable", "REACHABLE", false},     {"able", "ABLE", false}, {"away", "AWAY", false},
-    {"coordinator", "COORDINATOR", false}, {"lag", "LAG", true},
+    {.key = "address", .title = "MEMBER"},
+    {.key = "host", .title = "HOST"},
+    {.key = "linked", .title = "LINKED", .others = true},
+    {.key = "reachable", .title = "REACHABLE"},
+    {.key = "able", .title = "ABLE"},
+    {.key = "away", .title = "AWAY"},
+    {.key = "coordinator", .title = "COORDINATOR"},
+    {.key = "lag", .title = "LAG", .right = true},
 };
 
 /* printf() of one member, shown as people read it. */

@@ -39,6 +39,16 @@ print_cell(struct str text, size_t columns, bool right, bool last)
         printf("  ");
 }
 
+static void
+show_cell(const struct view *row, const struct table_column *column, struct buf *cell)
+{
+    bool self = false;
+    bool none =
+        column->others && view_get(row, "self") && json_bool(view_get(row, "self"), &self) && self;
+    buf_reset(cell);
+    view_show(none ? NULL : view_get(row, column->key), cell);
+}
+
 enum { COLUMNS_MAX = 12 };
 
 static void
@@ -55,8 +65,7 @@ measure(struct str items, const struct table_column *column, unsigned count, siz
         if (!view_open(&row, item.raw))
             continue;
         for (unsigned i = 0; i < count; i++) {
-            buf_reset(&cell);
-            view_show(view_get(&row, column[i].key), &cell);
+            show_cell(&row, &column[i], &cell);
             size_t is = width(buf_str(&cell));
             widest[i] = is > widest[i] ? is : widest[i];
         }
@@ -82,8 +91,7 @@ table_print(struct str items, const struct table_column *column, unsigned count)
         if (!view_open(&row, item.raw))
             continue;
         for (unsigned i = 0; i < count; i++) {
-            buf_reset(&cell);
-            view_show(view_get(&row, column[i].key), &cell);
+            show_cell(&row, &column[i], &cell);
             print_cell(buf_str(&cell), widest[i], column[i].right, i + 1 == count);
         }
         putchar('\n');

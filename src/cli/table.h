@@ -7,7 +7,8 @@
 struct table_column {
     const char *key;
     const char *title;
-    bool        right; /* numbers stand at the right */
+    bool        right;  /* numbers stand at the right */
+    bool        others; /* says nothing in a row whose member "self" is true: "-" */
 };
 
 /* Print an array of objects to standard output; members that are missing show as "-".

@@ -18,8 +18,8 @@ static const struct command_line usage = {
 };
 
 static const struct table_column column[] = {
-    {"messages", "MESSAGES", true},
-    {"topic", "TOPIC", false},
+    {.key = "messages", .title = "MESSAGES", .right = true},
+    {.key = "topic", .title = "TOPIC"},
 };
 
 int

@@ -51,8 +51,11 @@ hearsay_open(const char *brokers)
     buf_init(&h->filters, 0);
     buf_init(&h->from, 0);
     buf_init(&h->cursor, 0);
-    for (unsigned i = 0; i < HEARSAY_OUTSTANDING_MAX; i++)
+    for (unsigned i = 0; i < HEARSAY_OUTSTANDING_MAX; i++) {
         buf_init(&h->pending[i].bytes, 0);
+        buf_init(&h->pending[i].after, 0);
+        buf_init(&h->pending[i].answer, LINE_BODY_BYTES_MAX);
+    }
     return h;
 }
 
@@ -69,8 +72,11 @@ hearsay_close(struct hearsay *h)
     buf_fini(&h->filters);
     buf_fini(&h->from);
     buf_fini(&h->cursor);
-    for (unsigned i = 0; i < HEARSAY_OUTSTANDING_MAX; i++)
+    for (unsigned i = 0; i < HEARSAY_OUTSTANDING_MAX; i++) {
         buf_fini(&h->pending[i].bytes);
+        buf_fini(&h->pending[i].after);
+        buf_fini(&h->pending[i].answer);
+    }
     mem_free(h);
 }
 
@@ -79,6 +85,12 @@ hearsay_set_timeouts(struct hearsay *h, int connect_ms, int answer_ms)
 {
     h->pub.connect_ms = h->sub.connect_ms = connect_ms > 0 ? connect_ms : LINE_CONNECT_MS;
     h->pub.answer_ms = h->sub.answer_ms = answer_ms > 0 ? answer_ms : LINE_ANSWER_MS;
+}
+
+void
+hearsay_set_patience(struct hearsay *h, int ms)
+{
+    h->patience_ms = ms > 0 ? (uint64_t)ms : 0;
 }
 
 const char *
@@ -137,27 +149,29 @@ handle_line_failed(struct hearsay *h, const struct line *l, const char *broker, 
     if (e == ERR_PROTO)
         return handle_say(h, HEARSAY_BROKEN, "%s does not answer like a Hearsay broker: %s", broker,
                           line_problem(l));
-    return handle_say(h, e == ERR_TIMEOUT ? HEARSAY_TIMEOUT : HEARSAY_UNREACHABLE,
-                      "cannot reach a broker at %s: %s", broker, line_problem(l));
+    if (e == ERR_TIMEOUT && line_is_open(l))
+        return handle_say(h, HEARSAY_TIMEOUT, "%s took the request and gave no answer in time",
+                          broker);
+    return handle_say(h, HEARSAY_UNREACHABLE, "cannot reach a broker at %s: %s", broker,
+                      line_problem(l));
 }
 
 enum hearsay_status
-handle_refused(struct hearsay *h, const struct line *l)
+handle_refused(struct hearsay *h, const char *broker, int http_status, struct str body)
 {
     struct page_problem p;
-    h->http_status = l->status;
-    page_problem(buf_str(&l->body), &h->room, &p);
+    h->http_status = http_status;
+    page_problem(body, &h->room, &p);
     if (p.code[0] == '\0')
-        return handle_say(h, HEARSAY_REFUSED, "%s refused with status %d",
-                          brokers_now(&l->brokers)->text, l->status);
+        return handle_say(h, HEARSAY_REFUSED, "%s refused with status %d", broker, http_status);
     handle_say(h, HEARSAY_REFUSED, "%s (%s)", p.detail, p.code);
     return strcmp(p.code, "outcome_unknown") == 0 ? HEARSAY_UNCERTAIN : HEARSAY_REFUSED;
 }
 
 bool
-handle_refusal_is_local(const struct hearsay *h, const struct line *l)
+handle_refusal_is_local(const struct hearsay *h, enum hearsay_status status)
 {
-    return (l->status == 503 || l->status == 507) && !strstr(h->text, "(outcome_unknown)");
+    return status == HEARSAY_REFUSED && (h->http_status == 503 || h->http_status == 507);
 }
 
 /* ---- everything else ---- */
@@ -195,6 +209,6 @@ hearsay_call(struct hearsay *h, const char *method, const char *path, const char
     *body_bytes = l->body.n - 1;
     l->body.n--; /* the zero is behind the end */
     if (l->status >= 300)
-        return handle_refused(h, l);
+        return handle_refused(h, brokers_now(&l->brokers)->text, l->status, buf_str(&l->body));
     return HEARSAY_OK;
 }

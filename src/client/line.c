@@ -5,16 +5,14 @@
 
 #include <stdio.h>
 
-enum { ANSWER_BYTES_MAX = 64 << 20, IN_BYTES_MAX = 1 << 20 };
-
 void
 line_init(struct line *l)
 {
     *l = (struct line){.connect_ms = LINE_CONNECT_MS, .answer_ms = LINE_ANSWER_MS};
     dial_init(&l->dial);
     buf_init(&l->out, 0);
-    buf_init(&l->in, IN_BYTES_MAX);
-    buf_init(&l->body, ANSWER_BYTES_MAX);
+    buf_init(&l->in, LINE_BODY_BYTES_MAX);
+    buf_init(&l->body, LINE_BODY_BYTES_MAX);
     buf_init(&l->cursor, 0);
 }
 
@@ -31,6 +29,8 @@ line_fini(struct line *l)
 void
 line_close(struct line *l)
 {
+    if (line_is_open(l))
+        l->unsent = l->out.n;
     dial_close(&l->dial);
     buf_reset(&l->out);
     buf_reset(&l->in);
@@ -46,6 +46,13 @@ line_is_open(const struct line *l)
     return l->dial.fd >= 0;
 }
 
+void
+line_check(struct line *l)
+{
+    if (line_is_open(l) && dial_has_ended(&l->dial))
+        line_close(l);
+}
+
 const char *
 line_problem(const struct line *l)
 {
@@ -57,6 +64,7 @@ line_open(struct line *l)
 {
     const struct broker_at *at = brokers_now(&l->brokers);
     line_close(l);
+    l->opened++;
     dial_wait_until(l->brokers.not_before);
     return dial_open(&l->dial, at->host, at->port, mono_after(mono_now(), (uint64_t)l->connect_ms));
 }
@@ -75,12 +83,10 @@ broken(struct line *l, enum err e, const char *why)
 enum err
 line_flush(struct line *l, struct mono deadline)
 {
-    while (l->out.n > 0) {
-        enum err e = dial_move(&l->dial, &l->out, &l->in, true, deadline);
-        if (e != ERR_OK)
-            return e == ERR_TIMEOUT ? e : broken(l, e, NULL);
-    }
-    return ERR_OK;
+    enum err e = ERR_OK;
+    while (e == ERR_OK && l->out.n > 0)
+        e = dial_move(&l->dial, &l->out, &l->in, true, deadline);
+    return e;
 }
 
 static enum err
@@ -107,7 +113,7 @@ read_head(struct line *l, enum http_method method)
     buf_reset(&l->cursor);
     if (http_header_find(&r.headers, STR("Hearsay-Cursor"), &cursor) && cursor.n > 0)
         CHECK(buf_add(&l->cursor, cursor) == ERR_OK && buf_add(&l->cursor, STR("\0")) == ERR_OK);
-    http_body_start_response(&l->framing, &r, method, ANSWER_BYTES_MAX);
+    http_body_start_response(&l->framing, &r, method, LINE_BODY_BYTES_MAX);
     l->in_body = true;
     buf_consume(&l->in, used);
     return ERR_OK;
@@ -140,7 +146,7 @@ static enum err
 answer_is_whole(struct line *l)
 {
     l->in_body  = false;
-    l->heard    = false;
+    l->heard    = l->in.n > 0; /* pipelined: of the next one */
     l->answered = true;
     if (!l->keep_alive)
         line_close(l);

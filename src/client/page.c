@@ -99,13 +99,24 @@ page_is_empty(const struct page *p)
 enum err
 page_gap(struct page *p, struct hearsay_message *m)
 {
-    struct json_value v;
+    struct json_value   v;
+    struct json_members all;
+    const char         *why;
+
     if (!json_items_next(&p->gaps, &v))
         return ERR_NOTFOUND;
-    *m    = (struct hearsay_message){.json = (const char *)v.raw.p, .json_bytes = v.raw.n};
-    m->id = m->topic = m->origin = m->time = "";
-    m->body                                = "";
-    return ERR_OK;
+    if (v.kind != JSON_KIND_OBJECT || json_parse(v.raw, &all, &why) != ERR_OK)
+        return ERR_PROTO;
+    room_begin(&p->room, v.raw.n);
+    *m        = (struct hearsay_message){.json = (const char *)v.raw.p, .json_bytes = v.raw.n};
+    m->id     = text_or(&p->room, &all, STR("stream"), "");
+    m->origin = text_or(&p->room, &all, STR("origin"), "");
+    m->topic = m->time = m->body = "";
+
+    const struct json_value *from = json_member(&all, STR("from"));
+    const struct json_value *to   = json_member(&all, STR("to"));
+    bool whole = from && to && json_u64(from, &m->gap_from) && json_u64(to, &m->gap_to);
+    return whole && m->gap_from <= m->gap_to ? ERR_OK : ERR_PROTO;
 }
 
 static enum err

@@ -20,12 +20,12 @@ reads_a_page(void **state)
                 "\"lamport\":8,\"origin\":\"h:1\",\"time\":\"T\",\"type\":\"text/plain\","
                 "\"meta\":{\"k\\\"\":\"v\",\"n\":\"\"},\"body\":\"x\\u0000y\",\"late\":true},"
                 "{\"topic\":\"b\",\"lamport\":9,\"body_base64\":\"/wA=\"}],"
-                "\"cursor\":\"AX\",\"gaps\":[{\"from\":1}]}"),
+                "\"cursor\":\"AX\",\"gaps\":[{\"from\":1,\"to\":1}]}"),
             &why),
         ERR_OK);
     assert_string_equal((const char *)buf_str(&p.cursor).p, "AX");
     assert_int_equal(page_gap(&p, &m), ERR_OK);
-    assert_memory_equal(m.json, "{\"from\":1}", m.json_bytes);
+    assert_memory_equal(m.json, "{\"from\":1,\"to\":1}", m.json_bytes);
     assert_int_equal(page_gap(&p, &m), ERR_NOTFOUND);
 
     assert_int_equal(page_message(&p, &m, &why), ERR_OK);
@@ -81,6 +81,15 @@ refuses_what_is_no_page(void **state)
     page_init(&p);
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         assert_int_equal(page_start(&p, str_of(bad[i]), &why), ERR_PROTO);
+    static const char *const bad_gap[] = {
+        "7", "{}", "{\"from\":1}", "{\"from\":2,\"to\":1}", "{\"from\":\"1\",\"to\":1}",
+    };
+    for (size_t i = 0; i < sizeof bad_gap / sizeof *bad_gap; i++) {
+        char text[200];
+        snprintf(text, sizeof text, "{\"messages\":[],\"gaps\":[%s],\"cursor\":\"A\"}", bad_gap[i]);
+        assert_int_equal(page_start(&p, str_of(text), &why), ERR_OK);
+        assert_int_equal(page_gap(&p, &m), ERR_PROTO);
+    }
     for (size_t i = 0; i < sizeof bad_message / sizeof *bad_message; i++) {
         char text[200];
         snprintf(text, sizeof text, "{\"messages\":[%s],\"cursor\":\"A\"}", bad_message[i]);

@@ -10,6 +10,10 @@
 /* Written requests are kept back up to here, so that a pipeline leaves in few sends. */
 enum { FLUSH_BYTES = 64 << 10 };
 
+static const struct hearsay_receipt nothing = {.id = "", .origin = "", .cursor = ""};
+
+/* ---- what is on its way ---- */
+
 static struct pending *
 pending_at(struct hearsay *h, unsigned i)
 {
@@ -17,11 +21,178 @@ pending_at(struct hearsay *h, unsigned i)
 }
 
 static void
-put_out(struct line *l, struct pending *p)
+enter(struct pending *p, enum pending_state to)
 {
-    CHECK(buf_add(&l->out, buf_str(&p->bytes)) == ERR_OK);
-    p->sent = true;
+    static const bool may[PENDING_STATES][PENDING_STATES] = {
+        [PENDING_WRITTEN] = {[PENDING_SENT] = true},
+        [PENDING_SENT] =
+            {[PENDING_WRITTEN] = true, [PENDING_ANSWERED] = true, [PENDING_UNKNOWN] = true},
+    };
+    CHECK(may[p->state][to]);
+    p->state = to;
 }
+
+static bool
+is_open(const struct pending *p)
+{
+    return p->state == PENDING_WRITTEN || p->state == PENDING_SENT;
+}
+
+/* NULL: no answer is owed. */
+static struct pending *
+first_sent(struct hearsay *h)
+{
+    for (unsigned i = 0; i < h->outstanding; i++)
+        if (pending_at(h, i)->state == PENDING_SENT)
+            return pending_at(h, i);
+    return NULL;
+}
+
+/* What this very broker gave us as a receipt needs not be said to it: it has all of that. */
+static const char *
+after_of(const struct hearsay *h, const struct pending *p)
+{
+    if (p->own_after)
+        return handle_get(&p->after);
+    return h->context_via == h->pub.opened ? "" : handle_get(&h->context);
+}
+
+/* In the order they were begun, as far as the connection may take more. */
+static void
+put_written(struct hearsay *h)
+{
+    struct line *l = &h->pub;
+    if (!line_is_open(l) || h->leaving || h->stuck)
+        return;
+    for (unsigned i = 0; i < h->outstanding; i++) {
+        struct pending *p      = pending_at(h, i);
+        size_t          before = l->out.n;
+        if (p->state != PENDING_WRITTEN)
+            continue;
+        request_send(&l->out, buf_str(&p->bytes), p->head, after_of(h, p));
+        p->wire_bytes = l->out.n - before;
+        p->via        = l->opened;
+        enter(p, PENDING_SENT);
+    }
+}
+
+/* The connection is gone.  Who had left as a whole may be stored; who had not, cannot be. */
+static void
+take_back(struct hearsay *h, bool first_was_heard)
+{
+    size_t          unsent = h->pub.unsent;
+    struct pending *heard  = first_was_heard ? first_sent(h) : NULL;
+    for (unsigned i = h->outstanding; i-- > 0;) {
+        struct pending *p = pending_at(h, i);
+        if (p->state != PENDING_SENT)
+            continue;
+        bool left = unsent == 0;
+        unsent -= left ? 0 : unsent < p->wire_bytes ? unsent : p->wire_bytes;
+        enter(p, left && (p == heard || p->once) ? PENDING_UNKNOWN : PENDING_WRITTEN);
+        p->again = p->again || left;
+    }
+    h->stuck   = false;
+    h->leaving = false;
+}
+
+/* ---- getting answers ---- */
+
+static void
+keep_said(const struct hearsay *h, struct said *to)
+{
+    memcpy(to->text, h->text, sizeof to->text);
+    to->http_status = h->http_status;
+}
+
+static enum hearsay_status
+say_again(struct hearsay *h, enum hearsay_status status, const struct said *said)
+{
+    memcpy(h->text, said->text, sizeof h->text);
+    h->http_status = said->http_status;
+    return status;
+}
+
+/* This one failed or refused.  OK: there is another one to try, or time to try on. */
+static enum hearsay_status
+move_on(struct hearsay *h, enum hearsay_status status)
+{
+    struct mono now = mono_now();
+    if (h->trouble.ms == 0)
+        h->trouble = now;
+    if (!brokers_failed(&h->pub.brokers, now) || mono_since(now, h->trouble) < h->patience_ms)
+        return HEARSAY_OK;
+    keep_said(h, &h->said);
+    return status;
+}
+
+static void
+take_answer(struct hearsay *h, struct pending *p)
+{
+    struct line *l    = &h->pub;
+    struct buf   swap = p->answer;
+    p->answer         = l->body;
+    l->body           = swap;
+    p->status         = l->status;
+    if ((p->status == 503 || p->status == 507) &&
+        handle_refusal_is_local(
+            h, handle_refused(h, brokers_now(&l->brokers)->text, p->status, buf_str(&p->answer)))) {
+        keep_said(h, &h->refusal);
+        h->leaving = true;
+        enter(p, PENDING_WRITTEN);
+        return;
+    }
+    enter(p, PENDING_ANSWERED);
+    brokers_worked(&l->brokers);
+    h->trouble = (struct mono){0};
+}
+
+static enum hearsay_status
+line_failed(struct hearsay *h, enum err e)
+{
+    struct line        *l      = &h->pub;
+    bool                heard  = l->heard;
+    bool                idled  = l->answered && e != ERR_TIMEOUT && !heard;
+    enum hearsay_status status = handle_line_failed(h, l, brokers_now(&l->brokers)->text, e);
+    line_close(l);
+    take_back(h, heard);
+    if (idled)
+        return HEARSAY_OK; /* or it restarted: the same broker, anew */
+    /* A publish that timed out is UNCERTAIN; those that had not left are just not published. */
+    status = move_on(h, status == HEARSAY_TIMEOUT ? HEARSAY_UNREACHABLE : status);
+    return heard ? HEARSAY_OK : status; /* who was heard is settled; the next call tries on */
+}
+
+/* One step towards the answer of the first.  OK: look again.  Else what those come to that no
+ * broker has taken. */
+static enum hearsay_status
+advance(struct hearsay *h)
+{
+    struct line *l = &h->pub;
+    enum err     e = ERR_OK;
+    if (h->leaving && !first_sent(h)) {
+        line_close(l);
+        take_back(h, false);
+        say_again(h, HEARSAY_REFUSED, &h->refusal);
+        return move_on(h, HEARSAY_REFUSED);
+    }
+    if (!line_is_open(l)) {
+        take_back(h, false); /* a broker may close behind any answer */
+        e = line_open(l);
+    }
+    if (e == ERR_OK) {
+        h->stuck = h->stuck && first_sent(h);
+        put_written(h);
+        struct pending *p = first_sent(h);
+        e = line_answer(l, METHOD_POST, mono_after(mono_now(), (uint64_t)p->answer_ms));
+        if (e == ERR_OK) {
+            take_answer(h, p);
+            return HEARSAY_OK;
+        }
+    }
+    return line_failed(h, e);
+}
+
+/* ---- the calls ---- */
 
 int
 hearsay_outstanding(const struct hearsay *h)
@@ -32,156 +203,109 @@ hearsay_outstanding(const struct hearsay *h)
 enum hearsay_status
 hearsay_publish_begin(struct hearsay *h, const struct hearsay_publish *p)
 {
-    struct hearsay_publish whole = *p;
-    const char            *why   = "";
+    const char  *why = "";
+    struct line *l   = &h->pub;
 
     h->http_status = 0;
     if (h->outstanding == HEARSAY_OUTSTANDING_MAX)
         return handle_say(h, HEARSAY_INVALID, "%d publishes are on their way: take answers first",
                           HEARSAY_OUTSTANDING_MAX);
     struct pending *next = pending_at(h, h->outstanding);
-    if (!whole.after)
-        whole.after = handle_get(&h->context);
     buf_reset(&next->bytes);
     /* The name in Host stays as it is when another broker gets it: none looks at it here. */
-    if (request_publish(&next->bytes, brokers_now(&h->pub.brokers)->text, &whole, &why) != ERR_OK)
+    if (request_publish(&next->bytes, &next->head, brokers_now(&l->brokers)->text, p, &why) !=
+        ERR_OK)
         return handle_say(h, HEARSAY_INVALID, "%s", why);
-    next->sent      = false;
-    next->answer_ms = h->pub.answer_ms;
+    handle_set(&next->after, p->after ? p->after : "");
+    next->own_after = p->after != NULL;
+    next->once      = p->once;
+    next->again     = false;
+    next->state     = PENDING_WRITTEN;
+    next->answer_ms = l->answer_ms;
     if (p->acks)
         next->answer_ms += p->acks_timeout_ms > 0 ? p->acks_timeout_ms : ACKS_TIMEOUT_MS;
-    h->outstanding++;
 
-    struct line *l = &h->pub;
-    if (!line_is_open(l))
-        return HEARSAY_OK;
-    put_out(l, next);
+    if (h->outstanding++ == 0)
+        line_check(l);
+    put_written(h);
     /* A failure is found again, and dealt with, when the first answer is taken. */
-    if (l->out.n >= FLUSH_BYTES &&
-        line_flush(l, mono_after(mono_now(), (uint64_t)l->answer_ms)) != ERR_OK)
-        line_close(l);
+    if (line_is_open(l) && !h->stuck && l->out.n >= FLUSH_BYTES)
+        h->stuck = line_flush(l, mono_after(mono_now(), (uint64_t)l->answer_ms)) != ERR_OK;
     return HEARSAY_OK;
 }
 
+/* What the broker said to the first one. */
 static enum hearsay_status
-drop_first(struct hearsay *h, enum hearsay_status status)
+read_answer(struct hearsay *h, const struct pending *p, struct hearsay_receipt *r)
 {
-    h->first = (h->first + 1) % HEARSAY_OUTSTANDING_MAX;
-    h->outstanding--;
-    if (h->outstanding == 0)
-        h->verdict = HEARSAY_OK;
-    return status;
-}
-
-static enum hearsay_status
-take_answer(struct hearsay *h, struct hearsay_receipt *r)
-{
-    struct line *l      = &h->pub;
-    bool         parsed = page_receipt(buf_str(&l->body), &h->room, r) == ERR_OK;
-
-    h->http_status = l->status;
-    if (l->status == 201 || l->status == 202) {
+    bool parsed    = page_receipt(buf_str(&p->answer), &h->room, r) == ERR_OK;
+    h->http_status = p->status;
+    if (p->status == 201 || p->status == 202) {
         if (!parsed || r->id[0] == '\0') {
-            *r = (struct hearsay_receipt){.id = "", .origin = "", .cursor = ""};
+            *r = nothing;
             return handle_say(h, HEARSAY_BROKEN, "an answer without a receipt");
         }
-        brokers_worked(&l->brokers);
-        if (r->cursor[0] != '\0')
+        if (request_is_cursor(r->cursor)) {
             handle_set(&h->context, r->cursor);
-        if (l->status == 201)
+            h->context_via = r->causal ? p->via : 0;
+        }
+        if (p->status == 201)
             return HEARSAY_OK;
         return handle_say(h, HEARSAY_FEWER,
                           "stored, but only %d copies were confirmed in time; it spreads on",
                           r->copies);
     }
-    enum hearsay_status status = handle_refused(h, l);
-    if (!handle_refusal_is_local(h, l))
-        brokers_worked(&l->brokers);
-    *r = (struct hearsay_receipt){.id = "", .origin = "", .cursor = ""};
-    if (status == HEARSAY_UNCERTAIN && page_receipt(buf_str(&l->body), &h->room, r) != ERR_OK)
-        r->id = "";
+    enum hearsay_status status =
+        handle_refused(h, brokers_now(&h->pub.brokers)->text, p->status, buf_str(&p->answer));
+    *r = nothing;
+    if (status == HEARSAY_UNCERTAIN && page_receipt(buf_str(&p->answer), &h->room, r) != ERR_OK)
+        *r = nothing;
     return status;
 }
 
-/* The first one's answer began and broke off: it is not sent again.  The others are. */
+/* No broker has taken it: why, and whether one may have. */
 static enum hearsay_status
-broke_off(struct hearsay *h, const char *broker)
+give_up(struct hearsay *h, const struct pending *p)
 {
-    handle_say(h, HEARSAY_UNCERTAIN, "the answer of %s broke off: the message may be stored",
-               broker);
-    return drop_first(h, HEARSAY_UNCERTAIN);
-}
-
-/* OK: an answer is there.  Else what all outstanding publishes come to, after a round. */
-static enum hearsay_status
-wait_for_answer(struct hearsay *h, bool *began)
-{
-    struct line *l = &h->pub;
-    *began         = false;
-    for (;;) {
-        const char *broker = brokers_now(&l->brokers)->text;
-        enum err    e      = ERR_OK;
-        if (!line_is_open(l)) {
-            e = line_open(l);
-            for (unsigned i = 0; e == ERR_OK && i < h->outstanding; i++)
-                put_out(l, pending_at(h, i));
-        }
-        bool reused = l->answered;
-        if (e == ERR_OK)
-            e = line_answer(l, METHOD_POST,
-                            mono_after(mono_now(), (uint64_t)pending_at(h, 0)->answer_ms));
-        if (e == ERR_OK)
-            return HEARSAY_OK;
-
-        enum hearsay_status status = handle_line_failed(h, l, broker, e);
-        *began                     = l->heard;
-        line_close(l);
-        if (reused && e != ERR_TIMEOUT && !*began)
-            continue; /* it had idled out: the same broker, anew */
-        bool round = brokers_failed(&l->brokers, mono_now());
-        if (*began || round)
-            return status;
-    }
+    say_again(h, h->verdict, &h->said);
+    if (!p->again)
+        return h->verdict;
+    return handle_say(h, HEARSAY_UNCERTAIN,
+                      "a connection failed before the answer, the message may be stored; then: %s",
+                      h->said.text);
 }
 
 enum hearsay_status
 hearsay_publish_end(struct hearsay *h, struct hearsay_receipt *r)
 {
-    bool began;
-    *r = (struct hearsay_receipt){.id = "", .origin = "", .cursor = ""};
+    struct pending     *p = pending_at(h, 0);
+    enum hearsay_status status;
+    *r = nothing;
     if (h->outstanding == 0)
         return handle_say(h, HEARSAY_INVALID, "no publish is on its way");
-    if (h->verdict == HEARSAY_OK) {
-        const char         *broker = brokers_now(&h->pub.brokers)->text;
-        enum hearsay_status status = wait_for_answer(h, &began);
-        if (status == HEARSAY_OK)
-            return drop_first(h, take_answer(h, r));
-        if (began)
-            return broke_off(h, broker);
-        h->verdict = status;
-    }
-    enum hearsay_status verdict = h->verdict;
-    if (verdict == HEARSAY_UNREACHABLE && pending_at(h, 0)->sent)
-        verdict = handle_say(h, HEARSAY_UNCERTAIN,
-                             "the connection failed before the answer: the message may be stored");
-    return drop_first(h, verdict);
+    while (is_open(p) && h->verdict == HEARSAY_OK)
+        h->verdict = advance(h);
+
+    if (p->state == PENDING_ANSWERED)
+        status = read_answer(h, p, r);
+    else if (p->state == PENDING_UNKNOWN)
+        status = handle_say(h, HEARSAY_UNCERTAIN,
+                            "the connection failed before the answer: the message may be stored");
+    else
+        status = give_up(h, p);
+    r->again = p->again;
+    h->first = (h->first + 1) % HEARSAY_OUTSTANDING_MAX;
+    if (--h->outstanding == 0)
+        h->verdict = HEARSAY_OK;
+    return status;
 }
 
 enum hearsay_status
 hearsay_publish(struct hearsay *h, const struct hearsay_publish *p, struct hearsay_receipt *r)
 {
-    struct line *l = &h->pub;
-    *r             = (struct hearsay_receipt){.id = "", .origin = "", .cursor = ""};
+    *r = nothing;
     if (h->outstanding > 0)
         return handle_say(h, HEARSAY_INVALID, "take the answers of all publishes first");
-    for (;;) {
-        enum hearsay_status status = hearsay_publish_begin(h, p);
-        if (status == HEARSAY_OK)
-            status = hearsay_publish_end(h, r);
-        if (status != HEARSAY_REFUSED || !handle_refusal_is_local(h, l))
-            return status;
-        line_close(l);
-        if (brokers_failed(&l->brokers, mono_now()))
-            return status;
-    }
+    enum hearsay_status status = hearsay_publish_begin(h, p);
+    return status == HEARSAY_OK ? hearsay_publish_end(h, r) : status;
 }

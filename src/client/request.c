@@ -1,5 +1,6 @@
 #include "client/request.h"
 
+#include "base/check.h"
 #include "base/limits.h"
 #include "codec/http_write.h"
 #include "codec/http_url.h"
@@ -8,7 +9,7 @@
 #include <string.h>
 
 /* More meta than this is refused by the broker in any case: its heads are bounded. */
-enum { META_MAX = 48, HEADER_MAX = META_MAX + 3, META_NAME_BYTES = 128 };
+enum { CRLF = 2, META_MAX = 48, HEADER_MAX = META_MAX + 2, META_NAME_BYTES = 128 };
 #define META_PREFIX "Hearsay-Meta-"
 
 struct headers {
@@ -60,18 +61,6 @@ publish_target(struct buf *out, const struct hearsay_publish *p)
 }
 
 static enum err
-write_call(struct buf *out, struct http_call *call, struct str body)
-{
-    size_t   begin = out->n;
-    enum err e     = http_call_write(out, call);
-    if (e == ERR_OK)
-        e = buf_add(out, body);
-    if (e != ERR_OK)
-        out->n = begin;
-    return e;
-}
-
-static enum err
 check_publish(const struct hearsay_publish *p, const char **why)
 {
     *why = NULL;
@@ -83,11 +72,13 @@ check_publish(const struct hearsay_publish *p, const char **why)
         *why = "the message has no body";
     else if (p->lamport > STAMP_MAX)
         *why = "a Lamport time is below 2^53";
+    else if (p->after && p->after[0] && !request_is_cursor(p->after))
+        *why = "`after` is not a cursor";
     return *why ? ERR_INVALID : ERR_OK;
 }
 
 enum err
-request_publish(struct buf *out, const char *host, const struct hearsay_publish *p,
+request_publish(struct buf *out, size_t *head, const char *host, const struct hearsay_publish *p,
                 const char **why)
 {
     struct headers   h = {0};
@@ -104,8 +95,6 @@ request_publish(struct buf *out, const char *host, const struct hearsay_publish 
         return e;
     if (p->type)
         add_header(&h, "Content-Type", p->type);
-    if (p->after && p->after[0])
-        add_header(&h, "Hearsay-After", p->after);
     if (p->lamport > 0) {
         snprintf(h.number, sizeof h.number, "%llu", (unsigned long long)p->lamport);
         add_header(&h, "Hearsay-Lamport", h.number);
@@ -114,15 +103,39 @@ request_publish(struct buf *out, const char *host, const struct hearsay_publish 
     call.header_count = h.count;
 
     buf_init(&target, 0);
-    e = publish_target(&target, p);
+    e            = publish_target(&target, p);
+    call.target  = buf_str(&target);
+    size_t begin = out->n;
+    if (e == ERR_OK)
+        e = http_call_write(out, &call);
     if (e == ERR_OK) {
-        call.target = buf_str(&target);
-        e           = write_call(out, &call, (struct str){(const uint8_t *)p->body, p->body_bytes});
+        out->n -= CRLF;
+        *head = out->n - begin;
+        e     = buf_add(out, (struct str){(const uint8_t *)p->body, p->body_bytes});
     }
-    if (e != ERR_OK)
-        *why = "type, meta or cursor holds a control character or is no header";
+    if (e != ERR_OK) {
+        out->n = begin;
+        *why   = "type or meta holds a control character or is no header";
+    }
     buf_fini(&target);
     return e;
+}
+
+void
+request_send(struct buf *out, struct str publish, size_t head, const char *after)
+{
+    CHECK(buf_add(out, str_cut(publish, 0, head)) == ERR_OK);
+    if (after[0] != '\0')
+        CHECK(buf_addf(out, "Hearsay-After: %s\r\n", after) == ERR_OK);
+    CHECK(buf_add(out, STR("\r\n")) == ERR_OK);
+    CHECK(buf_add(out, str_cut(publish, head, publish.n)) == ERR_OK);
+}
+
+bool
+request_is_cursor(const char *text)
+{
+    size_t n = strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_");
+    return n > 0 && n <= CURSOR_BYTES_MAX && text[n] == '\0';
 }
 
 bool
@@ -162,7 +175,7 @@ request_poll(struct buf *out, const char *host, const struct request_poll *p)
         e = buf_addf(&target, "&wait=%d&limit=%d", p->wait_s, p->limit);
     call.target = buf_str(&target);
     if (e == ERR_OK)
-        e = write_call(out, &call, (struct str){0});
+        e = http_call_write(out, &call);
     buf_fini(&target);
     return e;
 }
@@ -177,7 +190,7 @@ request_call(struct buf *out, const char *host, const char *method, const char *
     enum err e  = http_path_encode(&target, str_of(path));
     call.target = buf_str(&target);
     if (e == ERR_OK)
-        e = write_call(out, &call, (struct str){0});
+        e = http_call_write(out, &call);
     buf_fini(&target);
     return e;
 }

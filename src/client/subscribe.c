@@ -7,7 +7,9 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { WAIT_S = 30 };
+/* A broker that stands still, or whose machine is gone, is found by its silence after this and
+ * the time for an answer; a longer wait would save next to nothing. */
+enum { WAIT_S = 5 };
 
 /* The poll's answer is used up: the place moves on. */
 static void
@@ -25,19 +27,23 @@ take_answer(struct hearsay *h)
     const char  *why = "";
 
     h->http_status = l->status;
-    if (l->status == 204 && l->cursor.n > 0) {
+    if (l->status == 204 && request_is_cursor(handle_get(&l->cursor))) {
         adopt(h, handle_get(&l->cursor));
         return HEARSAY_OK;
     }
     if (l->status != 200 && l->status != 204)
-        return handle_refused(h, l);
+        return handle_refused(h, brokers_now(&l->brokers)->text, l->status, buf_str(&l->body));
     if (l->status == 204)
         return handle_say(h, HEARSAY_BROKEN, "an answer without Hearsay-Cursor");
     if (page_start(&h->page, buf_str(&l->body), &why) != ERR_OK)
         return handle_say(h, HEARSAY_BROKEN, "%s", why);
+    if (!request_is_cursor(handle_get(&h->page.cursor)))
+        return handle_say(h, HEARSAY_BROKEN, "an answer with a cursor that is none");
     h->in_page = true;
     if (page_is_empty(&h->page))
         adopt(h, handle_get(&h->page.cursor));
+    else
+        h->page_is_new = true;
     return HEARSAY_OK;
 }
 
@@ -104,7 +110,7 @@ fetch(struct hearsay *h, int wait_s, struct mono deadline)
         if (e == ERR_OK) {
             h->poll_sent = false;
             status       = take_answer(h);
-            if (status != HEARSAY_BROKEN && !handle_refusal_is_local(h, l)) {
+            if (status != HEARSAY_BROKEN && !handle_refusal_is_local(h, status)) {
                 brokers_worked(&l->brokers);
                 return status;
             }
@@ -131,6 +137,14 @@ check_subscribe(struct hearsay *h, const struct hearsay_subscribe *s)
     return HEARSAY_OK;
 }
 
+/* A cursor, as opposed to a word or a time. */
+static bool
+is_place(const char *from)
+{
+    return strcmp(from, "latest") != 0 && strcmp(from, "earliest") != 0 && !request_is_time(from) &&
+           request_is_cursor(from);
+}
+
 void
 hearsay_set_page(struct hearsay *h, int page)
 {
@@ -154,12 +168,16 @@ hearsay_subscribe(struct hearsay *h, const struct hearsay_subscribe *s)
         CHECK(buf_add(&h->filters, text) == ERR_OK);
     }
     handle_set(&h->from, s->from && s->from[0] ? s->from : "latest");
+    if (is_place(handle_get(&h->from)))
+        handle_set(&h->cursor, handle_get(&h->from));
 
     /* The first poll does not wait: its answer pins the place. */
     uint64_t patience = (uint64_t)(h->sub.connect_ms + h->sub.answer_ms) * h->sub.brokers.count;
     status            = fetch(h, 0, mono_after(mono_now(), patience + PAUSE_MS_MAX));
-    if (status != HEARSAY_OK)
+    if (status != HEARSAY_OK) {
         buf_reset(&h->filters);
+        buf_reset(&h->cursor);
+    }
     return status;
 }
 
@@ -180,8 +198,12 @@ next_of_page(struct hearsay *h, struct hearsay_message *m)
         move_on(h);
         return handle_say(h, HEARSAY_BROKEN, "%s", why);
     }
-    /* Whoever publishes after this may answer what it reads here. */
-    handle_set(&h->context, handle_get(&h->page.cursor));
+    if (h->page_is_new) {
+        /* Whoever publishes from now on may answer what it reads here. */
+        handle_set(&h->context, handle_get(&h->page.cursor));
+        h->context_via = 0;
+        h->page_is_new = false;
+    }
     if (page_is_empty(&h->page)) {
         adopt(h, handle_get(&h->page.cursor));
         m->cursor = handle_get(&h->cursor);

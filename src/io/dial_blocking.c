@@ -124,6 +124,14 @@ dial_open(struct dial *d, const char *host, uint16_t port, struct mono deadline)
     return e;
 }
 
+bool
+dial_has_ended(const struct dial *d)
+{
+    uint8_t byte;
+    ssize_t n = recv(d->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+    return n >= 0 || (errno != EAGAIN && errno != EINTR);
+}
+
 static enum err
 send_some(struct dial *d, struct buf *out)
 {

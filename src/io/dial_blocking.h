@@ -29,6 +29,9 @@ MUST_USE enum err dial_open(struct dial *d, const char *host, uint16_t port, str
 MUST_USE enum err dial_move(struct dial *d, struct buf *out, struct buf *in, bool send_only,
                             struct mono deadline);
 
+/* Between two requests: the other side has closed, or says what nobody asked for. */
+bool dial_has_ended(const struct dial *d);
+
 void dial_wait_until(struct mono t);
 
 #endif
