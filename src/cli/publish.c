@@ -25,9 +25,10 @@ static const struct command_line usage = {
     .name         = NAME,
     .operands     = "[MESSAGE]",
     .about        = "Publishes MESSAGE, or all of standard input, and ends when it is on disk.\n\n"
-                    "When the broker fails before it answers, a message is sent again, to the next\n"
-                    "one or to the same when it is back: it may then be stored twice, and that is\n"
-                    "said. With --once it is not sent again, but named as of unknown outcome.\n\n"
+                    "When the broker fails before it answers, a message is sent again, to the\n"
+                    "next one or to the same when it is back: it may then be stored twice, and\n"
+                    "that is said. With --once it is not sent again, but named as of unknown\n"
+                    "outcome.\n\n"
                     "--lines names lines by their numbers. It ends with 0 when each is stored, 1\n"
                     "when the outcome of some is unknown, 3 when no broker could be reached for\n"
                     "--timeout, 5 when some were refused, 124 when some have too few copies.",
