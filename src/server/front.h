@@ -167,6 +167,7 @@ struct server_counters {
     uint64_t publishes, publishes_busy, publishes_full, deliveries;
     uint64_t commits, commit_groups, commits_failed, reads;
     uint64_t client_bytes_in;
+    uint64_t disk_free_bytes, file_bytes, wal_bytes;
 };
 
 struct server_facts {                         /* what does not change while the server runs */

@@ -341,6 +341,7 @@ make(const struct config *config)
 {
     struct server *s      = mem_new(sizeof *s);
     s->config             = config;
+    s->disk.has_room      = true;
     s->lock_fd            = -1;
     s->loop               = loop_new();
     s->facts.cluster      = str_of(config->cluster);
@@ -387,6 +388,7 @@ server_open(struct server **out, const struct config *config, struct buf *proble
         return e;
     }
     server_start_workers(s);
+    server_looked(s, store_disk(s->store));
     loop_set_turn(s->loop, on_turn, s);
     loop_on_signals(s->loop, on_signal, s);
     server_resolve_seeds(s);

@@ -99,6 +99,8 @@ struct server {
 
     struct loop_timer deadline, tend, retain, retry, stop;
     uint64_t          commits_tended; /* counters.commits when it was tended last */
+    bool              is_tidy;        /* no commit since the store was tended in peace */
+    struct store_disk disk;           /* as the store's thread saw it last */
     uint32_t          topics_waiting, latest_waiting, copies_waiting;
     size_t            unsent; /* long answers that their clients do not read */
     struct mono       stop_began;
@@ -129,6 +131,10 @@ void             server_stop_workers(struct server *s);
 void             server_on_tend(void *ctx);
 void             server_on_retain(void *ctx);
 struct retention server_retention(const struct config *c);
+
+/* ---- server_disk.c ---- */
+/* The store's thread has looked at the disk. */
+void server_looked(struct server *s, const struct store_disk *disk);
 
 /* ---- server_seeds.c ---- */
 /* Peers file and --join; also after SIGHUP.  `problem` as for server_open(). */

@@ -32,7 +32,9 @@ struct store_job {
     enum job_kind        kind;
     struct commit        commit; /* COMMIT */
     struct commit_result result;
-    bool                 idle;      /* TEND */
+    bool                 idle;      /* TEND: no commit since the last one */
+    bool                 is_tidy;   /* TEND: nothing to do; nothing left to do */
+    struct store_disk    disk;      /* TEND, and who leads */
     uint64_t             conn, ref; /* TOPICS, LATEST */
     struct buf           names;     /* LATEST: the topic */
     struct buf           found;     /* struct topic_found */
@@ -67,6 +69,16 @@ commit_group(struct server *s, struct store_job *const *job, uint32_t count)
     for (uint32_t i = 0; i < count; i++)
         job[i]->result = result[i];
     job[0]->leads = true;
+    job[0]->disk  = *store_disk(s->store);
+}
+
+static void
+tend(struct server *s, struct store_job *j)
+{
+    if (!j->is_tidy)
+        j->is_tidy = store_tend(s->store, j->idle) && j->idle;
+    store_look(s->store);
+    j->disk = *store_disk(s->store);
 }
 
 static void
@@ -123,7 +135,7 @@ run_store(void *ctx, void *const *job, uint32_t count)
             n = 0;
         }
         if (j->kind == JOB_TEND)
-            store_tend(s->store, j->idle);
+            tend(s, j);
         else if (j->kind == JOB_TOPICS)
             store_topics(s->store, add_topic, j);
         else if (j->kind == JOB_RETAIN)
@@ -176,8 +188,7 @@ server_persist(struct server *s, const struct commit *commit)
     j->kind             = JOB_COMMIT;
     j->commit           = *commit;
     s->counters.commits++;
-    if (s->tend.slot == 0)
-        loop_timer_set(s->loop, &s->tend, mono_after(server_now(s), TEND_MS));
+    s->is_tidy = false;
     give(s, j);
 }
 
@@ -193,6 +204,8 @@ persisted(struct server *s, struct store_job *j)
     if (j->leads)
         s->counters.commit_groups++;
     server_step(s, &fact);
+    if (j->leads)
+        server_looked(s, &j->disk);
     blob_drop(j->commit.batch);
     blob_drop(j->commit.members);
 }
@@ -262,6 +275,17 @@ retained(struct server *s, struct store_job *j)
 }
 
 static void
+tended(struct server *s, struct store_job *j)
+{
+    if (j->idle && !s->is_tidy) {
+        server_step(s, &(struct fact){.kind = FACT_IDLE});
+        loop_trim(s->loop);
+    }
+    s->is_tidy = j->is_tidy && s->counters.commits == s->commits_tended;
+    server_looked(s, &j->disk);
+}
+
+static void
 on_store_done(void *ctx, void *job)
 {
     struct server    *s = ctx;
@@ -271,10 +295,7 @@ on_store_done(void *ctx, void *job)
         persisted(s, j);
         break;
     case JOB_TEND:
-        if (j->idle && !s->closed)
-            server_step(s, &(struct fact){.kind = FACT_IDLE});
-        if (j->idle)
-            loop_trim(s->loop);
+        tended(s, j);
         break;
     case JOB_TOPICS:
         topics_listed(s, j);
@@ -324,7 +345,7 @@ server_latest(struct conn *c, struct str topic, uint64_t ref)
     return ERR_OK;
 }
 
-/* About each second while commits come; once more when they stopped, then never. */
+/* Each second: others may fill the disk while nothing is published. */
 void
 server_on_tend(void *ctx)
 {
@@ -332,9 +353,9 @@ server_on_tend(void *ctx)
     struct store_job *j = mem_new(sizeof *j);
     j->kind             = JOB_TEND;
     j->idle             = s->counters.commits == s->commits_tended;
+    j->is_tidy          = j->idle && s->is_tidy;
     s->commits_tended   = s->counters.commits;
-    if (!j->idle)
-        loop_timer_set(s->loop, &s->tend, mono_after(server_now(s), TEND_MS));
+    loop_timer_set(s->loop, &s->tend, mono_after(server_now(s), TEND_MS));
     give(s, j);
 }
 
@@ -407,6 +428,7 @@ server_start_workers(struct server *s)
         .ctx       = s,
     };
     s->store_worker = worker_start(&config);
+    loop_timer_set(s->loop, &s->tend, mono_after(server_now(s), TEND_MS));
     server_on_retain(s);
     config.name      = "reader";
     config.linger_us = 0;

@@ -20,7 +20,7 @@ struct store_reader;
 struct store_config {
     const char *dir;           /* exists, writable, locked by us; holds broker.db */
     struct str  cluster;       /* INVALID when the file belongs to another cluster */
-    size_t      reserve_bytes; /* below so much free disk: FULL */
+    size_t      reserve_bytes; /* of free disk: see store_look() */
 };
 
 /* Opens or makes the file and recovers.  *recovered lives until store_close().
@@ -45,8 +45,9 @@ void store_commit(struct store *s, const struct commit *commit, uint32_t count,
                   struct wall received, struct commit_result *result);
 
 /* Housekeeping between commits (checkpoint, topic snapshot); call when idle and
- * at least once a second.  `idle`: also give memory back. */
-void store_tend(struct store *s, bool idle);
+ * at least once a second.  `idle`: also give memory back, and what the WAL takes of the
+ * disk; false: another program reads it, so that has to be tried again. */
+bool store_tend(struct store *s, bool idle);
 
 /* One step of retention: takes whole batches off the front, for no more than a few
  * milliseconds, in a transaction of its own.  The newest message of a topic moves to `kept`.
@@ -57,8 +58,16 @@ MUST_USE enum err store_retain(struct store *s, const struct retention *policy, 
 /* The newest message of a topic, as one entry of a page; NOTFOUND.  On the store's thread. */
 MUST_USE enum err store_latest(struct store *s, struct str topic, struct page **page);
 
-/* Free disk is above the reserve? */
-bool store_has_room(const struct store *s);
+struct store_disk {
+    bool     has_room;    /* there is more than the reserve; until then hand over nothing new */
+    bool     has_reserve; /* there is a quarter of it; else commits of batches fail */
+    bool     is_read_only;
+    bool     is_scarce; /* not much more than the reserve is free */
+    uint64_t free_bytes, file_bytes, wal_bytes;
+};
+/* Looks, after which store_disk() knows; each commit of a batch does too. */
+void                     store_look(struct store *s);
+const struct store_disk *store_disk(const struct store *s);
 
 /* One line per topic: name, messages, newest lsn.  Runs on the store's thread. */
 typedef void store_topic_visitor(void *ctx, struct str name, uint64_t count, uint64_t newest_lsn);

@@ -9,7 +9,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
 
 /* ---- streams ---- */
 
@@ -297,13 +296,6 @@ commit_end(struct store *s, enum err e)
     return e == ERR_FULL ? ERR_FULL : ERR_IO;
 }
 
-bool
-store_has_room(const struct store *s)
-{
-    struct statvfs v;
-    return statvfs(s->dir, &v) != 0 || (uint64_t)v.f_bavail * v.f_frsize >= s->reserve_bytes;
-}
-
 /* Somebody may remove or replace the file under us.  SQLite would go on writing to what
  * is open, and all that is acknowledged from then on would be gone with the process. */
 static bool
@@ -326,7 +318,8 @@ static enum err
 transact(struct store *s, const struct commit *commit, uint32_t count, struct wall received,
          struct commit_result *result)
 {
-    if (wants_room(commit, count) && !is_in_place(s)) {
+    bool grows = wants_room(commit, count);
+    if (grows && !is_in_place(s)) {
         if (!s->is_refusing)
             tracef(
                 TRACE_ERROR,
@@ -336,13 +329,10 @@ transact(struct store *s, const struct commit *commit, uint32_t count, struct wa
         s->is_refusing = true;
         return ERR_FULL;
     }
-    if (wants_room(commit, count) && !store_has_room(s)) {
-        if (!s->is_refusing)
-            tracef(TRACE_WARN,
-                   "store: less than %zu MiB of disk are free in %s: free some; until "
-                   "then nothing is stored",
-                   s->reserve_bytes >> 20, s->dir);
-        s->is_refusing = true;
+    if (grows)
+        store_look(s);
+    if (grows && !s->disk.has_reserve) {
+        s->is_refusing = true; /* store_look() has said why */
         return ERR_FULL;
     }
     enum err e = commit_begin(s);

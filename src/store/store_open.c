@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 enum { FILE_MODE = 0640, ASIDE_MAX = 1000 };
+#define RESERVE_MAX ((size_t)1 << 60) /* more is never free, and sums of it still fit */
 
 static const char pragmas[] = "PRAGMA page_size = 4096; PRAGMA auto_vacuum = 0;"
                               "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;"
@@ -236,7 +237,8 @@ store_open(struct store **store, const struct store_config *config,
     struct store *s  = mem_new(sizeof *s);
     s->dir           = text_of("%s", config->dir);
     s->path          = text_of("%s/broker.db", config->dir);
-    s->reserve_bytes = config->reserve_bytes;
+    s->reserve_bytes = config->reserve_bytes < RESERVE_MAX ? config->reserve_bytes : RESERVE_MAX;
+    s->disk.has_room = true;
     buf_init(&s->scratch, 0);
     buf_init(&s->texts, 0);
 
@@ -254,6 +256,7 @@ store_open(struct store **store, const struct store_config *config,
         free_store(s);
         return e;
     }
+    store_look(s);
     *store     = s;
     *recovered = &s->recovered;
     return ERR_OK;

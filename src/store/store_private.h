@@ -39,6 +39,8 @@ enum statement {
     SQL_META,
     SQL_PEER,
     SQL_PEERS_CLEAR,
+    SQL_PAGES,
+    SQL_PAGES_FREE,
     SQL_COUNT
 };
 
@@ -88,6 +90,8 @@ struct store {
     char         *dir, *path;
     size_t        reserve_bytes;
     uint64_t      device, inode; /* of the file that is open */
+
+    struct store_disk disk; /* as it was when it was looked at last */
     bool          was_corrupt, is_refusing, is_loaded;
 
     uint64_t       lsn;       /* last in use */
@@ -100,6 +104,8 @@ struct store {
 
     uint32_t wal_pages, wal_copied; /* frames in the WAL, and of them in the file */
     int64_t  wal_bytes;             /* to which the WAL was grown ahead of use */
+    uint64_t wal_warned;            /* it was said that a reader holds so much of it */
+    bool     wal_is_short;          /* it is cut after it was copied */
     uint32_t commits, tends_waited; /* since the last store_tend(), since the snapshot */
 
     struct recovered recovered;

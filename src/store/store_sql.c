@@ -34,6 +34,8 @@ static const char *const text_of[SQL_COUNT] = {
     [SQL_PEER]        = "INSERT INTO peers(addr, family, ip, port, host, version, nonce, flags)"
                         " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
     [SQL_PEERS_CLEAR] = "DELETE FROM peers",
+    [SQL_PAGES]       = "PRAGMA page_count",
+    [SQL_PAGES_FREE]  = "PRAGMA freelist_count",
 };
 
 enum err

@@ -15,6 +15,7 @@ enum {
     GROW_MIN          = 256 << 10, /* bytes of WAL in use: below, it grows by itself */
     GROW_MAX          = 4 << 20,
     GROW_STEP         = 64 << 10,
+    PINNED_WARN       = 2 * PAGES_BUSY * 4096, /* bytes of WAL that a reader holds */
 };
 
 static int
@@ -39,8 +40,28 @@ tend_watch_wal(struct store *s)
     char        wal[4096];
     int         n = snprintf(wal, sizeof wal, "%s-wal", s->path);
     s->wal_pages = s->wal_copied = 0;
+    s->wal_warned                = 0;
     if (n > 0 && (size_t)n < sizeof wal && stat(wal, &st) == 0)
         s->wal_pages = (uint32_t)(st.st_size / FRAME_BYTES);
+}
+
+/* Pages behind the oldest reader's place cannot be copied, and so the WAL grows for as long
+ * as it reads.  Our own reader is done within milliseconds. */
+static void
+watch_pinned(struct store *s, int pages, int copied)
+{
+    uint64_t pinned = pages > copied ? (uint64_t)(pages - copied) * FRAME_BYTES : 0;
+    if (pinned < PINNED_WARN) {
+        s->wal_warned = 0;
+        return;
+    }
+    if (pinned < 2 * s->wal_warned)
+        return;
+    s->wal_warned = pinned;
+    tracef(TRACE_WARN,
+           "store: %s-wal holds %llu MiB that another program's read transaction keeps there, "
+           "and grows until that ends: end it (a sqlite3 shell, a long SELECT?)",
+           s->path, (unsigned long long)(pinned >> 20));
 }
 
 /* A failure costs nothing but room: all of it is in the WAL, and is tried again. */
@@ -58,6 +79,7 @@ checkpoint(struct store *s, int mode)
         return;
     }
     s->wal_copied = s->wal_pages;
+    watch_pinned(s, pages, copied);
     if (rc == SQLITE_OK && mode == SQLITE_CHECKPOINT_TRUNCATE)
         s->wal_pages = s->wal_copied = 0, s->wal_bytes = 0;
 }
@@ -82,12 +104,27 @@ grow_wal(struct store *s)
             return; /* no room: the commit that needs it will say so */
 }
 
+/* Where room is scarce the WAL does not stay as long as it once was. */
+static void
+shorten_wal(struct store *s, bool is_scarce)
+{
+    enum err e      = sql_exec(s->db, is_scarce ? "PRAGMA journal_size_limit = 4194304"
+                                                : "PRAGMA journal_size_limit = -1");
+    s->wal_is_short = is_scarce;
+    s->wal_bytes    = 0;
+    (void)e; /* then it stays long until nothing is published */
+}
+
 void
 tend_under_load(struct store *s)
 {
-    if (s->wal_pages - s->wal_copied >= PAGES_BUSY)
+    bool is_scarce = s->disk.is_scarce;
+    if (is_scarce != s->wal_is_short)
+        shorten_wal(s, is_scarce);
+    if (s->wal_pages - s->wal_copied >= (is_scarce ? PAGES_QUIET : PAGES_BUSY))
         checkpoint(s, SQLITE_CHECKPOINT_PASSIVE);
-    grow_wal(s);
+    if (!is_scarce)
+        grow_wal(s);
 }
 
 static bool
@@ -97,7 +134,7 @@ wants_snapshot(const struct store *s)
            (s->tends_waited >= TENDS_TO_SNAPSHOT || s->lsn - s->topics.lsn >= LSNS_TO_SNAPSHOT);
 }
 
-void
+bool
 store_tend(struct store *s, bool idle)
 {
     bool is_quiet = s->commits == 0;
@@ -117,6 +154,7 @@ store_tend(struct store *s, bool idle)
     } else if (s->wal_pages - s->wal_copied >= PAGES_QUIET) {
         checkpoint(s, SQLITE_CHECKPOINT_PASSIVE);
     }
+    return s->wal_pages == 0;
 }
 
 void

@@ -1,0 +1,248 @@
+"""Disks that fill up, fail, turn read-only or lie on a network; and a log that others read."""
+
+import http.client
+import itertools
+import os
+import re
+import threading
+
+import pytest
+
+from cluster import Http, free_ports, wait_for
+from disk import MiB, SmallDisk, runs_as_root
+
+
+@pytest.fixture
+def small(cluster, tmp_path):
+    """Makes brokers whose data lies on a tmpfs of so many bytes."""
+    disks = []
+
+    def make(port, size, *args):
+        d = SmallDisk(str(tmp_path / f"disk-{port}"), size)
+        disks.append(d)
+        b = cluster.add(port, args=["--data", os.path.join(d.path, "data"), *args])
+        b.data = os.path.join(d.path, "data")
+        b.db = os.path.join(b.data, "broker.db")
+        b.disk = d
+        return b
+
+    yield make
+    for b in cluster.brokers:
+        if b.process is not None and hasattr(b, "disk"):
+            assert b.stop() == 0
+    for d in disks:
+        d.close()
+
+
+def post(broker, body, topic="load", query="", timeout=30):
+    a = broker.http("POST", f"/topics/{topic}{query}", body, timeout=timeout)
+    return a.status, a.json()
+
+
+def fill(broker, bytes_each, most=2000):
+    """Publishes until it is refused: (bodies acknowledged by id, the body that was refused)."""
+    acked = {}
+    with Http(broker.port, broker.ip) as http:
+        for i in range(most):
+            body = f"{broker.port}-{i}-".ljust(bytes_each, "x")
+            a = http("POST", "/topics/load", body)
+            if a.status == 507:
+                assert a.json()["code"] == "disk_full"
+                return acked, body
+            assert a.status == 201, a
+            acked[a.json()["id"]] = body
+    raise AssertionError(f"{most} publishes of {bytes_each} bytes did not fill it")
+
+
+def is_full(broker):
+    try:
+        a = broker.http("GET", "/readyz")
+    except OSError:
+        return False  # it has only just started
+    return a.status == 503 and a.json()["code"] == "disk_full"
+
+
+def metric(broker, name):
+    text = broker.http("GET", "/metrics").body.decode()
+    return int(re.search(rf"^hearsay_{name} (\d+)$", text, re.M)[1])
+
+
+def takes(broker, body="it takes again"):
+    return post(broker, body)[0] == 201
+
+
+def bodies_in_file(broker):
+    return set(broker.sqlite("select substr(body, 1, 40) from log"))
+
+
+def streams_of(broker, origin):
+    return int(broker.sqlite(
+        f"select count(*) from streams where origin like '%:{origin.port}'")[0])
+
+
+# ---- full ------------------------------------------------------------------
+
+
+@runs_as_root
+def test_full_disk(cluster, small):
+    # Broken if a refused publish leaves a trace anywhere, a stream is burned for nothing,
+    # or a broker with a full disk does not serve what it has.
+    ports = free_ports(2)
+    cluster.write_peers(ports)
+    a = small(ports[0], 24 * MiB, "--disk-reserve", "6M").start()
+    b = cluster.add(ports[1])
+    subscriber = a.subscribe("load")
+    acked, refused = fill(a, 20000)
+    assert len(acked) > 200
+    assert a.disk.free() > 2 * MiB, "a part of the reserve is for what was handed over"
+    a.disk.eat(leave=2 * MiB)  # it stays full when the WAL is cut
+    assert is_full(a) and a.cluster()["disk"] == "full"
+    status, problem = post(a, "refused too", query="?acks=all&timeout=2s")
+    assert (status, problem["code"]) == (507, "disk_full")
+
+    # It serves readers, and a broker that comes now gets everything from it.
+    subscriber.wait_count(len(acked))
+    b.start()
+    cluster.wait_linked()
+    cluster.wait_equal()
+    assert {m["id"]: m["body"] for m in a.read_all()} == acked
+    assert {m["id"]: m["body"] for m in b.read_all()} == acked
+
+    # The other one publishes; that stays there until there is room.
+    there = b.publish("load", "published there")["id"]
+    assert not takes(a)
+    assert there not in {m["id"] for m in a.read_all()}
+
+    a.stop()
+    a.start(ready=False)
+    wait_for(lambda: is_full(a), 10, "a start on a full disk")
+    assert not takes(a), "a start on a full disk takes publishes"
+    a.disk.give_back()
+    wait_for(lambda: takes(a), 10, "publishes to resume by themselves")
+    wait_for(lambda: a.http("GET", "/readyz").status == 200, 5, "/readyz")
+    cluster.wait_equal()
+    for broker in (a, b):
+        found = bodies_in_file(broker)
+        assert refused[:40] not in found and "refused too" not in found
+        assert "published there" in found and "it takes again" in found
+        assert len(broker.read_all()) == len(acked) + 2
+        # One of the first life, one of the second: nothing was minted for what was refused.
+        assert streams_of(broker, a) == 2
+    assert len(subscriber.bodies()) == len(acked)
+    subscriber.close()
+
+
+@runs_as_root
+def test_space_that_others_take_and_free(cluster, small):
+    # Broken if the disk is looked at only when something is committed, or a stream is burned
+    # each time another program fills it.
+    a = small(free_ports(1)[0], 24 * MiB, "--disk-reserve", "4M").start()
+    a.publish("load", "first")
+    for i in range(2):
+        a.disk.eat(leave=MiB if i % 2 else 3 * MiB)
+        wait_for(lambda: is_full(a), 5, "a broker that sees the disk fill up")
+        assert post(a, f"refused {i}")[0] == 507
+        a.disk.give_back()
+        wait_for(lambda: takes(a, f"taken {i}"), 5, "publishes to resume by themselves")
+    got = [m["body"] for m in a.read_all()]
+    assert got == ["first", "taken 0", "taken 1"]
+    assert streams_of(a, a) == 1
+    log = a.stderr()
+    assert log.count("less than --disk-reserve") == 2, log
+    assert log.count("there is room again") == 2, log
+
+
+@runs_as_root
+def test_a_disk_at_the_edge_does_not_flap(cluster, small):
+    # Broken if each publish that fits is followed by one that does not, for ever.
+    a = small(free_ports(1)[0], 32 * MiB, "--disk-reserve", "8M").start()
+    a.publish("load", "first")
+    rounds = 0
+    while not is_full(a):
+        rounds += 1
+        fill(a, 50000)
+        # What the WAL takes is given back when it is quiet: then there may be room once more.
+        wait_for(lambda: metric(a, "wal_bytes") == 0, 10, "the WAL to be cut")
+    assert rounds <= 2
+    assert a.stderr().count("there is room again") < rounds
+    assert 7 * MiB < a.disk.free() < 12 * MiB
+
+
+class Load:
+    """Publishers at several brokers, each with its own words; what became of each is kept."""
+
+    def __init__(self, cluster, brokers, count):
+        cluster.closers.append(self.stop)
+        self.acked, self.refused, self.unknown = {}, set(), set()
+        self.counter, self.stopping = itertools.count(), False
+        self.threads = [threading.Thread(target=self._run, args=(brokers[i % len(brokers)],))
+                        for i in range(count)]
+        for t in self.threads:
+            t.start()
+
+    def _run(self, broker):
+        conn = None
+        while not self.stopping:
+            body = f"{broker.port}-{next(self.counter)}-"
+            try:
+                conn = conn or Http(broker.port, broker.ip, timeout=20)
+                a = conn("POST", "/topics/load?acks=all&timeout=2s", body.ljust(3000, "x"))
+            except (OSError, http.client.HTTPException):
+                conn = None
+                self.unknown.add(body)
+                continue
+            if a.status in (201, 202):
+                self.acked[a.json()["id"]] = body
+            elif a.status == 507:
+                self.refused.add(body)
+            else:
+                assert a.status == 503, a
+                self.unknown.add(body)
+
+    def wait_more(self, count):
+        goal = len(self.acked) + count
+        wait_for(lambda: len(self.acked) >= goal, 30, f"{count} more acknowledged")
+
+    def wait_refused(self):
+        goal = len(self.refused) + 5
+        wait_for(lambda: len(self.refused) >= goal, 30, "refused publishes")
+
+    def stop(self):
+        self.stopping = True
+        for t in self.threads:
+            t.join(60)
+
+
+@runs_as_root
+def test_full_twice_under_load_with_kill_9(cluster, small):
+    # Broken if a full disk, or a crash while it is full, loses what was acknowledged or keeps
+    # what was refused.
+    ports = free_ports(3)
+    cluster.write_peers(ports)
+    a = small(ports[0], 48 * MiB, "--disk-reserve", "8M").start(ready=False)
+    others = [cluster.add(p).start(ready=False) for p in ports[1:]]
+    for b in cluster.brokers:
+        b.wait_ready()
+    cluster.wait_linked()
+    load = Load(cluster, [a, a, a, others[0]], 8)
+    for _ in range(2):
+        load.wait_more(200)
+        a.disk.eat(leave=5 * MiB)
+        load.wait_refused()
+        a.kill()
+        a.start(ready=False)
+        load.wait_refused()
+        a.disk.give_back()
+        wait_for(lambda: a.http("GET", "/readyz").status == 200, 10, "/readyz")
+    load.wait_more(200)
+    load.stop()
+    cluster.wait_linked()
+    cluster.wait_equal(timeout=30)
+    for broker in cluster.brokers:
+        got = broker.read_all()
+        held = {m["id"]: m["body"].rstrip("x") for m in got}
+        assert len(held) == len(got)
+        assert load.acked.items() <= held.items(), "lost what was acknowledged"
+        assert not load.refused & set(held.values()), "kept what was refused"
+        assert set(held.values()) <= set(load.acked.values()) | load.unknown
+        assert streams_of(broker, a) <= 3, "a life of a broker is one stream"
