@@ -95,8 +95,9 @@ test: $(TESTS)
 	tools/run-tests $(TESTS)
 
 # Rewrites the golden stories; read the difference before you commit it.
-golden: $(BUILD)/tests/scenario/cluster_test
-	GOLDEN=1 $<
+GOLDEN_TESTS = $(patsubst %.c,$(BUILD)/%,$(shell grep -l story_ends tests/scenario/*_test.c))
+golden: $(GOLDEN_TESTS)
+	set -e; for t in $^; do GOLDEN=1 $$t; done
 
 tidy: $(BUILD)/libbase.a $(BUILD)/libcore.a $(BUILD)/libcodec.a
 	tools/tidy $(BUILD)
