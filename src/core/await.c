@@ -68,6 +68,16 @@ copies_wanted(const struct await *w, const struct roster *r)
     return (uint32_t)w->copies;
 }
 
+/* Nothing of a retired stream comes here any more: who waits for it would wait in vain. */
+static bool
+is_covered(const struct journal *j, const struct vector *v)
+{
+    for (uint32_t i = 0; i < v->count; i++)
+        if (!vector_has(&j->durable, v->at[i]) && !journal_retired(j, v->at[i].stream))
+            return false;
+    return true;
+}
+
 void
 awaits_check(struct awaits *a, const struct await_view *view, struct out *out, struct mono now)
 {
@@ -79,7 +89,7 @@ awaits_check(struct awaits *a, const struct await_view *view, struct out *out, s
         uint32_t copies = 0;
         bool     reached;
         if (w->kind == AWAIT_COVERED) {
-            reached = vector_covers(&view->journal->durable, &w->vector);
+            reached = is_covered(view->journal, &w->vector);
         } else {
             copies  = gossip_copies(view->gossip, view->journal, w->mark);
             reached = copies >= copies_wanted(w, view->roster);

@@ -139,6 +139,30 @@ covered_waits_for_the_disk(void **state)
     close_desk(&d);
 }
 
+/* Broken when a cursor that still has a mark of a retired stream waits in vain: whatever seq it
+ * names, nothing of it will come. */
+static void
+what_is_retired_is_covered(void **state)
+{
+    (void)state;
+    struct desk               d;
+    const struct stream_floor floor = {.stream = 7, .floor = 3};
+    open_desk(&d, 0);
+    wait_for(&d, AWAIT_COVERED, (struct mark){7, 4}, 0, 1000);
+    assert_int_equal(check(&d), 0);
+    journal_retain(&d.j, &(struct retained){.lsn_first     = 4,
+                                            .floor         = &floor,
+                                            .count         = 1,
+                                            .retired       = &floor.stream,
+                                            .retired_count = 1});
+    assert_int_equal(d.j.durable.count, 0);
+    assert_int_equal(check(&d), 1);
+    assert_awaited(&d, 410, true, 0);
+    wait_for(&d, AWAIT_COVERED, (struct mark){8, 1}, 0, 1000); /* another one */
+    assert_int_equal(check(&d), 0);
+    close_desk(&d);
+}
+
 /* Broken when a request hangs beyond its time, or one that left is answered. */
 static void
 each_ends_by_its_deadline_or_is_dropped(void **state)
@@ -192,6 +216,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(copies_count_disks),
         cmocka_unit_test(covered_waits_for_the_disk),
+        cmocka_unit_test(what_is_retired_is_covered),
         cmocka_unit_test(each_ends_by_its_deadline_or_is_dropped),
         cmocka_unit_test(waiting_is_limited),
     };

@@ -51,6 +51,7 @@ broker_new(const struct broker_config *config, struct mono now)
     b->self       = config->self;
     b->nonce      = config->nonce;
     b->now        = now;
+    b->retire_ms  = config->retire_ms;
     b->disk_works = true;
     b->has_room   = true;
     b->ping_at = b->probe_at = b->retry_at = b->members_at = MONO_NEVER;
@@ -137,6 +138,15 @@ refuse_queue(struct broker *b)
     answer(b, serial, count, ERR_FULL, NULL);
 }
 
+/* No retired stream ever goes on, since it is given up long before others may retire it. */
+static void
+burn_when_quiet(struct broker *b)
+{
+    bool is_quiet = b->retire_ms > 0 && mono_since(b->now, b->sealed) >= b->retire_ms / 2;
+    if (is_quiet && b->own.stream != 0 && b->commits.own == 0)
+        own_burn(&b->own, &b->journal);
+}
+
 static void
 seal(struct broker *b)
 {
@@ -150,6 +160,7 @@ seal(struct broker *b)
             refuse_queue(b);
             return;
         }
+        b->sealed = b->now;
         /* The first batch of a stream goes out only once it is durable: if its commit
          * failed, nobody would ever have heard of the stream. */
         const struct stream *s      = journal_find(&b->journal, sealed.batch->stream);
@@ -270,27 +281,28 @@ static enum err
 start(struct broker *b, struct session *s, const struct fact *f)
 {
     struct vector from;
-    uint64_t      stamp = 0;
-    enum err      e     = ERR_OK;
+    enum err      e = ERR_OK;
     vector_init(&from);
     switch (f->subscribe.from) {
     case FROM_SINCE:
-        session_start_since(&b->sessions, s, f->subscribe.since);
-        return ERR_OK;
+        session_start_since(&b->sessions, s, &b->journal, f->subscribe.since);
+        break;
     case FROM_CURSOR:
-        e     = vector_copy(&from, &f->subscribe.cursor);
-        stamp = f->subscribe.cursor_stamp;
+        e = session_start_at(&b->sessions, s, &b->journal, &f->subscribe.cursor,
+                             f->subscribe.cursor_stamp);
         break;
     case FROM_LATEST:
         e = vector_copy(&from, &b->journal.durable);
         gossip_known(&b->gossip, &b->journal, &from);
+        if (e == ERR_OK)
+            e = session_start_at(&b->sessions, s, &b->journal, &from, b->journal.stamp);
         break;
     case FROM_EARLIEST:
         e = journal_floors(&b->journal, &from);
+        if (e == ERR_OK)
+            e = session_start_earliest(&b->sessions, s, &b->journal, &from);
         break;
     }
-    if (e == ERR_OK)
-        e = session_start_at(&b->sessions, s, &b->journal, &from, stamp);
     vector_fini(&from);
     return e;
 }
@@ -442,6 +454,7 @@ on_turn(struct broker *b, const struct fact *f)
     const struct await_view view  = {&b->journal, &b->gossip, &b->roster};
     struct token            token = bully_token(&b->bully);
     enum err                e     = on_time(b, f);
+    burn_when_quiet(b);
     seal(b);
     links_tick(b);
     cluster_tick(b);
@@ -464,10 +477,18 @@ on_idle(struct broker *b, const struct fact *f)
     return ERR_OK;
 }
 
+/* Our own stream may be among the retired, when the machine slept for long and our clock with
+ * it; unless a batch of it is on its way, with which it goes on. */
 static enum err
 on_retained(struct broker *b, const struct fact *f)
 {
-    journal_retain(&b->journal, f->retained);
+    const struct retained *r = f->retained;
+    for (uint32_t i = 0; i < r->retired_count; i++)
+        if (r->retired[i] == b->own.stream && b->commits.own == 0)
+            own_burn(&b->own, &b->journal);
+    journal_retain(&b->journal, r);
+    for (uint32_t i = 0; i < r->retired_count; i++)
+        sessions_retired(&b->sessions, &b->journal, r->retired[i]);
     gossip_changed(&b->gossip, b->now);
     return ERR_OK;
 }

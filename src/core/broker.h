@@ -58,7 +58,7 @@ enum fact_kind {
 enum subscribe_from { FROM_LATEST, FROM_EARLIEST, FROM_CURSOR, FROM_SINCE };
 
 enum await_kind {
-    AWAIT_COVERED, /* our durable vector covers `vector` */
+    AWAIT_COVERED, /* our durable vector covers `vector`, but for what is retired here */
     AWAIT_COPIES,  /* `copies` members have `mark` on disk, self included */
 };
 enum { COPIES_MAJORITY = -1, COPIES_ALL = -2 };

@@ -87,6 +87,8 @@ struct broker {
     struct effects  answer; /* the direct part of what the step returns */
     struct mono     ping_at, probe_at, retry_at, members_at;
     struct mono     disk_worked; /* since when, after it had failed */
+    struct mono     sealed;      /* when an own batch last was */
+    uint64_t        retire_ms;   /* 0: never */
     uint64_t        probe_ms;
     uint64_t        pings;
     bool            disk_works, probing, saving_members, stopping, said_goodbye;

@@ -485,7 +485,7 @@ journal_vector_before(const struct journal *j, uint64_t lsn, struct vector *v)
     CHECK(e == ERR_OK);
     for (uint32_t i = j->tail_count; i > 0; i--) {
         const struct tail_item *t    = item(j, i - 1);
-        uint64_t                last = t->lsn + t->batch->count - 1;
+        uint64_t                last = t->lsn + batch_lsns(t->batch) - 1;
         if (last < lsn)
             break;
         uint64_t keep = t->lsn < lsn ? lsn - t->lsn : 0;

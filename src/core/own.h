@@ -1,8 +1,9 @@
 /* own.h - what clients publish here: a queue that is cut into sealed batches.
  *
  * Publishes wait unsealed while the store is busy, so that one commit takes many.
- * A stream is minted with its first batch.  When a commit fails the stream is
- * burned: nothing is ever appended to it again, and the next batch mints another.
+ * A stream is minted with its first batch.  When a commit fails, or nothing was published
+ * for long, the stream is burned: nothing is ever appended to it again, and the next batch
+ * mints another.
  *
  * Serials number the publishes of this process 1, 2, 3... in order; a range of them
  * is answered at once. */
@@ -42,7 +43,8 @@ bool own_has_full_batch(const struct own *o);
  * stamps left. */
 MUST_USE enum err own_seal(struct own *o, struct journal *j, struct stamp *clock, struct wall wall,
                            struct own_sealed *sealed);
-/* A commit failed: never append to this stream again. */
+/* A commit failed, or it was quiet for so long that others may retire it soon: never append
+ * to this stream again. */
 void own_burn(struct own *o, struct journal *j);
 /* Forget all that is queued; *serial and the return value tell which publishes. */
 uint32_t own_drop_queue(struct own *o, uint64_t *serial);

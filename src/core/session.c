@@ -14,6 +14,7 @@ enum {
     PAGES_BYTES      = 64 << 20,
     READ_COUNT_MAX   = 4096,
 };
+#define NAMED_ALL UINT32_MAX
 
 #define TO(s) (1u << SESSION_##s)
 
@@ -63,9 +64,11 @@ copy_filters(const struct str *filter, uint32_t count)
     struct filters *f  = blob_new(bytes);
     uint8_t        *at = (uint8_t *)&f->at[count];
     f->count           = count;
+    f->literal         = true;
     for (uint32_t i = 0; i < count; at += filter[i++].n) {
         memcpy(at, filter[i].p, filter[i].n);
-        f->at[i] = (struct str){at, filter[i].n};
+        f->at[i]   = (struct str){at, filter[i].n};
+        f->literal = f->literal && filter_is_literal(filter[i]);
     }
     return f;
 }
@@ -108,8 +111,10 @@ session_open(struct sessions *all, const struct str *filter, uint32_t filter_cou
     list_init(&s->ready);
     list_init(&s->wants_disk);
     vector_init(&s->seen);
-    s->ref     = ref;
-    s->filters = copy_filters(filter, filter_count);
+    vector_init(&s->gone);
+    s->ref        = ref;
+    s->filters    = copy_filters(filter, filter_count);
+    s->retired_at = NAMED_ALL;
     for (uint32_t i = 0; i < filter_count; i++) {
         if (subs_add(&all->subs, filter[i], s) == ERR_OK)
             continue;
@@ -120,6 +125,58 @@ session_open(struct sessions *all, const struct str *filter, uint32_t filter_cou
     *out = s;
     return ERR_OK;
 }
+
+/* ---- retired streams ---- */
+
+static uint64_t
+highest(uint64_t a, uint64_t b)
+{
+    return a > b ? a : b;
+}
+
+/* Of a stream that is retired no mark is needed once the stamp says that it was seen; so
+ * cursors shrink. */
+static void
+forget_retired(struct session *s, const struct journal *j)
+{
+    uint32_t n = 0;
+    if (j->retired.used == 0)
+        return;
+    for (uint32_t i = 0; i < s->seen.count; i++) {
+        struct mark           m = s->seen.at[i];
+        const struct retired *r = journal_retired(j, m.stream);
+        if (!r || m.seq < r->head || r->stamp > s->stamp)
+            s->seen.at[n++] = m;
+    }
+    s->seen.count = n;
+}
+
+/* Streams that are not in `seen` were read to their end, and then dropped, or never: that is
+ * for the stamp to say.  *at is behind the one that is returned. */
+static const struct retired *
+next_retired(const struct session *s, const struct journal *j, uint32_t *at)
+{
+    const struct retired *r;
+    while ((r = pool_next(&j->retired, at))) {
+        uint64_t seq = vector_seq(&s->seen, r->id);
+        if (seq < r->head && (seq > 0 || r->stamp > s->stamp))
+            return r;
+    }
+    return NULL;
+}
+
+/* Where nothing is asked for of what is gone. */
+static uint64_t
+retired_stamp(const struct journal *j)
+{
+    uint64_t              stamp = 0;
+    const struct retired *r;
+    for (uint32_t at = 0; (r = pool_next(&j->retired, &at));)
+        stamp = highest(stamp, r->stamp);
+    return stamp;
+}
+
+/* ---- starting ---- */
 
 /* In HEAD only what goes beyond the log is kept. */
 static void
@@ -137,9 +194,10 @@ forget_durable(struct session *s, const struct journal *j)
 static void
 enter_head(struct session *s, const struct journal *j)
 {
-    if (j->stamp > s->stamp)
-        s->stamp = j->stamp;
+    s->stamp = highest(s->stamp, j->stamp);
+    forget_retired(s, j);
     forget_durable(s, j);
+    vector_fini(&s->gone);
     enter(s, SESSION_HEAD);
 }
 
@@ -151,20 +209,32 @@ session_start_at(struct sessions *all, struct session *s, const struct journal *
     if (e != ERR_OK)
         return e;
     s->stamp = stamp;
-    if (vector_covers(seen, &j->durable)) {
+    forget_retired(s, j);
+    bool lacks_retired = next_retired(s, j, &(uint32_t){0});
+    if (vector_covers(seen, &j->durable) && !lacks_retired) {
         enter_head(s, j);
         return ERR_OK;
     }
     enter(s, SESSION_BEHIND);
-    s->lsn = journal_first_missing(j, seen);
+    s->lsn        = journal_first_missing(j, seen);
+    s->retired_at = lacks_retired ? 0 : NAMED_ALL;
     make_ready(all, s);
     return ERR_OK;
 }
 
+enum err
+session_start_earliest(struct sessions *all, struct session *s, const struct journal *j,
+                       const struct vector *floors)
+{
+    return session_start_at(all, s, j, floors, retired_stamp(j));
+}
+
 void
-session_start_since(struct sessions *all, struct session *s, struct wall since)
+session_start_since(struct sessions *all, struct session *s, const struct journal *j,
+                    struct wall since)
 {
     enter(s, SESSION_BEHIND);
+    s->stamp   = retired_stamp(j);
     s->by_time = true;
     s->since   = since;
     s->lsn     = 0;
@@ -183,6 +253,7 @@ session_close(struct sessions *all, struct session *s)
     drop_page(all, s);
     blob_drop(s->filters);
     vector_fini(&s->seen);
+    vector_fini(&s->gone);
     pool_give(&all->pool, s);
 }
 
@@ -206,17 +277,47 @@ wake(struct sessions *all, struct session *s, const struct journal *j, uint64_t 
     make_ready(all, s);
 }
 
+/* A gap concerns everybody: nobody can say what was in it. */
+static void
+wake_all(struct sessions *all, const struct journal *j, uint64_t lsn)
+{
+    struct session *s;
+    for (uint32_t at = 0; (s = pool_next(&all->pool, &at));)
+        wake(all, s, j, lsn);
+}
+
 void
 sessions_wake(struct sessions *all, const struct journal *j, const struct batch *b, uint64_t lsn)
 {
     if (subs_count(&all->subs) == 0)
         return;
+    if (batch_is_gap(b))
+        wake_all(all, j, lsn);
     for (uint32_t i = 0; i < b->count; i++) {
-        if (b->msg[i].flags & MSG_DIGEST_ONLY)
+        if (b->msg[i].flags & MSG_DIGEST_ONLY) {
+            wake_all(all, j, lsn + i);
             continue;
+        }
         subs_match(&all->subs, b->msg[i].topic, &all->hits);
         for (uint32_t k = 0; k < all->hits.count; k++)
             wake(all, all->hits.at[k], j, lsn + i);
+    }
+}
+
+void
+sessions_retired(struct sessions *all, const struct journal *j, uint64_t stream)
+{
+    struct session       *s;
+    const struct retired *r = journal_retired(j, stream);
+    if (!r)
+        return; /* it goes on after all */
+    for (uint32_t at = 0; (s = pool_next(&all->pool, &at));) {
+        struct mark head = {r->id, r->head};
+        if (s->state == SESSION_HEAD || s->by_time || vector_has(&s->seen, head))
+            continue;
+        /* LIMIT: thousands of streams were retired while this client read nothing. */
+        enum err e = vector_raise(&s->gone, head);
+        (void)e;
     }
 }
 
@@ -227,24 +328,81 @@ note(struct session *s, struct mark m, uint64_t lamport)
 {
     enum err e = vector_raise(&s->seen, m);
     (void)e; /* as in wake() */
-    if (lamport > s->stamp)
-        s->stamp = lamport;
+    s->stamp = highest(s->stamp, lamport);
 }
 
-/* The next wanted message of a batch in memory. */
+/* Cut a gap down to what was not seen; false: all of it was. */
+static bool
+take_gap(struct session *s, struct entry *gap, uint64_t lamport)
+{
+    uint64_t seen = vector_seq(&s->seen, gap->mark.stream);
+    note(s, (struct mark){gap->mark.stream, gap->gap_to}, lamport);
+    if (gap->mark.seq <= seen)
+        gap->mark.seq = seen + 1;
+    return gap->gap_to > seen;
+}
+
+/* The next gap that no page will show.  First those that the cursor lacked when it came; its
+ * stamp stays as it is meanwhile, since it says of the rest that they were not seen. */
+static bool
+pull_retired(struct session *s, const struct journal *j, struct entry *entry)
+{
+    while (s->retired_at != NAMED_ALL) {
+        const struct retired *r = next_retired(s, j, &s->retired_at);
+        if (!r) {
+            s->retired_at = NAMED_ALL;
+            break;
+        }
+        *entry = (struct entry){.mark = {r->id, 1}, .gap_to = r->head, .lamport = r->stamp};
+        if (take_gap(s, entry, 0))
+            return true;
+    }
+    while (s->gone.count > 0) {
+        struct mark           m     = s->gone.at[--s->gone.count];
+        const struct retired *r     = journal_retired(j, m.stream);
+        uint64_t              stamp = r ? r->stamp : s->stamp;
+        *entry = (struct entry){.mark = {m.stream, 1}, .gap_to = m.seq, .lamport = stamp};
+        if (take_gap(s, entry, stamp))
+            return true;
+    }
+    return false;
+}
+
+/* A gap in memory, or a message of which only the digest is left. */
+static bool
+pull_tail_gap(struct session *s, const struct journal *j, const struct tail_item *t,
+              struct entry *entry)
+{
+    const struct batch *b = t->batch;
+    uint64_t            i = s->lsn - t->lsn;
+    *entry                = (struct entry){.lsn     = s->lsn++,
+                                           .mark    = {b->stream, b->first + i},
+                                           .gap_to  = batch_is_gap(b) ? b->gap_last : b->first + i,
+                                           .lamport = b->lamport_first + i,
+                                           .wall    = b->wall,
+                                           .origin  = journal_find(j, b->stream)->origin};
+    return take_gap(s, entry, entry->lamport);
+}
+
+/* The next wanted message of a batch in memory, or gap. */
 static bool
 pull_tail(struct session *s, const struct journal *j, const struct tail_item *t,
           struct entry *entry)
 {
     const struct batch *b = t->batch;
-    while (s->lsn < t->lsn + b->count) {
-        uint32_t          i    = (uint32_t)(s->lsn - t->lsn);
-        const struct msg *m    = &b->msg[i];
-        struct mark       mark = {b->stream, b->first + i};
-        uint64_t          lsn = s->lsn++, lamport = b->lamport_first + i;
-        bool              is_seen = vector_has(&s->seen, mark);
+    while (s->lsn < t->lsn + batch_lsns(b)) {
+        uint32_t          i = (uint32_t)(s->lsn - t->lsn);
+        const struct msg *m = batch_is_gap(b) ? NULL : &b->msg[i];
+        if (!m || m->flags & MSG_DIGEST_ONLY) {
+            if (pull_tail_gap(s, j, t, entry))
+                return true;
+            continue;
+        }
+        struct mark mark = {b->stream, b->first + i};
+        uint64_t    lsn = s->lsn++, lamport = b->lamport_first + i;
+        bool        is_seen = vector_has(&s->seen, mark);
         note(s, mark, lamport);
-        if (is_seen || m->flags & MSG_DIGEST_ONLY || !wants(s->filters, m->topic))
+        if (is_seen || !wants(s->filters, m->topic))
             continue;
         *entry = (struct entry){.lsn     = lsn,
                                 .mark    = mark,
@@ -260,13 +418,18 @@ pull_tail(struct session *s, const struct journal *j, const struct tail_item *t,
     return false;
 }
 
-/* The next message of a page from disk; false: the page is done with. */
+/* The next message or gap of a page from disk; false: the page is done with. */
 static bool
 pull_page(struct sessions *all, struct session *s, struct entry *entry)
 {
     const struct page *p = s->page;
     while (s->page_at < p->count) {
-        *entry       = p->entry[s->page_at++];
+        *entry = p->entry[s->page_at++];
+        if (entry->gap_to != 0) {
+            if (take_gap(s, entry, entry->lamport))
+                return true;
+            continue;
+        }
         bool is_seen = vector_has(&s->seen, entry->mark);
         note(s, entry->mark, entry->lamport);
         if (!is_seen)
@@ -286,11 +449,13 @@ session_pull(struct sessions *all, struct session *s, const struct journal *j, s
         if (s->page) {
             if (!pull_page(all, s, entry))
                 continue;
-            all->deliveries++;
+            all->deliveries += entry->gap_to == 0;
             return ERR_OK;
         }
         if (s->state == SESSION_HEAD)
             return ERR_MORE;
+        if (pull_retired(s, j, entry))
+            return ERR_OK;
         if (s->lsn > j->lsn) {
             enter_head(s, j);
             return ERR_MORE;
@@ -302,7 +467,7 @@ session_pull(struct sessions *all, struct session *s, const struct journal *j, s
             return ERR_BUSY;
         }
         if (pull_tail(s, j, t, entry)) {
-            all->deliveries++;
+            all->deliveries += entry->gap_to == 0;
             return ERR_OK;
         }
     }
@@ -330,17 +495,19 @@ sessions_next_read(struct sessions *all, const struct journal *j, struct read *r
     struct session *s = LIST_OF(all->wants_disk.next, struct session, wants_disk);
     list_remove(&s->wants_disk);
     *read = (struct read){
-        .start     = s->lsn > 0   ? READ_AT_LSN
-                     : s->by_time ? READ_SINCE
-                                  : READ_AT_VECTOR,
-        .lsn       = s->lsn,
-        .lsn_last  = j->lsn,
-        .have      = s->seen,
-        .since     = s->since,
-        .want      = wants,
-        .want_ctx  = s->filters,
-        .bytes_max = all->page_bytes < PAGES_BYTES ? READ_BYTES : READ_BYTES_SHORT,
-        .count_max = READ_COUNT_MAX,
+        .start         = s->lsn > 0   ? READ_AT_LSN
+                         : s->by_time ? READ_SINCE
+                                      : READ_AT_VECTOR,
+        .lsn           = s->lsn,
+        .lsn_last      = j->lsn,
+        .have          = s->seen,
+        .since         = s->since,
+        .want          = wants,
+        .want_ctx      = s->filters,
+        .literal       = s->filters->literal ? s->filters->at : NULL,
+        .literal_count = s->filters->literal ? s->filters->count : 0,
+        .bytes_max     = all->page_bytes < PAGES_BYTES ? READ_BYTES : READ_BYTES_SHORT,
+        .count_max     = READ_COUNT_MAX,
     };
     enter(s, SESSION_READING);
     return s;
@@ -366,6 +533,10 @@ sessions_page(struct sessions *all, uint64_t session, struct page *page)
     all->page_bytes += blob_bytes(page);
     for (uint32_t i = 0; i < page->before_count; i++)
         note(s, page->before[i], 0);
+    if (s->by_time) { /* found: should this page be dropped, it begins here, not at the oldest */
+        s->by_time = false;
+        s->lsn     = page->lsn_first;
+    }
     make_ready(all, s);
 }
 
@@ -404,10 +575,9 @@ session_cursor(const struct session *s, const struct journal *j, struct vector *
     CHECK(e == ERR_OK);
     *stamp = s->stamp;
     if (s->state != SESSION_HEAD)
-        return s->lsn > 0 || s->page || !s->by_time;
+        return !s->by_time;
     e = vector_merge(cursor, &s->seen);
     (void)e; /* as in wake() */
-    if (j->stamp > *stamp)
-        *stamp = j->stamp;
+    *stamp = highest(*stamp, j->stamp);
     return true;
 }

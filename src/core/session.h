@@ -8,8 +8,12 @@
  * with; in HEAD only what goes beyond the durable vector (it saw it at another
  * broker), so a session that waits takes next to no memory.
  *
+ * What is gone before it was read is named by a gap, whatever the filters, and counts as
+ * seen from then on.  A gap comes from memory (it was stored as one), at the front of a
+ * page (retention took it), or from the journal's retired streams, which are in no page.
+ *
  * Promised: per stream strictly rising seq; nothing that `seen` holds; lsn order, so
- * causal order; a message is skipped only when no filter wants it. */
+ * causal order; a message is skipped only when no filter wants it or a gap names it. */
 #ifndef CORE_SESSION_H
 #define CORE_SESSION_H
 
@@ -33,15 +37,22 @@ void sessions_fini(struct sessions *all);
  * the place: AT_VECTOR by `seen`, SINCE by the time. */
 MUST_USE enum err session_open(struct sessions *all, const struct str *filter,
                                uint32_t filter_count, uint64_t ref, struct session **out);
-/* Go on from what `seen` holds.  LIMIT: more streams than a vector takes. */
+/* Go on from what `seen` holds.  A retired stream that it lacks is named by a gap when its
+ * last stamp is above `stamp`.  LIMIT: more streams than a vector takes. */
 MUST_USE enum err session_start_at(struct sessions *all, struct session *s, const struct journal *j,
                                    const struct vector *seen, uint64_t stamp);
-void              session_start_since(struct sessions *all, struct session *s, struct wall since);
-void              session_close(struct sessions *all, struct session *s);
+/* Go on from the oldest message on: `floors` are where it lies. */
+MUST_USE enum err session_start_earliest(struct sessions *all, struct session *s,
+                                         const struct journal *j, const struct vector *floors);
+void session_start_since(struct sessions *all, struct session *s, const struct journal *j,
+                         struct wall since);
+void session_close(struct sessions *all, struct session *s);
 
 /* A batch is durable at lsn and in the tail: wake whom it concerns. */
 void sessions_wake(struct sessions *all, const struct journal *j, const struct batch *b,
                    uint64_t lsn);
+/* A stream was retired just now: no page will name what was not read of it. */
+void sessions_retired(struct sessions *all, const struct journal *j, uint64_t stream);
 
 /* As broker_pull(). */
 MUST_USE enum err session_pull(struct sessions *all, struct session *s, const struct journal *j,
@@ -71,6 +82,7 @@ MUST_USE bool session_cursor(const struct session *s, const struct journal *j,
 /* A blob: the reader thread holds it too. */
 struct filters {
     uint32_t   count;
+    bool       literal; /* none has a wildcard */
     struct str at[];
 };
 struct session {
@@ -80,9 +92,11 @@ struct session {
     struct list        ready;      /* in sessions.ready */
     struct list        wants_disk; /* in sessions.wants_disk */
     struct vector      seen;
-    uint64_t           stamp; /* highest lamport seen */
-    uint64_t           lsn;   /* BEHIND: next to scan; 0: not known yet */
-    bool               by_time;
+    uint64_t           stamp;      /* highest lamport seen */
+    uint64_t           lsn;        /* BEHIND: next to scan; 0: not known yet */
+    uint32_t           retired_at; /* in journal.retired: next to look at; NAMED_ALL: none */
+    struct vector      gone;       /* retired while it lagged: their heads, yet to be named */
+    bool               by_time;    /* by `since`: the place is not known yet */
     struct wall        since;
     struct page       *page;
     uint32_t           page_at;
