@@ -97,11 +97,12 @@ commit_begin(struct sim *s, uint32_t i)
 }
 
 static void
-commit_drop(struct commit *c)
+note_past(struct sim *s, uint32_t i, const struct commit *c)
 {
-    blob_drop(c->batch);
-    blob_drop(c->members);
-    blob_drop(c->known);
+    if (c->kind == COMMIT_BATCH)
+        past_batch(s, i, c->batch);
+    for (uint32_t k = 0; c->gaps && k < c->gaps->count; k++)
+        past_batch(s, i, c->gaps->at[k]);
 }
 
 static void
@@ -118,8 +119,8 @@ commit_done(struct sim *s, uint32_t i)
     n->in_commit = 0;
     store_mem_commit(n->disk, commit, count, (struct wall){(int64_t)s->now_ms}, result);
     for (uint32_t k = 0; k < count; k++) {
-        if (result[k].err == ERR_OK && commit[k].kind == COMMIT_BATCH)
-            past_batch(s, i, commit[k].batch);
+        if (result[k].err == ERR_OK)
+            note_past(s, i, &commit[k]);
         node_step(s, i,
                   &(struct fact){.kind      = FACT_PERSISTED,
                                  .persisted = {commit[k].id, result[k].err, result[k].lsn_first}});

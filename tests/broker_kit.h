@@ -64,10 +64,8 @@ open_desk(struct desk *d)
 static inline void
 close_desk(struct desk *d)
 {
-    for (; d->commit_count > 0; d->commit_count--, d->commit_first++) {
-        blob_drop(d->commit[d->commit_first % 64].batch);
-        blob_drop(d->commit[d->commit_first % 64].members);
-    }
+    for (; d->commit_count > 0; d->commit_count--, d->commit_first++)
+        commit_drop(&d->commit[d->commit_first % 64]);
     broker_free(d->b);
     assert_int_equal(blob_bytes_used(), d->blobs);
 }
@@ -316,11 +314,12 @@ store_answers(struct desk *d, enum err err)
     uint64_t      first = d->lsn + 1;
     d->commit_count--;
     if (err == ERR_OK && c.kind == COMMIT_BATCH)
-        d->lsn += c.batch->count;
+        d->lsn += batch_lsns(c.batch);
+    if (err == ERR_OK && c.kind == COMMIT_GAPS)
+        d->lsn += c.gaps->count;
     step(d, &(struct fact){.kind      = FACT_PERSISTED,
                            .persisted = {.id = c.id, .err = err, .lsn_first = first}});
-    blob_drop(c.batch);
-    blob_drop(c.members);
+    commit_drop(&c);
     return c.kind;
 }
 

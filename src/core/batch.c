@@ -3,6 +3,7 @@
 #include "base/blob.h"
 #include "base/check.h"
 #include "base/mem.h"
+#include "base/utf8.h"
 #include "core/filter.h"
 
 #include <string.h>
@@ -117,19 +118,51 @@ batch_make(const struct batch_parts *p)
     return b;
 }
 
+struct batch *
+batch_gap(const struct frame_gap *gap, uint64_t first, struct wall wall)
+{
+    CHECK(0 < first && first <= gap->to && gap->origin.n <= UINT8_MAX);
+    size_t        deps_n = gap->deps_count * sizeof(struct mark);
+    struct batch *b      = blob_new(sizeof *b + deps_n + gap->origin.n);
+    struct mark  *deps   = (struct mark *)(void *)(b + 1);
+    uint8_t      *at     = (uint8_t *)(deps + gap->deps_count);
+    if (deps_n > 0)
+        memcpy(deps, gap->deps, deps_n);
+    *b = (struct batch){
+        .stream        = gap->stream,
+        .first         = first,
+        .gap_last      = gap->to,
+        .chain         = gap->chain,
+        .lamport_first = gap->stamp,
+        .wall          = wall,
+        .origin        = copy(&at, gap->origin),
+        .deps          = deps,
+        .deps_count    = gap->deps_count,
+    };
+    return b;
+}
+
 size_t
 batch_bytes(const struct batch *b)
 {
     return blob_bytes(b);
 }
 
+enum { COST_OF_ONE = 128, COST_OF_MESSAGE = 16 };
+
 size_t
 batch_cost(const struct batch *b)
 {
-    size_t bytes = 128 + b->origin.n + (size_t)b->deps_count * sizeof(struct mark);
+    size_t bytes = COST_OF_ONE + b->origin.n + (size_t)b->deps_count * sizeof(struct mark);
     for (uint32_t i = 0; i < b->count; i++)
-        bytes += 16 + msg_bytes(&b->msg[i]);
+        bytes += COST_OF_MESSAGE + msg_bytes(&b->msg[i]);
     return bytes;
+}
+
+size_t
+latest_cost(const struct msg *m)
+{
+    return COST_OF_ONE + COST_OF_MESSAGE + msg_bytes(m);
 }
 
 bool
@@ -161,10 +194,28 @@ messages_are_valid(const struct batch *b)
     return bodies <= BATCH_BODY_BYTES_MAX && rest <= BATCH_REST_BYTES_MAX;
 }
 
+static bool
+is_mark(uint64_t stream, uint64_t seq)
+{
+    return 0 < stream && stream <= INT64_MAX && 0 < seq && seq <= INT64_MAX;
+}
+
+static bool
+deps_are_valid(uint64_t stream, const struct mark *deps, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        if (deps[i].seq == 0 || deps[i].stream == stream)
+            return false;
+        if (i > 0 && deps[i - 1].stream >= deps[i].stream)
+            return false;
+    }
+    return true;
+}
+
 bool
 batch_is_valid(const struct batch *b)
 {
-    if (b->stream == 0 || b->stream > INT64_MAX || b->first == 0 || b->first > INT64_MAX)
+    if (!is_mark(b->stream, b->first))
         return false;
     if (b->count == 0 || b->count > BATCH_MESSAGES_MAX)
         return false;
@@ -174,13 +225,26 @@ batch_is_valid(const struct batch *b)
         return false;
     if ((b->first == 1) != (b->origin.n > 0))
         return false;
-    for (uint32_t i = 0; i < b->deps_count; i++) {
-        if (b->deps[i].seq == 0 || b->deps[i].stream == b->stream)
-            return false;
-        if (i > 0 && b->deps[i - 1].stream >= b->deps[i].stream)
-            return false;
-    }
-    return messages_are_valid(b);
+    return deps_are_valid(b->stream, b->deps, b->deps_count) && messages_are_valid(b);
+}
+
+bool
+gap_is_valid(const struct frame_gap *gap)
+{
+    return is_mark(gap->stream, gap->from) && is_mark(gap->stream, gap->to) &&
+           gap->from <= gap->to && 0 < gap->stamp && gap->stamp <= STAMP_MAX && 0 < gap->origin.n &&
+           gap->origin.n <= UINT8_MAX && gap->deps_count <= STREAMS_MAX &&
+           deps_are_valid(gap->stream, gap->deps, gap->deps_count);
+}
+
+bool
+latest_is_valid(const struct frame_latest *latest)
+{
+    const struct msg *m = &latest->msg;
+    return is_mark(latest->mark.stream, latest->mark.seq) && 0 < latest->lamport &&
+           latest->lamport <= STAMP_MAX && !(m->flags & MSG_DIGEST_ONLY) &&
+           !topic_problem(m->topic) && m->headers.n <= HEADERS_BYTES_MAX &&
+           utf8_is_valid(m->headers) && m->body.n <= BODY_BYTES_MAX;
 }
 
 /* ---- names and order ---- */

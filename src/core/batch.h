@@ -11,6 +11,7 @@
 
 #include "base/err.h"
 #include "core/types.h"
+#include "core/types_frame.h"
 
 /* What a batch is made of; everything borrowed.  msg[i].digest is ignored unless
  * MSG_DIGEST_ONLY is set. */
@@ -29,12 +30,17 @@ struct batch_parts {
 /* A new blob with one reference: copies all parts, computes digests and chain. */
 struct batch *batch_make(const struct batch_parts *parts);
 
+/* A new blob with one reference: the gap from `first` on, up to where the frame's ends. */
+struct batch *batch_gap(const struct frame_gap *gap, uint64_t first, struct wall wall);
+
 /* Fills in the digests of a batch that came from a link; false: its chain does not
  * fit its contents.  Only before anyone else holds the batch. */
 bool batch_digests(struct batch *b);
 
-/* What it counts against a pull's credit: the same number at both ends. */
+/* What it, or a gap, counts against a pull's credit: the same number at both ends. */
 size_t batch_cost(const struct batch *b);
+/* What a LATEST with this message counts. */
+size_t latest_cost(const struct msg *m);
 
 /* Memory it takes, for budgets. */
 size_t batch_bytes(const struct batch *b);
@@ -42,6 +48,9 @@ size_t batch_bytes(const struct batch *b);
 /* Within the protocol's limits, topics valid, deps sorted, stamps below 2^53?
  * What is false here is false at every broker, for ever. */
 bool batch_is_valid(const struct batch *b);
+/* The same of what a GAP and a LATEST say. */
+bool gap_is_valid(const struct frame_gap *gap);
+bool latest_is_valid(const struct frame_latest *latest);
 
 struct hash128 batch_digest(struct str topic, struct str headers, struct str body);
 

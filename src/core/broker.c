@@ -235,6 +235,16 @@ batch_persisted(struct broker *b, const struct pending *p, uint64_t lsn)
     }
 }
 
+static void
+gaps_persisted(struct broker *b, const struct gap_list *gaps, uint64_t lsn)
+{
+    for (uint32_t i = 0; i < gaps->count; i++) {
+        journal_persist(&b->journal, gaps->at[i], lsn + i, false);
+        sessions_wake(&b->sessions, &b->journal, gaps->at[i], lsn + i);
+        stamp_merge(&b->clock, batch_stamp(gaps->at[i]));
+    }
+}
+
 static enum err
 on_persisted(struct broker *b, const struct fact *f)
 {
@@ -246,6 +256,11 @@ on_persisted(struct broker *b, const struct fact *f)
             batch_persisted(b, &p, f->persisted.lsn_first);
         else if (p.own)
             answer(b, p.serial, p.batch->count, ERR_UNKNOWN, p.batch);
+        gossip_persisted(&b->gossip, &p, err != ERR_OK, b->now);
+        break;
+    case COMMIT_GAPS:
+        if (err == ERR_OK)
+            gaps_persisted(b, p.gaps, f->persisted.lsn_first);
         gossip_persisted(&b->gossip, &p, err != ERR_OK, b->now);
         break;
     case COMMIT_ELECTION:
@@ -272,6 +287,7 @@ on_persisted(struct broker *b, const struct fact *f)
     if (!broker_disk_works(b) && b->commits.own == 0)
         refuse_queue(b);
     blob_drop(p.batch);
+    gap_list_drop(p.gaps);
     return ERR_OK;
 }
 

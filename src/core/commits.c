@@ -4,6 +4,7 @@
 #include "base/check.h"
 #include "base/mem.h"
 #include "core/batch.h"
+#include "core/page.h"
 
 void
 commits_init(struct commits *c)
@@ -20,9 +21,20 @@ at(const struct commits *c, uint32_t i)
 void
 commits_fini(struct commits *c)
 {
-    for (uint32_t i = 0; i < c->count; i++)
+    for (uint32_t i = 0; i < c->count; i++) {
         blob_drop(at(c, i)->batch);
+        gap_list_drop(at(c, i)->gaps);
+    }
     mem_free(c->ring);
+}
+
+static size_t
+bytes_of(const struct pending *p)
+{
+    size_t bytes = p->batch ? batch_bytes(p->batch) : 0;
+    for (uint32_t i = 0; p->gaps && i < p->gaps->count; i++)
+        bytes += batch_bytes(p->gaps->at[i]);
+    return bytes;
 }
 
 static void
@@ -47,11 +59,13 @@ commits_add(struct commits *c, struct out *out, const struct pending *p)
     *slot                = *p;
     slot->commit.id      = c->id_next++;
     slot->commit.batch   = p->batch;
+    slot->commit.gaps    = p->gaps;
+    c->bytes += bytes_of(p);
     if (p->batch) {
-        c->bytes += batch_bytes(p->batch);
         c->own += p->own;
         blob_keep(p->batch);
     }
+    gap_list_keep(p->gaps);
     out_add(out, &(struct effect){.kind = EFFECT_PERSIST, .persist = slot->commit});
 }
 
@@ -63,9 +77,7 @@ commits_take(struct commits *c, uint64_t id)
     CHECK(p.commit.id == id);
     c->first = (c->first + 1) & (c->cap - 1);
     c->count--;
-    if (p.batch) {
-        c->bytes -= batch_bytes(p.batch);
-        c->own -= p.own;
-    }
+    c->bytes -= bytes_of(&p);
+    c->own -= p.batch && p.own;
     return p;
 }

@@ -7,14 +7,15 @@
 enum { COMMITS_BYTES_MAX = 32 << 20 }; /* then batches of peers are dropped, pulled later */
 
 struct pending {
-    struct commit commit;  /* the batch's reference is the store's; ours is `batch` */
-    struct batch *batch;   /* one reference */
-    bool          own;     /* published here */
-    bool          pushed;  /* own: was sent to peers beside the commit */
-    bool          pulled;  /* a peer's: it used up credit */
-    uint32_t      link;    /* a peer's: where it came from */
-    uint64_t      link_id; /* ... and which link was in that slot */
-    uint64_t      serial;  /* own: of the first publish */
+    struct commit    commit;  /* the references in it are the store's; ours are the next two */
+    struct batch    *batch;   /* one reference */
+    struct gap_list *gaps;    /* likewise */
+    bool             own;     /* published here */
+    bool             pushed;  /* own: was sent to peers beside the commit */
+    bool             pulled;  /* a peer's: it used up credit */
+    uint32_t         link;    /* a peer's: where it came from */
+    uint64_t         link_id; /* ... and which link was in that slot */
+    uint64_t         serial;  /* own: of the first publish */
 };
 
 struct commits {
@@ -27,10 +28,10 @@ struct commits {
 
 void commits_init(struct commits *c);
 void commits_fini(struct commits *c);
-/* Numbers it and adds EFFECT_PERSIST.  Takes over one reference of p->batch; the
- * effect carries another. */
+/* Numbers it and adds EFFECT_PERSIST.  Takes over one reference of p->batch and p->gaps;
+ * the effect carries another. */
 void commits_add(struct commits *c, struct out *out, const struct pending *p);
-/* The oldest is answered; its batch reference goes to the caller. */
+/* The oldest is answered; its references of the batch and the gaps go to the caller. */
 struct pending commits_take(struct commits *c, uint64_t id);
 
 #endif

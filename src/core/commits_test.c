@@ -1,5 +1,6 @@
 #include "core/commits.h"
 
+#include "core/page.h"
 #include "tests/core_kit.h"
 
 /* The store carries out what was added: its references go. */
@@ -7,7 +8,7 @@ static void
 carry_out(struct out *out)
 {
     for (uint32_t i = 0; i < out->count; i++)
-        blob_drop(out->at[i].persist.batch);
+        commit_drop(&out->at[i].persist);
     out_reset(out);
 }
 
@@ -69,6 +70,13 @@ what_waits_is_counted(void **state)
     blob_drop(commits_take(&c, 2).batch);
     assert_int_equal(c.own, 0);
     assert_int_equal(c.bytes, batch_bytes(b));
+    struct gap_list *gaps = blob_new(sizeof *gaps + 2 * sizeof(struct batch *));
+    gaps->count           = 2;
+    gaps->at[0] = gaps->at[1] = b;
+    gap_list_keep(gaps);
+    blob_drop(gaps); /* the one that it was made with */
+    commits_add(&c, &out, &(struct pending){.commit = {.kind = COMMIT_GAPS}, .gaps = gaps});
+    assert_int_equal(c.bytes, 3 * batch_bytes(b));
     carry_out(&out);
     blob_drop(b);
     assert_true(blob_bytes_used() > 0); /* one is still waiting */

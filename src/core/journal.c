@@ -52,6 +52,7 @@ journal_stream(struct journal *j, uint64_t stream)
     list_init(&s->waiting);
     list_init(&s->lacking);
     list_init(&s->released);
+    list_init(&s->offers);
     map_add(&j->by_id, stream, s);
     return s;
 }
@@ -83,6 +84,7 @@ free_parts(struct stream *s)
 {
     mem_free((void *)(uintptr_t)s->origin.p);
     blob_drop(s->owed);
+    blob_drop(s->durable_owed);
     blob_drop(s->floor_owed);
 }
 
@@ -90,7 +92,7 @@ free_parts(struct stream *s)
 static bool
 remove_stream(struct journal *j, struct stream *s)
 {
-    if (!list_is_empty(&s->waiting) || !list_is_empty(&s->lacking))
+    if (!list_is_empty(&s->waiting) || !list_is_empty(&s->lacking) || !list_is_empty(&s->offers))
         return false;
     list_remove(&s->by_change);
     list_remove(&s->deps_dirty);
@@ -304,6 +306,9 @@ journal_roll_back(struct journal *j)
         s->held_chain = s->durable_chain;
         s->held_stamp = s->durable_stamp;
         s->waived     = s->waived_durable;
+        blob_drop(s->owed);
+        s->owed    = kept(s->durable_owed);
+        s->owed_at = s->durable;
     }
 }
 
@@ -400,15 +405,30 @@ set_floor(struct stream *s, const struct stream_floor *f)
     s->floor_owed  = owed;
 }
 
+/* What a gap asks for is on disk with it; what a batch's past asked for was held. */
+static void
+owe_above(struct stream *s, const struct batch *b)
+{
+    blob_drop(s->durable_owed);
+    s->durable_owed = NULL;
+    if (batch_is_gap(b))
+        s->durable_owed =
+            s->owed_at == batch_last(b) ? kept(s->owed) : list_of(b->deps, b->deps_count);
+}
+
 void
 journal_persist(struct journal *j, struct batch *b, uint64_t lsn, bool late)
 {
     struct stream *s = journal_find(j, b->stream);
     CHECK(s && b->first == s->durable + 1 && batch_last(b) <= s->held);
     CHECK(lsn == j->lsn + 1);
-    if (batch_is_gap(b) && s->floor == s->durable)
-        set_floor(
-            s, &(struct stream_floor){b->stream, batch_last(b), b->chain, batch_stamp(b), s->owed});
+    bool jumps = batch_is_gap(b) && s->floor == s->durable;
+    owe_above(s, b);
+    if (jumps) {
+        set_floor(s, &(struct stream_floor){b->stream, batch_last(b), b->chain, batch_stamp(b),
+                                            s->durable_owed});
+        j->floor_moves++;
+    }
     s->durable       = batch_last(b);
     s->durable_chain = b->chain;
     s->durable_stamp = batch_stamp(b);
@@ -579,6 +599,7 @@ journal_retain(struct journal *j, const struct retained *r)
         if (!s || r->floor[i].floor <= s->floor)
             continue;
         set_floor(s, &r->floor[i]);
+        j->floor_moves++;
         s->changed = ++j->changes;
         list_remove(&s->by_change);
         list_push_back(&j->by_change, &s->by_change);

@@ -44,9 +44,10 @@ struct stream {
     uint64_t          floor_stamp;
     uint64_t          waived; /* counts as held when others depend on it; 0: none */
     uint64_t          waived_durable;
-    uint64_t          owed_at;    /* `owed` is for what comes above this seq */
-    struct mark_list *owed;       /* one reference, or NULL; as is floor_owed */
-    struct mark_list *floor_owed; /* the same for what comes above the floor */
+    uint64_t          owed_at;      /* `owed` is for what comes above this seq */
+    struct mark_list *owed;         /* one reference, or NULL; as are the next two */
+    struct mark_list *durable_owed; /* for what comes above `durable` */
+    struct mark_list *floor_owed;   /* for what comes above the floor */
     bool              frozen;
     bool              live;       /* minted by this process: ours alone to append to */
     uint64_t          changed;    /* journal.changes when `durable` last moved */
@@ -55,6 +56,7 @@ struct stream {
     struct list       waiting;    /* held-back batches that want more of this stream */
     struct list       lacking;    /* gossip: some peer has more than we hold */
     struct list       released;   /* gossip: held moved, look at `waiting` */
+    struct list       offers;     /* gossip: gaps of it that links offer */
     uint64_t          in_hand; /* gossip: all above held up to here is held back, if above held */
     uint64_t          known[MEMBERS_MAX];       /* gossip: durable at the peer in that slot */
     uint64_t          known_floor[MEMBERS_MAX]; /* ... and what is gone there */
@@ -137,9 +139,10 @@ struct journal {
     struct pool       streams;
     struct map        by_id;
     struct vector     durable;
-    uint64_t          lsn;     /* last durable one */
-    uint64_t          stamp;   /* highest durable */
-    uint64_t          changes; /* counts moves of durable */
+    uint64_t          lsn;         /* last durable one */
+    uint64_t          stamp;       /* highest durable */
+    uint64_t          changes;     /* counts moves of durable */
+    uint64_t          floor_moves; /* counts moves of floors */
     struct list       by_change, deps_dirty;
     struct pool       retired;
     struct map        retired_by_id;

@@ -22,3 +22,32 @@ retained_drop(struct retained *r)
         blob_drop(r->floor[i].owed);
     blob_drop(r);
 }
+
+void
+gap_list_keep(struct gap_list *l)
+{
+    if (!l)
+        return;
+    for (uint32_t i = 0; i < l->count; i++)
+        blob_keep(l->at[i]);
+    blob_keep(l);
+}
+
+void
+gap_list_drop(struct gap_list *l)
+{
+    if (!l)
+        return;
+    for (uint32_t i = 0; i < l->count; i++)
+        blob_drop(l->at[i]);
+    blob_drop(l);
+}
+
+void
+commit_drop(const struct commit *c)
+{
+    blob_drop(c->batch);
+    gap_list_drop(c->gaps);
+    blob_drop(c->known);
+    blob_drop(c->members);
+}

@@ -1,4 +1,4 @@
-/* page.h - giving back a page of history. */
+/* page.h - giving back what passes between core and the store. */
 #ifndef CORE_PAGE_H
 #define CORE_PAGE_H
 
@@ -9,5 +9,12 @@ void page_drop(struct page *p);
 
 /* NULL is fine. */
 void retained_drop(struct retained *r);
+
+/* Of the list and of each gap in it.  NULL is fine. */
+void gap_list_keep(struct gap_list *l);
+void gap_list_drop(struct gap_list *l);
+
+/* All references that were passed along in it. */
+void commit_drop(const struct commit *c);
 
 #endif

@@ -47,6 +47,7 @@ struct recovered {
 
 enum commit_kind {
     COMMIT_BATCH,    /* append the batch; its messages get the next lsns */
+    COMMIT_GAPS,     /* append gaps that were taken together, all or none; an lsn each */
     COMMIT_ELECTION, /* token and epoch */
     COMMIT_MEMBERS,  /* the roster, whole */
     COMMIT_FROZEN,   /* the stream is refused from now on */
@@ -63,6 +64,13 @@ struct member_list {
     struct member_info at[];
 };
 
+/* Gaps; a blob.  Who holds it has one reference of the list and one of each gap in it:
+ * gap_list_keep() and gap_list_drop() of core/page.h. */
+struct gap_list {
+    uint32_t      count;
+    struct batch *at[];
+};
+
 /* The durable heads of a peer; a blob. */
 struct known_vector {
     struct addr addr;
@@ -75,6 +83,7 @@ struct commit {
     enum commit_kind     kind;
     struct batch        *batch;   /* BATCH, LATEST, REPAIR: one reference, passed along */
     bool                 late;    /* BATCH: a waiver let it in */
+    struct gap_list     *gaps;    /* GAPS: passed along */
     struct mark          mark;    /* WAIVED */
     struct known_vector *known;   /* KNOWN: one reference, passed along */
     struct token         token;   /* ELECTION */

@@ -206,8 +206,7 @@ persisted(struct server *s, struct store_job *j)
     server_step(s, &fact);
     if (j->leads)
         server_looked(s, &j->disk);
-    blob_drop(j->commit.batch);
-    blob_drop(j->commit.members);
+    commit_drop(&j->commit);
 }
 
 static void

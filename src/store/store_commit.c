@@ -182,6 +182,15 @@ append_batch(struct store *s, const struct commit *c, struct wall received)
     return segment_close(s);
 }
 
+static enum err
+append_gaps(struct store *s, const struct gap_list *gaps, struct wall received)
+{
+    enum err e = ERR_OK;
+    for (uint32_t i = 0; i < gaps->count && e == ERR_OK; i++)
+        e = append_batch(s, &(struct commit){.kind = COMMIT_BATCH, .batch = gaps->at[i]}, received);
+    return e;
+}
+
 /* ---- the rest ---- */
 
 static enum err
@@ -253,6 +262,8 @@ write_one(struct store *s, const struct commit *c, struct wall received)
     switch (c->kind) {
     case COMMIT_BATCH:
         return append_batch(s, c, received);
+    case COMMIT_GAPS:
+        return append_gaps(s, c->gaps, received);
     case COMMIT_ELECTION:
         return write_election(s, c);
     case COMMIT_MEMBERS:
@@ -309,7 +320,8 @@ static bool
 wants_room(const struct commit *commit, uint32_t count)
 {
     for (uint32_t i = 0; i < count; i++)
-        if (commit[i].kind == COMMIT_BATCH || commit[i].kind == COMMIT_PROBE)
+        if (commit[i].kind == COMMIT_BATCH || commit[i].kind == COMMIT_GAPS ||
+            commit[i].kind == COMMIT_PROBE)
             return true;
     return false;
 }

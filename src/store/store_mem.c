@@ -169,9 +169,8 @@ store_mem_recover(struct store_mem *m)
 /* ---- commits ---- */
 
 static void
-append(struct store_mem *m, const struct commit *c, struct wall received)
+append(struct store_mem *m, struct batch *b, bool late, struct wall received)
 {
-    struct batch      *b  = c->batch;
     struct mem_stream *st = stream_of(m, b->stream);
     CHECK(b->first == st->state.head + 1); /* the store rule: core's promise */
     if (m->count == m->cap) {
@@ -179,7 +178,7 @@ append(struct store_mem *m, const struct commit *c, struct wall received)
         m->at  = mem_resize(m->at, m->cap * sizeof *m->at);
     }
     blob_keep(b);
-    m->at[m->count++] = (struct kept_batch){b, m->lsn + 1, received, c->late};
+    m->at[m->count++] = (struct kept_batch){b, m->lsn + 1, received, late};
     m->lsn += batch_lsns(b);
     if (b->origin.n > 0) {
         blob_keep(b);
@@ -222,7 +221,11 @@ apply(struct store_mem *m, const struct commit *c, struct wall received)
     struct mem_stream *st;
     switch (c->kind) {
     case COMMIT_BATCH:
-        append(m, c, received);
+        append(m, c->batch, c->late, received);
+        return;
+    case COMMIT_GAPS:
+        for (uint32_t i = 0; i < c->gaps->count; i++)
+            append(m, c->gaps->at[i], false, received);
         return;
     case COMMIT_ELECTION:
         m->token = c->token;

@@ -1,0 +1,129 @@
+/* Of core/journal.h: gaps in the log, what is owed above them, and floors. */
+#include "tests/core_kit.h"
+
+static struct batch *
+gap_of(uint64_t stream, uint64_t first, uint64_t last, const struct vector *deps)
+{
+    const struct frame_gap gap = {.stream     = stream,
+                                  .from       = first,
+                                  .to         = last,
+                                  .chain      = {{(uint8_t)last}},
+                                  .stamp      = 1000 + last,
+                                  .origin     = STR("host:3000"),
+                                  .deps       = deps->at,
+                                  .deps_count = deps->count};
+    return batch_gap(&gap, first, (struct wall){0});
+}
+
+/* It goes to the store; the reference goes. */
+static void
+hand_over(struct journal *j, struct batch *b)
+{
+    journal_hand_over(j, b);
+    blob_drop(b);
+}
+
+static void
+put_gap(struct journal *j, struct batch *b)
+{
+    journal_hand_over(j, b);
+    journal_persist(j, b, j->lsn + 1, false);
+    blob_drop(b);
+}
+
+/* The batch behind a gap that ends at `last`. */
+static enum verdict
+judge_behind(struct journal *j, uint64_t stream, uint64_t last, struct mark *missing)
+{
+    struct writer w       = {.stream = stream, .next = last + 1, .lamport = 5000};
+    w.chain.b[0]          = (uint8_t)last;
+    bool          late    = false;
+    struct batch *b       = write_one(&w);
+    enum verdict  verdict = journal_judge(j, b, missing, &late);
+    blob_drop(b);
+    return verdict;
+}
+
+/* Broken when a gap at the front of a stream leaves its floor behind, so that whoever comes is
+ * told of messages that are nowhere; or one in the middle moves it, so that real ones vanish. */
+static void
+a_gap_moves_the_floor_where_nothing_lies_before_it(void **state)
+{
+    (void)state;
+    struct journal j;
+    struct writer  w = writer_of(5);
+    journal_init(&j, NULL, 1 << 20);
+    journal_stream(&j, 7);
+    put_gap(&j, gap_of(7, 1, 40, &VECTOR({3, 9})));
+    put_gap(&j, gap_of(7, 41, 60, &nothing)); /* and on */
+    const struct stream *s = journal_find(&j, 7);
+    assert_int_equal(s->floor, 60);
+    assert_int_equal(s->floor_stamp, 1060);
+    assert_null(s->floor_owed);
+    assert_int_equal(j.floor_moves, 2);
+    journal_put(&j, write_one(&w));
+    put_gap(&j, gap_of(5, 2, 40, &VECTOR({3, 9})));
+    assert_int_equal(journal_find(&j, 5)->floor, 0);
+    assert_int_equal(j.floor_moves, 2);
+    assert_int_equal(j.lsn, 4);
+    journal_fini(&j);
+    assert_int_equal(blob_bytes_used(), 0);
+}
+
+/* Broken when a failed commit lets in what the gap before it owes: an effect before its cause. */
+static void
+what_is_owed_survives_a_failed_commit(void **state)
+{
+    (void)state;
+    struct journal j;
+    struct writer  w = writer_of(3);
+    struct mark    missing;
+    journal_init(&j, NULL, 1 << 20);
+    journal_stream(&j, 7);
+    put_gap(&j, gap_of(7, 1, 40, &VECTOR({3, 1})));
+    hand_over(&j, gap_of(7, 41, 60, &VECTOR({4, 2})));
+    assert_int_equal(judge_behind(&j, 7, 60, &missing), VERDICT_WAIT);
+    assert_int_equal(missing.stream, 4);
+    journal_roll_back(&j);
+    assert_int_equal(judge_behind(&j, 7, 40, &missing), VERDICT_WAIT);
+    assert_int_equal(missing.stream, 3);
+    journal_put(&j, write_one(&w));
+    assert_int_equal(judge_behind(&j, 7, 40, &missing), VERDICT_STORE);
+    hand_over(&j, gap_of(7, 41, 60, &VECTOR({4, 2})));
+    journal_roll_back(&j); /* nothing is owed above 60 that never came */
+    assert_int_equal(judge_behind(&j, 7, 40, &missing), VERDICT_STORE);
+    journal_fini(&j);
+    assert_int_equal(blob_bytes_used(), 0);
+}
+
+/* Broken when two gaps that are at the store together leave each other's debts at the floor. */
+static void
+each_gap_leaves_its_own_debt(void **state)
+{
+    (void)state;
+    struct journal j;
+    journal_init(&j, NULL, 1 << 20);
+    journal_stream(&j, 7);
+    struct batch *one = gap_of(7, 1, 40, &VECTOR({3, 1})), *two = gap_of(7, 41, 60, &nothing);
+    journal_hand_over(&j, one);
+    journal_hand_over(&j, two);
+    journal_persist(&j, one, 1, false);
+    assert_int_equal(journal_find(&j, 7)->floor_owed->at[0].stream, 3);
+    journal_roll_back(&j);
+    assert_int_equal(journal_find(&j, 7)->owed->at[0].stream, 3);
+    blob_drop(one);
+    blob_drop(two);
+    journal_fini(&j);
+    assert_int_equal(blob_bytes_used(), 0);
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_gap_moves_the_floor_where_nothing_lies_before_it),
+        cmocka_unit_test(what_is_owed_survives_a_failed_commit),
+        cmocka_unit_test(each_gap_leaves_its_own_debt),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
