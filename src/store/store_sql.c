@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static const char *const text_of[SQL_COUNT] = {
     [SQL_BEGIN]    = "BEGIN IMMEDIATE",
@@ -47,7 +48,7 @@ sql_err(sqlite3 *db, int rc)
                "the disk failed to sync broker.db (%s); what it holds is unknown, so the broker "
                "stops here. Check the disk, then start again: nothing acknowledged is lost",
                strerror(db ? sqlite3_system_errno(db) : errno));
-        abort();
+        _exit(EXIT_FAILURE); /* nothing more is written, not even by atexit() */
     }
     switch (rc & 0xff) {
     case SQLITE_OK:

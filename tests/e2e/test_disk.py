@@ -4,12 +4,14 @@ import http.client
 import itertools
 import os
 import re
+import sqlite3
+import subprocess
 import threading
 
 import pytest
 
-from cluster import Http, free_ports, wait_for
-from disk import MiB, SmallDisk, runs_as_root
+from cluster import Http, JsonSocket, free_ports, hearsay, wait_for
+from disk import MiB, Shim, SmallDisk, runs_as_root
 
 
 @pytest.fixture
@@ -246,3 +248,173 @@ def test_full_twice_under_load_with_kill_9(cluster, small):
         assert not load.refused & set(held.values()), "kept what was refused"
         assert set(held.values()) <= set(load.acked.values()) | load.unknown
         assert streams_of(broker, a) <= 3, "a life of a broker is one stream"
+
+
+# ---- failing ---------------------------------------------------------------
+
+
+@pytest.fixture
+def failing(cluster):
+    """Two brokers; the first has a disk that fails when told."""
+    shim = Shim(cluster.folder)
+    cluster.closers.append(shim.work)
+    ports = free_ports(2)
+    cluster.write_peers(ports)
+    a = cluster.add(ports[0], env=shim.env()).start()
+    b = cluster.add(ports[1]).start()
+    cluster.wait_linked()
+    return cluster, shim, a, b
+
+
+def stream_of(mark):
+    return mark.split("-")[0]
+
+
+def test_a_commit_that_fails(failing):
+    # Broken if a failed commit is answered as stored or as refused, its stream goes on, or
+    # the brokers do not agree afterwards.
+    cluster, shim, a, b = failing
+    before = a.publish("x", "before", "?acks=all&timeout=20s")["id"]
+    shim.fail("wal-eio")
+    status, problem = post(a, "unknown", "x")
+    assert (status, problem["code"]) == (503, "outcome_unknown"), problem
+    assert problem["id"].startswith(stream_of(before) + "-")
+    assert post(a, "refused", "x")[0] == 507
+    assert is_full(a)
+    assert [m["body"] for m in a.read_all()] == ["before"]
+    shim.work()
+    wait_for(lambda: takes(a, "after"), 10, "publishes to resume by themselves")
+    cluster.wait_equal()
+    held = [{m["id"]: m["body"] for m in x.read_all()} for x in (a, b)]
+    assert held[0] == held[1]
+    # It was pushed beside its commit, so it is at the other one, and comes home from there.
+    assert held[0][problem["id"]] == "unknown"
+    assert "refused" not in held[0].values()
+    after = next(i for i, body in held[0].items() if body == "after")
+    assert stream_of(after) != stream_of(before), "the stream is burned"
+    assert streams_of(a, a) == streams_of(b, a) == 2
+
+
+def test_the_first_commit_of_a_stream_fails(failing):
+    # Broken if a message that never reached a disk spreads, or leaves its stream behind.
+    cluster, shim, a, b = failing
+    shim.fail("write-eio")
+    conn = JsonSocket(a.port)
+    conn.send({"type": "publish", "topic": "x", "message": "lost", "ack": True, "ref": 7})
+    answer = conn.read()
+    assert answer["type"] == "error" and answer["ref"] == 7 and "id" in answer, answer
+    assert "outcome unknown" in answer["error"]
+    conn.close()
+    assert post(b, "from b", "x", "?acks=all&timeout=1s")[0] == 202
+    shim.work()
+    wait_for(lambda: takes(a, "after"), 10, "publishes to resume by themselves")
+    cluster.wait_equal()
+    for broker in (a, b):
+        assert sorted(m["body"] for m in broker.read_all()) == ["after", "from b"]
+        assert streams_of(broker, a) == 1
+
+
+def test_a_failed_fsync(failing):
+    # Broken if a broker goes on after a failed fsync, does not say why it ended, or what it
+    # had acknowledged is gone.
+    cluster, shim, a, b = failing
+    acked = {a.publish("x", str(i))["id"] for i in range(20)}
+    shim.fail("fsync-eio")
+    with pytest.raises((OSError, http.client.HTTPException)):
+        a.publish("x", "never acknowledged")
+    assert a.process.wait(10) == 1
+    a.process = None
+    last = a.stderr().splitlines()[-1]
+    assert "failed to sync" in last and "start again" in last, last
+    shim.work()
+    a.start()
+    cluster.wait_linked()
+    cluster.wait_equal()
+    for broker in (a, b):
+        got = [m["id"] for m in broker.read_all()]
+        assert acked <= set(got) and len(set(got)) == len(got)
+        assert len(got) <= len(acked) + 1
+    assert stream_of(a.publish("x", "again")["id"]) not in {stream_of(i) for i in acked}
+
+
+# ---- read-only -------------------------------------------------------------
+
+
+def test_a_disk_that_turns_read_only(failing):
+    # Broken if a broker burns a stream, or stops serving, when the system makes its disk
+    # read-only; or waits for a restart when it is writable again.
+    cluster, shim, a, b = failing
+    first = a.publish("x", "first", "?acks=all&timeout=20s")["id"]
+    shim.fail("read-only")
+    wait_for(lambda: is_full(a), 5, "a broker that sees it")
+    assert "has become read-only" in a.stderr()
+    assert post(a, "refused", "x")[0] == 507
+    there = b.publish("x", "there")["id"]
+    assert [m["id"] for m in a.read_all()] == [first]
+    assert a.poll("x")[0][0]["id"] == first
+    shim.work()
+    wait_for(lambda: takes(a, "again"), 5, "publishes to resume by themselves")
+    cluster.wait_equal()
+    got = {m["body"]: m["id"] for m in a.read_all()}
+    assert set(got) == {"first", "there", "again"} and got["there"] == there
+    assert streams_of(a, a) == 1
+
+
+def refuses_to_start(broker):
+    """What it says on the way out."""
+    done = hearsay(*broker.command()[1:], cwd=broker.folder, env=broker.env, timeout=20)
+    assert done.returncode == 1, done.stderr
+    assert "Sanitizer" not in done.stderr, done.stderr
+    return done.stderr
+
+
+@runs_as_root
+def test_a_start_on_a_read_only_disk(cluster, small):
+    # Broken if a broker starts that can store nothing, or does not say what to do.
+    a = small(free_ports(1)[0], 8 * MiB, "--disk-reserve", "1M").start()
+    a.publish("x", "kept")
+    assert a.stop() == 0
+    subprocess.run(["mount", "-o", "remount,ro", a.disk.path], check=True)
+    said = refuses_to_start(a)
+    assert "read-only" in said and "--data" in said and a.data in said, said
+    subprocess.run(["mount", "-o", "remount,rw", a.disk.path], check=True)
+    a.start()
+    assert [m["body"] for m in a.read_all()] == ["kept"]
+
+
+def test_network_file_systems(cluster):
+    # Broken if a broker trusts locks and syncs that a network does not keep.
+    shim = Shim(cluster.folder)
+    a = cluster.add(free_ports(1)[0], env=shim.env())
+    for word, name in (("nfs", "NFS"), ("smb", "SMB2")):
+        shim.fail(word)
+        said = refuses_to_start(a)
+        assert name in said and "--data" in said, said
+        assert not os.path.exists(a.db)
+    shim.fail("fuse")  # may be a fine local one
+    a.start()
+    assert "lies on FUSE" in a.stderr()
+
+
+# ---- other readers ---------------------------------------------------------
+
+
+def test_a_reader_that_does_not_end(broker):
+    # Broken if a WAL that grows for another program's sake is not told, stops the broker, or
+    # stays long when that program is done.
+    broker.publish("x", "first")
+    reader = sqlite3.connect(f"file:{broker.db}?mode=ro", uri=True, isolation_level=None)
+    reader.execute("BEGIN")
+    assert reader.execute("SELECT count(*) FROM messages").fetchone() == (1,)
+    with Http(broker.port) as connection:
+        for i in range(110):
+            assert connection("POST", "/topics/x", b"x" * 1000000).status == 201
+    assert reader.execute("SELECT count(*) FROM messages").fetchone() == (1,)
+    said = [line for line in broker.stderr().splitlines() if "read transaction" in line]
+    assert 1 <= len(said) <= 2 and "broker.db-wal holds" in said[0] and "end it" in said[0], said
+    wait_for(lambda: metric(broker, "wal_bytes") > 100 * MiB, 5, "the size of the WAL")
+    reader.close()
+    wait_for(lambda: metric(broker, "wal_bytes") == 0, 10, "the WAL to be cut")
+    assert os.path.getsize(broker.db + "-wal") == 0
+    assert metric(broker, "file_bytes") == os.path.getsize(broker.db) > 100 * MiB
+    assert metric(broker, "disk_free_bytes") > 0
