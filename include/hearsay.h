@@ -17,7 +17,8 @@
  * A handle publishes at one broker at a time, and reads at one; each moves on to the next
  * of the list when its own fails, in the order of the list, then round and round.  A broker
  * that dies is left at once.  One that stands still, or whose machine is gone, is left when
- * it did not answer in time: hearsay_set_timeouts(), and for a subscription 5 s more.
+ * it was silent for as long as hearsay_set_timeouts() says, and under a subscription for half
+ * as long again: 10 s and 15 s.
  *
  * A subscription goes on by its cursor, at whichever broker, without loss and without
  * repeats; what retention removed before it was read is told as HEARSAY_GAP.

@@ -5,6 +5,7 @@
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -46,11 +47,33 @@ hear(struct paper *p, int fd)
     return true;
 }
 
-/* "201 BODY", "204 CURSOR"; anything else is cut off there and the connection ends. */
+/* A page whose bytes keep coming, for longer than a broker may be silent. */
+static bool
+dribble(int fd, const char *body)
+{
+    enum { STEPS = 15, STEP_MS = 100 };
+    char   text[1024];
+    size_t sent = 0;
+    snprintf(text, sizeof text, "HTTP/1.1 200 x\r\nContent-Length: %zu\r\n\r\n%s", strlen(body),
+             body);
+    for (size_t i = 1; i <= STEPS; i++) {
+        size_t upto = strlen(text) * i / STEPS;
+        if (send(fd, text + sent, upto - sent, MSG_NOSIGNAL) <= 0)
+            return false;
+        sent = upto;
+        poll(NULL, 0, STEP_MS);
+    }
+    return true;
+}
+
+/* "201 BODY", "204 CURSOR", "SLOW PAGE", "silence"; anything else is cut off there and the
+ * connection ends. */
 static bool
 say(int fd, const char *answer)
 {
     char text[1024];
+    if (strcmp(answer, "silence") == 0) /* until the other side has enough of it */
+        return recv(fd, text, sizeof text, 0) > 0;
     if (strncmp(answer, "204", 3) == 0)
         snprintf(text, sizeof text, "HTTP/1.1 204 x\r\nHearsay-Cursor: %s\r\n\r\n", answer + 4);
     else if (answer[0] == 'H')
@@ -58,6 +81,8 @@ say(int fd, const char *answer)
     else
         snprintf(text, sizeof text, "HTTP/1.1 %.3s x\r\nContent-Length: %zu\r\n\r\n%s", answer,
                  strlen(answer + 4), answer + 4);
+    if (strncmp(answer, "SLOW", 4) == 0)
+        return dribble(fd, answer + 5);
     return send(fd, text, strlen(text), MSG_NOSIGNAL) > 0 && answer[0] != 'H';
 }
 
@@ -398,6 +423,32 @@ subscribes_and_resumes_elsewhere(void **state)
 }
 
 static void
+leaves_who_is_silent_and_no_other(void **state)
+{
+    (void)state;
+    /* Broken: a broker that stands still would keep its subscribers for ever; or a long page
+     * over a slow line would be asked for again and again. */
+    const char *const        first[]  = {NOTHING("C0"), "silence"};
+    const char *const        second[] = {"SLOW {\"messages\":[{\"topic\":\"t\",\"lamport\":1,"
+                                                "\"body\":\"x\"}],\"cursor\":\"P1\"}"};
+    const char *const        filter[] = {"t"};
+    struct hearsay_subscribe s        = {.filter = filter, .filter_count = 1};
+    struct hearsay_message   m;
+    struct paper             a, b;
+    begin(&a, first, 2);
+    begin(&b, second, 1);
+    struct hearsay *h = open_two(&a, &b);
+    hearsay_set_timeouts(h, 1000, 400); /* and a second of waiting */
+    assert_int_equal(hearsay_subscribe(h, &s), HEARSAY_OK);
+    assert_int_equal(hearsay_next(h, 800, &m), HEARSAY_TIMEOUT);
+    assert_int_equal(hearsay_next(h, 4000, &m), HEARSAY_OK);
+    assert_string_equal(m.cursor, "P1");
+    hearsay_close(h);
+    pthread_join(a.thread, NULL);
+    pthread_join(b.thread, NULL);
+}
+
+static void
 moves_on_from_a_broker_that_cannot_now(void **state)
 {
     (void)state;
@@ -522,6 +573,7 @@ main(void)
         cmocka_unit_test(does_not_repeat_what_began_to_be_answered),
         cmocka_unit_test(pipelines_and_sends_the_rest_again),
         cmocka_unit_test(subscribes_and_resumes_elsewhere),
+        cmocka_unit_test(leaves_who_is_silent_and_no_other),
         cmocka_unit_test(moves_on_from_a_broker_that_cannot_now),
         cmocka_unit_test(tells_of_gaps_and_nonsense),
         cmocka_unit_test(says_no_to_wrong_calls),

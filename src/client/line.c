@@ -168,9 +168,10 @@ line_answer(struct line *l, enum http_method method, struct mono deadline)
             return e;
 
         e = dial_move(&l->dial, &l->out, &l->in, false, deadline);
-        if (e == ERR_OK)
-            l->heard = true;
-        else if (e == ERR_STALE && l->in_body && http_body_closed(&l->framing)) {
+        if (e == ERR_OK) {
+            l->heard    = true;
+            l->heard_at = mono_now();
+        } else if (e == ERR_STALE && l->in_body && http_body_closed(&l->framing)) {
             l->keep_alive = false;
             return answer_is_whole(l);
         } else if (e != ERR_TIMEOUT)

@@ -17,6 +17,7 @@ struct line {
     int            connect_ms, answer_ms;
     bool           answered; /* this connection has given an answer: it may have idled out since */
     bool           heard;    /* bytes of the answer that is waited for have come */
+    struct mono    heard_at; /* when the last bytes came */
     unsigned       opened;   /* counts the connections */
     size_t         unsent;   /* of the last connection: what was in `out` when it closed */
     /* The last whole answer, until the next line_answer(). */

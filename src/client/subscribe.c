@@ -7,9 +7,15 @@
 #include <stdio.h>
 #include <string.h>
 
-/* A broker that stands still, or whose machine is gone, is found by its silence after this and
- * the time for an answer; a longer wait would save next to nothing. */
-enum { WAIT_S = 5 };
+/* A broker that stands still, or whose machine is gone, is found by its silence: after a wait
+ * of half the time for an answer, and that time.  A longer wait would save next to nothing. */
+static int
+wait_s(const struct line *l)
+{
+    enum { WAIT_S_MAX = 30 };
+    int half = l->answer_ms / 2000;
+    return half < 1 ? 1 : half > WAIT_S_MAX ? WAIT_S_MAX : half;
+}
 
 /* The poll's answer is used up: the place moves on. */
 static void
@@ -48,18 +54,28 @@ take_answer(struct hearsay *h)
 }
 
 static enum hearsay_status
-send_poll(struct hearsay *h, int wait_s)
+send_poll(struct hearsay *h, int wait)
 {
     struct line        *l    = &h->sub;
     struct request_poll poll = {.filters = &h->filters,
                                 .from    = handle_get(&h->from),
-                                .wait_s  = wait_s,
+                                .wait_s  = wait,
                                 .limit   = h->page_limit};
     if (request_poll(&l->out, brokers_now(&l->brokers)->text, &poll) != ERR_OK)
         return handle_say(h, HEARSAY_INVALID, "a filter or cursor cannot be sent");
     h->poll_sent     = true;
-    h->poll_deadline = mono_after(mono_now(), (uint64_t)(wait_s * 1000 + l->answer_ms));
+    h->poll_deadline = mono_after(mono_now(), (uint64_t)(wait * 1000 + l->answer_ms));
     return HEARSAY_OK;
+}
+
+/* Has it been silent for longer than it may?  A long page over a slow line is not. */
+static bool
+is_silent(const struct hearsay *h)
+{
+    const struct line *l = &h->sub;
+    struct mono        last =
+        l->heard ? mono_after(l->heard_at, (uint64_t)l->answer_ms) : h->poll_deadline;
+    return mono_reached(mono_now(), last);
 }
 
 /* This broker failed or has no time for us: the next one.  True: each has failed. */
@@ -88,10 +104,23 @@ connect_in_time(struct hearsay *h, struct mono deadline, enum err *e)
     return HEARSAY_OK;
 }
 
+/* TIMEOUT: the deadline, or the broker is silent. */
+static enum err
+answer_in_time(struct hearsay *h, struct mono deadline)
+{
+    for (;;) {
+        struct mono look = mono_after(mono_now(), (uint64_t)h->sub.answer_ms);
+        look             = h->sub.heard ? look : h->poll_deadline;
+        enum err e       = line_answer(&h->sub, METHOD_GET, mono_min(deadline, look));
+        if (e != ERR_TIMEOUT || mono_reached(mono_now(), deadline) || is_silent(h))
+            return e;
+    }
+}
+
 /* One poll.  OK: a page or a new cursor is there.  Reading may be repeated without harm,
  * so every failure moves on. */
 static enum hearsay_status
-fetch(struct hearsay *h, int wait_s, struct mono deadline)
+fetch(struct hearsay *h, int wait, struct mono deadline)
 {
     struct line *l = &h->sub;
     for (;;) {
@@ -100,12 +129,12 @@ fetch(struct hearsay *h, int wait_s, struct mono deadline)
         enum hearsay_status status = connect_in_time(h, deadline, &e);
         bool                reused = l->answered;
         if (status == HEARSAY_OK && e == ERR_OK && !h->poll_sent)
-            status = send_poll(h, wait_s);
+            status = send_poll(h, wait);
         if (status != HEARSAY_OK)
             return status;
         if (e == ERR_OK)
-            e = line_answer(l, METHOD_GET, mono_min(deadline, h->poll_deadline));
-        if (e == ERR_TIMEOUT && line_is_open(l) && !mono_reached(mono_now(), h->poll_deadline))
+            e = answer_in_time(h, deadline);
+        if (e == ERR_TIMEOUT && line_is_open(l) && !is_silent(h))
             return handle_say(h, HEARSAY_TIMEOUT, "no message in time");
         if (e == ERR_OK) {
             h->poll_sent = false;
@@ -219,7 +248,7 @@ hearsay_next(struct hearsay *h, int timeout_ms, struct hearsay_message *m)
     if (h->filters.n == 0)
         return handle_say(h, HEARSAY_INVALID, "subscribe first");
     while (!h->in_page) {
-        enum hearsay_status status = fetch(h, WAIT_S, deadline);
+        enum hearsay_status status = fetch(h, wait_s(&h->sub), deadline);
         if (status != HEARSAY_OK)
             return status;
         if (!h->in_page && mono_reached(mono_now(), deadline))
