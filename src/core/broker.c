@@ -225,7 +225,6 @@ batch_persisted(struct broker *b, const struct pending *p, uint64_t lsn)
 {
     journal_persist(&b->journal, p->batch, lsn, p->commit.late);
     sessions_wake(&b->sessions, &b->journal, p->batch, lsn);
-    b->counters.late += p->commit.late ? batch_lsns(p->batch) : 0;
     if (p->own) {
         if (!p->pushed)
             gossip_push(&b->gossip, &b->out, p->batch);

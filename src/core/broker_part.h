@@ -62,8 +62,7 @@ struct complaint {
 };
 
 struct counters {
-    uint64_t publishes, published_bytes, answered, failed, late, frames_in, links_refused,
-        duplicates;
+    uint64_t publishes, published_bytes, answered, failed, frames_in, links_refused, duplicates;
 };
 
 struct broker {

@@ -165,8 +165,10 @@ gossip_changed(struct gossip *g, struct mono now)
 void
 gossip_persisted(struct gossip *g, const struct pending *p, bool failed, struct mono now)
 {
-    if (!failed)
+    if (!failed) {
         gossip_changed(g, now);
+        g->late += p->commit.late ? p->batch->count : 0;
+    }
     if (p->own)
         return;
     struct gossip_link *l = &g->link[p->link];

@@ -121,7 +121,7 @@ struct gossip {
     struct mono        pull_progress;
     uint32_t           reads; /* under way, also for pulls that are over */
     uint64_t           ids, pulls, refused;
-    uint64_t           waived, holes; /* marks; batches given up behind a hole */
+    uint64_t           waived, late, holes; /* marks; messages; batches dropped behind a hole */
 };
 
 #endif

@@ -93,6 +93,7 @@ what_nobody_shows_is_waived_once(void **state)
     assert_stored(&d, 2, A, 1, false);
     assert_stored(&d, 3, B, 3, false);
     assert_int_equal(d.g.waived, 1);
+    assert_int_equal(d.g.late, 1);
     close_desk(&d);
 }
 
