@@ -59,13 +59,20 @@ awaits_drop(struct awaits *a, uint64_t handle)
 }
 
 static uint32_t
-copies_wanted(const struct await *w, const struct roster *r)
+copies_wanted(const struct roster *r, int wanted)
 {
-    if (w->copies == COPIES_MAJORITY)
+    if (wanted == COPIES_MAJORITY)
         return roster_majority(r);
-    if (w->copies == COPIES_ALL)
+    if (wanted == COPIES_ALL)
         return roster_count(r);
-    return (uint32_t)w->copies;
+    return (uint32_t)wanted;
+}
+
+bool
+await_has_copies(const struct await_view *view, struct mark m, int wanted, uint32_t *copies)
+{
+    *copies = gossip_copies(view->gossip, view->journal, m);
+    return *copies >= copies_wanted(view->roster, wanted);
 }
 
 /* Nothing of a retired stream comes here any more: who waits for it would wait in vain. */
@@ -91,8 +98,7 @@ awaits_check(struct awaits *a, const struct await_view *view, struct out *out, s
         if (w->kind == AWAIT_COVERED) {
             reached = is_covered(view->journal, &w->vector);
         } else {
-            copies  = gossip_copies(view->gossip, view->journal, w->mark);
-            reached = copies >= copies_wanted(w, view->roster);
+            reached = await_has_copies(view, w->mark, w->copies, &copies);
         }
         if (!reached && !mono_reached(now, w->deadline)) {
             a->deadline = mono_min(a->deadline, w->deadline);

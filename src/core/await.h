@@ -22,6 +22,9 @@ struct await_view {
     const struct roster  *roster;
 };
 
+/* Do so many members have it on disk?  `wanted` > 0 or COPIES_*; *copies says how many do. */
+bool await_has_copies(const struct await_view *view, struct mark m, int wanted, uint32_t *copies);
+
 void awaits_init(struct awaits *a);
 void awaits_fini(struct awaits *a);
 /* `fact` is a FACT_AWAIT; its vector is copied.  LIMIT: AWAITS_MAX. */

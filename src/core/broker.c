@@ -665,6 +665,13 @@ broker_gossip(const struct broker *b)
 }
 
 bool
+broker_has_copies(const struct broker *b, struct mark m, int wanted, uint32_t *copies)
+{
+    const struct await_view view = {&b->journal, &b->gossip, &b->roster};
+    return await_has_copies(&view, m, wanted, copies);
+}
+
+bool
 broker_can_publish(const struct broker *b)
 {
     return broker_disk_works(b) && !b->stopping && b->own.item_count < OWN_QUEUE_MESSAGES_MAX &&

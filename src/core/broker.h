@@ -214,6 +214,9 @@ MUST_USE bool broker_cursor(struct broker *b, uint64_t session, struct vector *c
 
 /* ---- for display and for receipts ---- */
 
+/* What AWAIT_COPIES would find now: `wanted` as there. */
+bool broker_has_copies(const struct broker *b, struct mark m, int wanted, uint32_t *copies);
+
 const struct vector  *broker_vector(const struct broker *b); /* durable */
 uint64_t              broker_stamp(const struct broker *b);  /* highest durable */
 uint64_t              broker_clock(const struct broker *b);  /* C */

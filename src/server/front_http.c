@@ -251,12 +251,14 @@ begin_lines(struct conn *c, struct http_conn *h, const struct http_request *r)
         return ERR_BUSY;
     problem.detail = judge_origin(c, r, &as);
     h->as          = as;
-    if (problem.detail || !http_lines_begin(c, h, r, &problem)) {
+    enum err e     = problem.detail ? ERR_INVALID : http_lines_begin(c, h, r, &problem);
+    if (e == ERR_INVALID) {
         lose(h, &problem);
         return ERR_PROTO;
     }
-    h->stage = HTTP_LINES;
-    return ERR_OK;
+    if (e == ERR_OK)
+        h->stage = HTTP_LINES;
+    return e;
 }
 
 /* The next head.  OK: something was taken. */
@@ -393,6 +395,8 @@ front_resume(struct conn *c)
 {
     struct http_conn *h = conn_state(c);
     http_publish_resume(c, h);
+    if (h->lines)
+        http_lines_resume(c, h);
     if (h->poll)
         http_poll_resume(c, h);
     if (h->after == HTTP_AFTER_WAITING || h->busy)
@@ -433,6 +437,8 @@ front_awaited(struct conn *c, uint64_t ref, bool reached, uint32_t copies)
     } else if (ref == HTTP_REF_AFTER) {
         h->after = reached ? HTTP_AFTER_COVERED : HTTP_AFTER_GIVEN_UP;
         http_go_on(c, h);
+    } else if (h->lines) {
+        http_lines_awaited(c, h, reached, copies);
     } else {
         http_publish_awaited(c, h, ref, reached, copies);
     }

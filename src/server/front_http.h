@@ -150,6 +150,23 @@ void http_publish_awaited(struct conn *c, struct http_conn *h, uint64_t ref, boo
 /* Start to wait for copies of what was stored since. */
 void http_publish_resume(struct conn *c, struct http_conn *h);
 void http_publish_close(struct http_conn *h);
+/* What a publish says besides its topic, its body and what is stored with it. */
+struct http_wish {
+    int        copies; /* as in await_args */
+    uint64_t   timeout_ms, stamp;
+    bool       has_after;
+    struct str after; /* a cursor */
+};
+/* problem.status 0: fine. */
+struct http_problem http_read_wish(const struct http_request *r, struct http_wish *w);
+/* Wait for what the cursor has seen.  OK: settled.  BUSY: wait.  INVALID: no cursor, *why. */
+enum err http_after_settle(struct conn *c, struct http_conn *h, struct str text, const char **why);
+/* How that ended, once for each.  False: it was given up; *after then is what receipts cover
+ * besides what is here.  By vector_init() in any case. */
+bool http_after_take(struct http_conn *h, struct vector *after, uint64_t *stamp);
+/* Of a receipt that is written now; borrowed as http_cursor_text(). */
+struct str http_receipt_cursor(struct conn *c, struct http_conn *h, struct vector *after,
+                               uint64_t after_stamp);
 /* Append stored headers: "content-type: x\n" (when `type`) and "meta-name: value\n".  NULL, or
  * what is wrong. */
 const char *http_stored_headers(const struct http_headers *headers, bool type, struct buf *out);
@@ -162,12 +179,15 @@ struct http_problem http_publish_problem(enum err e);
 /* ---- lines ---- */
 
 bool http_is_lines(const struct http_request *r);
-/* False: *problem. */
-bool http_lines_begin(struct conn *c, struct http_conn *h, const struct http_request *r,
-                      struct http_problem *problem);
+/* BUSY: it has to wait.  INVALID: *problem. */
+enum err http_lines_begin(struct conn *c, struct http_conn *h, const struct http_request *r,
+                          struct http_problem *problem);
 /* OK: the request is over.  MORE.  BUSY: it has to wait. */
 enum err http_lines_take(struct conn *c, struct http_conn *h, struct str in, size_t *taken);
 void http_lines_answer(struct conn *c, struct http_conn *h, uint64_t ref, const struct outcome *o);
+void http_lines_awaited(struct conn *c, struct http_conn *h, bool reached, uint32_t copies);
+/* Wait for copies of what was stored since. */
+void http_lines_resume(struct conn *c, struct http_conn *h);
 bool http_lines_are_due(const struct http_conn *h);
 void http_lines_close(struct http_conn *h);
 

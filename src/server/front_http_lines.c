@@ -2,7 +2,9 @@
  * while the request is still being sent.
  *
  * Answers come in the order of the lines without a queue: what is no publish (an
- * error) waits until all before it are answered. */
+ * error) waits until all before it are answered.  Where copies are asked for, lines that
+ * are on disk here stand in a ring until they have them, and only the first is waited for:
+ * whoever has it mostly has those behind it too. */
 #include "server/front_http.h"
 
 #include "base/check.h"
@@ -11,11 +13,21 @@
 #include "codec/json.h"
 #include "codec/json_write.h"
 #include "core/filter.h"
+#include "core/vector.h"
 #include "server/render.h"
 
 #include <string.h>
 
-enum { LINES_DUE_MAX = 1024 };
+enum {
+    LINES_DUE_MAX    = 1024, /* not answered; then reading stops */
+    LINES_COPIES_MAX = 256,  /* the same, where copies are asked for */
+};
+
+/* A line that waits for copies, or for those before it. */
+struct line_due {
+    struct outcome outcome;
+    struct mono    deadline;
+};
 
 struct http_lines {
     bool                objects;     /* POST /topics: each line names its topic */
@@ -25,9 +37,16 @@ struct http_lines {
     size_t              seen;        /* bytes of it without a newline */
     struct buf          room;        /* scratch */
     uint64_t            first, next; /* publishes not answered */
-    bool                skipping;    /* the rest of a line that was too long */
-    bool                done;        /* the body has ended */
-    struct http_problem broken;      /* ... in a way that it should not; status 0: well */
+    uint64_t            stored;      /* [first, stored) have an outcome, in `due` */
+    struct line_due    *due;         /* LINES_COPIES_MAX of them; NULL: one copy is enough */
+    bool                awaiting;    /* copies of `first` */
+    struct http_wish    wish;        /* its `after` is settled and gone */
+    bool                causal;
+    struct vector       after; /* where it is not causal: what receipts cover besides */
+    uint64_t            after_stamp;
+    bool                skipping; /* the rest of a line that was too long */
+    bool                done;     /* the body has ended */
+    struct http_problem broken;   /* ... in a way that it should not; status 0: well */
 };
 
 bool
@@ -40,30 +59,44 @@ http_is_lines(const struct http_request *r)
            http_type_is(type, STR("application/x-ndjson"));
 }
 
-/* NULL or the problem with what the request says besides its lines. */
-static const char *
-read_head(struct http_lines *l, const struct http_request *r, const char **code)
+/* What the request says besides its lines. */
+static struct http_problem
+read_head(struct http_lines *l, const struct http_request *r)
 {
-    uint8_t    room[HTTP_HEAD_BYTES_MAX];
-    struct str topic, acks;
-    *code = "bad_parameter";
-    if (http_query_find(r->query, STR("acks"), &acks) && !str_eq(acks, STR("1")))
-        return "lines are acknowledged by this broker alone: leave out acks";
-    l->objects = str_eq(r->path, STR("/topics"));
-    if (l->objects)
-        return NULL;
-    *code = "bad_topic";
+    uint8_t             room[HTTP_HEAD_BYTES_MAX];
+    struct str          topic;
+    struct http_problem p = http_read_wish(r, &l->wish);
+    l->objects            = str_eq(r->path, STR("/topics"));
+    if (p.status || l->objects)
+        return p;
     if (http_url_decode(str_cut(r->path, 8, r->path.n), room, &topic) != ERR_OK)
-        return "a % in the path must have two hex digits";
+        return (struct http_problem){400, "bad_request",
+                                     "a % in the path must have two hex digits"};
     const char *wrong = topic_problem(topic);
     if (wrong)
-        return wrong;
+        return (struct http_problem){400, "bad_topic", wrong};
     render(&l->topic, topic);
-    *code = "bad_header";
-    return http_stored_headers(&r->headers, false, &l->headers);
+    wrong = http_stored_headers(&r->headers, false, &l->headers);
+    return (struct http_problem){wrong ? 400 : 0, "bad_header", wrong};
 }
 
-bool
+/* OK, BUSY, or INVALID with *problem. */
+static enum err
+settle(struct conn *c, struct http_conn *h, const struct http_request *r,
+       struct http_problem *problem)
+{
+    struct http_lines *l   = h->lines;
+    const char        *why = NULL;
+    *problem               = read_head(l, r);
+    if (problem->status)
+        return ERR_INVALID;
+    enum err e = l->wish.has_after ? http_after_settle(c, h, l->wish.after, &why) : ERR_OK;
+    if (e == ERR_INVALID)
+        *problem = (struct http_problem){400, "bad_cursor", why};
+    return e;
+}
+
+enum err
 http_lines_begin(struct conn *c, struct http_conn *h, const struct http_request *r,
                  struct http_problem *problem)
 {
@@ -72,17 +105,20 @@ http_lines_begin(struct conn *c, struct http_conn *h, const struct http_request 
     buf_init(&l->headers, 0);
     buf_init(&l->in, 0);
     buf_init(&l->room, 0);
-    h->lines        = l;
-    problem->status = 400;
-    problem->detail = read_head(l, r, &problem->code);
-    if (problem->detail) {
+    vector_init(&l->after);
+    h->lines   = l;
+    enum err e = settle(c, h, r, problem);
+    if (e != ERR_OK) {
         http_lines_close(h);
-        return false;
+        return e;
     }
+    l->causal = http_after_take(h, &l->after, &l->after_stamp);
+    if (l->wish.copies != 1)
+        l->due = mem_new(LINES_COPIES_MAX * sizeof *l->due);
     if (r->expect_continue)
         conn_write(c, HTTP_CONTINUE);
     http_write_stream_head(c, &h->as, STR("application/x-ndjson"));
-    return true;
+    return ERR_OK;
 }
 
 /* ---- answers ---- */
@@ -114,31 +150,104 @@ refuse(struct conn *c, struct http_conn *h, struct http_problem p)
     return ERR_OK;
 }
 
-void
-http_lines_answer(struct conn *c, struct http_conn *h, uint64_t ref, const struct outcome *o)
+static uint64_t
+due_max(const struct http_lines *l)
+{
+    return l->due ? LINES_COPIES_MAX : LINES_DUE_MAX;
+}
+
+/* The first that is due. */
+static void
+say_answer(struct conn *c, struct http_conn *h, const struct outcome *o, bool enough,
+           uint32_t copies)
 {
     struct http_lines *l = h->lines;
-    struct broker     *b = server_broker(conn_server(c));
-    CHECK(ref == l->first && ref < l->next);
     l->first++;
     if (o->err != ERR_OK) {
         struct http_problem p = http_publish_problem(o->err);
         say_problem(c, h, &p, o->mark);
     } else {
         buf_reset(&h->text);
-        render_receipt(&h->text,
-                       &(struct receipt){
-                           .mark    = o->mark,
-                           .lamport = o->lamport,
-                           .origin  = buf_str(&h->origin),
-                           .cursor  = http_cursor_text(h, broker_vector(b), broker_stamp(b)),
-                           .copies  = 1,
-                           .causal  = true,
-                       });
+        render_receipt(&h->text, &(struct receipt){
+                                     .mark    = o->mark,
+                                     .lamport = o->lamport,
+                                     .origin  = buf_str(&h->origin),
+                                     .cursor = http_receipt_cursor(c, h, &l->after, l->after_stamp),
+                                     .copies = copies,
+                                     .causal = l->causal,
+                                     .fewer  = !enough,
+                                 });
         say(c, h);
     }
-    if (l->next - l->first < LINES_DUE_MAX / 2)
+    if (l->next - l->first < due_max(l) / 2 || l->first == l->next)
         http_go_on(c, h);
+}
+
+/* All that need not wait, up to the first that has to. */
+static void
+say_settled(struct conn *c, struct http_conn *h)
+{
+    struct http_lines *l   = h->lines;
+    struct server     *s   = conn_server(c);
+    struct mono        now = server_now(s);
+    while (l->first < l->stored && !l->awaiting) {
+        const struct line_due *d      = &l->due[l->first % LINES_COPIES_MAX];
+        uint32_t               copies = 0;
+        bool                   enough = d->outcome.err != ERR_OK ||
+                      broker_has_copies(server_broker(s), d->outcome.mark, l->wish.copies, &copies);
+        if (!enough && !mono_reached(now, d->deadline))
+            break;
+        say_answer(c, h, &d->outcome, enough, copies);
+    }
+}
+
+void
+http_lines_answer(struct conn *c, struct http_conn *h, uint64_t ref, const struct outcome *o)
+{
+    struct http_lines *l = h->lines;
+    if (!l->due) {
+        CHECK(ref == l->first && ref < l->next);
+        say_answer(c, h, o, true, 1);
+        return;
+    }
+    CHECK(ref == l->stored && ref < l->next);
+    l->due[ref % LINES_COPIES_MAX].outcome = *o;
+    if (l->stored++ == l->first)
+        conn_again(c); /* to wait is a step of its own */
+}
+
+void
+http_lines_resume(struct conn *c, struct http_conn *h)
+{
+    struct http_lines *l = h->lines;
+    if (!l->due)
+        return;
+    say_settled(c, h);
+    if (l->awaiting || l->first == l->stored)
+        return;
+    const struct line_due *d    = &l->due[l->first % LINES_COPIES_MAX];
+    struct await_args      args = {.kind     = AWAIT_COPIES,
+                                   .mark     = d->outcome.mark,
+                                   .copies   = l->wish.copies,
+                                   .deadline = d->deadline};
+    l->awaiting                 = true;
+    if (server_await(c, &args, l->first) == ERR_OK)
+        return;
+    uint32_t copies = 0; /* stored, but nobody can wait: as if it were late */
+    bool enough = broker_has_copies(server_broker(conn_server(c)), args.mark, args.copies, &copies);
+    http_lines_awaited(c, h, enough, copies);
+}
+
+void
+http_lines_awaited(struct conn *c, struct http_conn *h, bool reached, uint32_t copies)
+{
+    struct http_lines *l = h->lines;
+    CHECK(l->awaiting && l->first < l->stored);
+    l->awaiting = false;
+    say_answer(c, h, &l->due[l->first % LINES_COPIES_MAX].outcome, reached, copies);
+    say_settled(c, h);
+    if (l->first < l->stored)
+        conn_again(c);
 }
 
 bool
@@ -240,15 +349,18 @@ static enum err
 one_line(struct conn *c, struct http_conn *h, struct str line)
 {
     struct http_lines  *l    = h->lines;
-    struct publish_args args = {buf_str(&l->topic), buf_str(&l->headers), line, 0};
+    struct publish_args args = {buf_str(&l->topic), buf_str(&l->headers), line, l->wish.stamp};
     if (line.n == 0)
         return ERR_OK;
-    if (l->next - l->first >= LINES_DUE_MAX)
+    if (l->next - l->first >= due_max(l))
         return ERR_BUSY;
     const char *why = l->objects ? read_object(l, line, &args) : NULL;
     if (why)
         return refuse(c, h, (struct http_problem){400, "bad_line", why});
     enum err e = server_publish(c, &args, l->next);
+    if (e == ERR_OK && l->due)
+        l->due[l->next % LINES_COPIES_MAX].deadline =
+            mono_after(server_now(conn_server(c)), l->wish.timeout_ms);
     if (e == ERR_OK)
         l->next++;
     else if (e != ERR_BUSY)
@@ -343,6 +455,8 @@ http_lines_close(struct http_conn *h)
     buf_fini(&l->headers);
     buf_fini(&l->in);
     buf_fini(&l->room);
+    vector_fini(&l->after);
+    mem_free(l->due);
     mem_free(l);
     h->lines = NULL;
 }

@@ -14,15 +14,6 @@ enum { TIMEOUT_MS = 5000, TIMEOUT_MS_MAX = 600000 };
 
 #define FINE ((struct http_problem){0})
 
-/* What is asked for besides topic and body. */
-struct wish {
-    struct str topic, after;
-    bool       has_after;
-    uint64_t   stamp;
-    int        copies;
-    uint64_t   timeout_ms;
-};
-
 /* ---- reading the request ---- */
 
 static struct http_problem
@@ -41,12 +32,11 @@ read_acks(struct str text, int *copies)
     return FINE;
 }
 
-static struct http_problem
-read_query(struct str query, struct wish *w)
+struct http_problem
+http_read_wish(const struct http_request *r, struct http_wish *w)
 {
-    struct str value;
-    w->copies     = 1;
-    w->timeout_ms = TIMEOUT_MS;
+    struct str query = r->query, value;
+    *w               = (struct http_wish){.copies = 1, .timeout_ms = TIMEOUT_MS};
     if (http_query_find(query, STR("acks"), &value)) {
         struct http_problem p = read_acks(value, &w->copies);
         if (p.status)
@@ -56,6 +46,11 @@ read_query(struct str query, struct wish *w)
         (!http_duration_ms(value, &w->timeout_ms) || w->timeout_ms > TIMEOUT_MS_MAX))
         return (struct http_problem){400, "bad_parameter",
                                      "timeout must be like 500ms, 5s or 1m, and at most 10m"};
+    if (http_header_find(&r->headers, STR("Hearsay-Lamport"), &value) &&
+        (!str_to_u64(value, &w->stamp) || w->stamp > STAMP_MAX))
+        return (struct http_problem){400, "bad_parameter",
+                                     "Hearsay-Lamport must be a whole number from 0 to 2^53-1"};
+    w->has_after = http_header_find(&r->headers, STR("Hearsay-After"), &w->after);
     return FINE;
 }
 
@@ -106,33 +101,21 @@ http_stored_headers(const struct http_headers *headers, bool type, struct buf *o
 }
 
 static struct http_problem
-read_request(const struct http_ask *ask, uint8_t *room, struct wish *w)
+read_request(const struct http_ask *ask, uint8_t *room, struct str *topic, struct http_wish *w)
 {
-    const struct http_headers *headers = &ask->request->headers;
-    struct str                 value;
-
-    if (http_url_decode(ask->param, room, &w->topic) != ERR_OK)
+    if (http_url_decode(ask->param, room, topic) != ERR_OK)
         return (struct http_problem){400, "bad_request",
                                      "a % in the path must have two hex digits"};
-    const char *wrong = topic_problem(w->topic);
+    const char *wrong = topic_problem(*topic);
     if (wrong)
         return (struct http_problem){400, "bad_topic", wrong};
-    struct http_problem p = read_query(ask->request->query, w);
-    if (p.status)
-        return p;
-    if (http_header_find(headers, STR("Hearsay-Lamport"), &value) &&
-        (!str_to_u64(value, &w->stamp) || w->stamp > STAMP_MAX))
-        return (struct http_problem){400, "bad_parameter",
-                                     "Hearsay-Lamport must be a whole number from 0 to 2^53-1"};
-    w->has_after = http_header_find(headers, STR("Hearsay-After"), &w->after);
-    return FINE;
+    return http_read_wish(ask->request, w);
 }
 
 /* ---- Hearsay-After ---- */
 
-/* OK: settled.  BUSY: wait.  INVALID: no cursor, *why. */
-static enum err
-settle_after(struct conn *c, struct http_conn *h, struct str text, const char **why)
+enum err
+http_after_settle(struct conn *c, struct http_conn *h, struct str text, const char **why)
 {
     if (h->after == HTTP_AFTER_WAITING)
         return ERR_BUSY;
@@ -153,6 +136,33 @@ settle_after(struct conn *c, struct http_conn *h, struct str text, const char **
     if (server_await(c, &args, HTTP_REF_AFTER) != ERR_OK)
         h->after = HTTP_AFTER_GIVEN_UP;
     return h->after == HTTP_AFTER_WAITING ? ERR_BUSY : ERR_OK;
+}
+
+bool
+http_after_take(struct http_conn *h, struct vector *after, uint64_t *stamp)
+{
+    bool causal = h->after != HTTP_AFTER_GIVEN_UP;
+    vector_init(after);
+    if (!causal) {
+        *after = h->after_vector;
+        *stamp = h->after_stamp;
+        vector_init(&h->after_vector);
+    }
+    h->after = HTTP_AFTER_NONE;
+    return causal;
+}
+
+struct str
+http_receipt_cursor(struct conn *c, struct http_conn *h, struct vector *after, uint64_t after_stamp)
+{
+    struct broker       *b     = server_broker(conn_server(c));
+    const struct vector *v     = broker_vector(b);
+    uint64_t             stamp = broker_stamp(b);
+    if (after->count > 0 && vector_merge(after, v) == ERR_OK) {
+        v     = after;
+        stamp = after_stamp > stamp ? after_stamp : stamp;
+    }
+    return http_cursor_text(h, v, stamp);
 }
 
 /* ---- the call ---- */
@@ -182,39 +192,33 @@ http_publish_problem(enum err e)
 }
 
 static void
-due_add(struct conn *c, struct http_conn *h, const struct http_ask *ask, const struct wish *w)
+due_add(struct conn *c, struct http_conn *h, const struct http_ask *ask, const struct http_wish *w)
 {
     struct http_due *d = &h->due[h->due_next++ % HTTP_DUE_MAX];
     *d                 = (struct http_due){
                         .as            = ask->as,
                         .copies_wanted = w->copies,
                         .deadline      = mono_after(server_now(conn_server(c)), w->timeout_ms),
-                        .causal        = h->after != HTTP_AFTER_GIVEN_UP,
                         .copies        = 1,
     };
-    vector_init(&d->after);
-    if (!d->causal) {
-        d->after       = h->after_vector;
-        d->after_stamp = h->after_stamp;
-        vector_init(&h->after_vector);
-    }
-    h->after = HTTP_AFTER_NONE;
+    d->causal = http_after_take(h, &d->after, &d->after_stamp);
 }
 
 enum err
 http_publish(struct conn *c, struct http_conn *h, const struct http_ask *ask)
 {
-    uint8_t     room[HTTP_HEAD_BYTES_MAX];
-    struct wish w   = {0};
-    const char *why = NULL;
+    uint8_t          room[HTTP_HEAD_BYTES_MAX];
+    struct http_wish w = {0};
+    struct str       topic;
+    const char      *why = NULL;
 
     CHECK(ask->param.n <= sizeof room);
     buf_reset(&h->text);
-    struct http_problem p = read_request(ask, room, &w);
+    struct http_problem p = read_request(ask, room, &topic, &w);
     if (!p.status && (why = http_stored_headers(&ask->request->headers, true, &h->text)))
         p = (struct http_problem){400, "bad_header", why};
     if (!p.status && w.has_after) {
-        enum err e = settle_after(c, h, w.after, &why);
+        enum err e = http_after_settle(c, h, w.after, &why);
         if (e == ERR_BUSY)
             return e;
         if (e != ERR_OK)
@@ -223,7 +227,7 @@ http_publish(struct conn *c, struct http_conn *h, const struct http_ask *ask)
     if (p.status)
         return refuse(c, h, ask, p);
 
-    struct publish_args args = {w.topic, buf_str(&h->text), ask->body, w.stamp};
+    struct publish_args args = {topic, buf_str(&h->text), ask->body, w.stamp};
     enum err            e    = server_publish(c, &args, h->due_next);
     if (e == ERR_BUSY)
         return e;
@@ -260,21 +264,14 @@ write_failure(struct conn *c, struct http_conn *h, const struct http_due *d)
 static void
 write_receipt(struct conn *c, struct http_conn *h, struct http_due *d)
 {
-    struct broker       *b      = server_broker(conn_server(c));
-    const struct vector *v      = broker_vector(b);
-    uint64_t             stamp  = broker_stamp(b);
     bool                 enough = d->copies_wanted == 1 || d->reached;
-    if (d->after.count > 0 && vector_merge(&d->after, v) == ERR_OK) {
-        v     = &d->after;
-        stamp = d->after_stamp > stamp ? d->after_stamp : stamp;
-    }
-    const struct receipt r = {
-        .mark    = d->outcome.mark,
-        .lamport = d->outcome.lamport,
-        .origin  = buf_str(&h->origin),
-        .cursor  = http_cursor_text(h, v, stamp),
-        .copies  = d->copies,
-        .causal  = d->causal,
+    const struct receipt r      = {
+             .mark    = d->outcome.mark,
+             .lamport = d->outcome.lamport,
+             .origin  = buf_str(&h->origin),
+             .cursor  = http_receipt_cursor(c, h, &d->after, d->after_stamp),
+             .copies  = d->copies,
+             .causal  = d->causal,
     };
     buf_reset(&h->text);
     render_receipt(&h->text, &r);

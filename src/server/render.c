@@ -232,5 +232,6 @@ render_receipt(struct buf *out, const struct receipt *r)
     render_u64(out, r->copies);
     render(out, STR(",\"cursor\":"));
     quoted(out, r->cursor);
-    render(out, r->causal ? STR(",\"causal\":true}\n") : STR(",\"causal\":false}\n"));
+    render(out, r->causal ? STR(",\"causal\":true") : STR(",\"causal\":false"));
+    render(out, r->fewer ? STR(",\"status\":202}\n") : STR("}\n"));
 }

@@ -50,8 +50,10 @@ struct receipt {
     struct str  origin, cursor;
     uint32_t    copies;
     bool        causal;
+    bool        fewer; /* copies than were asked for; for answers without a status of their own */
 };
-/* {"id":...,"lamport":...,"origin":...,"copies":...,"cursor":...,"causal":...}\n */
+/* {"id":...,"lamport":...,"origin":...,"copies":...,"cursor":...,"causal":...,"status":202}\n
+ * The status only when there are fewer. */
 void render_receipt(struct buf *out, const struct receipt *r);
 
 #endif

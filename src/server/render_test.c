@@ -129,6 +129,14 @@ answers_carry_ref_and_id(void **state)
     assert_text(&out,
                 "{\"id\":\"7fffffffffffffff-18446744073709551615\",\"lamport\":9007199254740991,"
                 "\"origin\":\"h:1\",\"copies\":3,\"cursor\":\"CUR\",\"causal\":true}\n");
+    buf_reset(&out);
+    render_receipt(&out, &(struct receipt){.mark   = {1, 2},
+                                           .origin = STR("h:1"),
+                                           .cursor = STR("CUR"),
+                                           .copies = 1,
+                                           .fewer  = true});
+    assert_text(&out, "{\"id\":\"0000000000000001-2\",\"lamport\":0,\"origin\":\"h:1\","
+                      "\"copies\":1,\"cursor\":\"CUR\",\"causal\":false,\"status\":202}\n");
     buf_fini(&out);
 }
 

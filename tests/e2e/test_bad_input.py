@@ -87,6 +87,18 @@ HTTP = [
     ("bad limit", b"GET /topics/t?limit=0 HTTP/1.1\r\n" + HOST + b"\r\n", 400, "bad_parameter", False),
     ("bad acks", b"POST /topics/t?acks=most HTTP/1.1\r\n" + HOST + b"Content-Length: 1\r\n\r\na",
      400, "bad_parameter", False),
+    ("no acks", b"POST /topics/t?acks=0 HTTP/1.1\r\n" + HOST + b"Content-Length: 1\r\n\r\na",
+     400, "bad_parameter", False),
+    ("acks beyond any cluster", b"POST /topics/t?acks=17 HTTP/1.1\r\n" + HOST + b"Content-Length: 1\r\n\r\na",
+     400, "bad_parameter", False),
+    ("timeout too long", b"POST /topics/t?timeout=601s HTTP/1.1\r\n" + HOST + b"Content-Length: 1\r\n\r\na",
+     400, "bad_parameter", False),
+    ("17 filters", b"GET /topics?wait=0" + b"&filter=a" * 17 + b" HTTP/1.1\r\n" + HOST + b"\r\n",
+     400, "bad_parameter", False),
+    ("bad acks of lines", b"POST /topics/t?acks=0 HTTP/1.1\r\n" + HOST
+     + b"Content-Type: application/x-ndjson\r\nContent-Length: 2\r\n\r\na\n", 400, "bad_parameter", True),
+    ("undecodable after of lines", POST + b"Hearsay-After: !!!\r\nContent-Type: application/x-ndjson\r\n"
+     b"Content-Length: 2\r\n\r\na\n", 400, "bad_cursor", True),
     ("bad timeout", b"POST /topics/t?timeout=5 HTTP/1.1\r\n" + HOST + b"Content-Length: 1\r\n\r\na",
      400, "bad_parameter", False),
     ("bad stamp", POST + b"Hearsay-Lamport: -4\r\nContent-Length: 1\r\n\r\na", 400, "bad_parameter", False),

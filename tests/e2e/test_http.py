@@ -451,7 +451,7 @@ def test_lines_that_are_refused(broker):
     assert status == 200
     assert [r.get("code") for r in receipts] == [None, "body_too_large", None, "body_too_large", "body_too_large"]
     assert [m["body"] for m in read_all(broker, "r")] == ["one", "two"]
-    for target, code in (("/topics/a%23", "bad_topic"), ("/topics/r?acks=all", "bad_parameter")):
+    for target, code in (("/topics/a%23", "bad_topic"), ("/topics/r?acks=none", "bad_parameter")):
         status, (problem,) = post_lines(broker, target, b"x\n")
         assert (status, problem["code"]) == (400, code)
     status, (problem,) = post_lines(broker, "/topics/r", b"x\n", [("Origin", "http://evil.example")])
