@@ -402,6 +402,7 @@ def test_network_file_systems(cluster):
 def test_a_reader_that_does_not_end(broker):
     # Broken if a WAL that grows for another program's sake is not told, stops the broker, or
     # stays long when that program is done.
+    wait_for(lambda: metric(broker, "coordinates"), 10, "the last commit of a start")
     broker.publish("x", "first")
     reader = sqlite3.connect(f"file:{broker.db}?mode=ro", uri=True, isolation_level=None)
     reader.execute("BEGIN")
@@ -418,6 +419,6 @@ def test_a_reader_that_does_not_end(broker):
     assert metric(broker, "wal_bytes") > 100 * MiB
     reader.close()
     wait_for(lambda: metric(broker, "wal_bytes") == 0, 10, "the WAL to be cut")
-    assert os.path.getsize(broker.db + "-wal") == 0
+    assert os.path.getsize(broker.db + "-wal") < MiB
     assert metric(broker, "file_bytes") == os.path.getsize(broker.db) > 100 * MiB
     assert metric(broker, "disk_free_bytes") > 0
