@@ -112,6 +112,32 @@ kit_batch(struct writer *w, uint32_t count, const char *topic)
     return kit_batch_with(w, count, topic, 20, NULL, 0);
 }
 
+/* Nobody has what the writer wrote next, up to `last`. */
+static inline struct batch *
+kit_gap(struct writer *w, uint64_t last, const struct mark *deps, uint32_t deps_count)
+{
+    struct str    origin = STR("host:3000");
+    struct batch *b      = blob_new(sizeof *b + deps_count * sizeof *deps + origin.n);
+    struct mark  *mark   = (struct mark *)(void *)(b + 1);
+    uint8_t      *text   = (uint8_t *)(mark + deps_count);
+    if (deps_count > 0)
+        memcpy(mark, deps, deps_count * sizeof *deps);
+    memcpy(text, origin.p, origin.n);
+    w->lamport += last - w->next;
+    *b      = (struct batch){.stream        = w->stream,
+                             .first         = w->next,
+                             .gap_last      = last,
+                             .lamport_first = w->lamport++,
+                             .wall          = {1700000000000 + (int64_t)w->lamport},
+                             .origin        = {text, origin.n},
+                             .deps          = mark,
+                             .deps_count    = deps_count};
+    w->next = last + 1;
+    memcpy(b->chain.b, &w->next, sizeof w->next); /* any other than what came before */
+    w->chain = b->chain;
+    return b;
+}
+
 static inline bool
 kit_same_msg(const struct msg *a, const struct msg *b)
 {
@@ -123,9 +149,9 @@ static inline bool
 kit_same(const struct batch *a, const struct batch *b)
 {
     if (a->stream != b->stream || a->first != b->first || a->count != b->count ||
-        !hash128_eq(a->prev, b->prev) || !hash128_eq(a->chain, b->chain) ||
-        a->lamport_first != b->lamport_first || a->wall.ms != b->wall.ms ||
-        !str_eq(a->origin, b->origin) || a->deps_count != b->deps_count)
+        a->gap_last != b->gap_last || !hash128_eq(a->prev, b->prev) ||
+        !hash128_eq(a->chain, b->chain) || a->lamport_first != b->lamport_first ||
+        a->wall.ms != b->wall.ms || !str_eq(a->origin, b->origin) || a->deps_count != b->deps_count)
         return false;
     for (uint32_t i = 0; i < a->deps_count; i++)
         if (a->deps[i].stream != b->deps[i].stream || a->deps[i].seq != b->deps[i].seq)

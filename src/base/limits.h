@@ -50,6 +50,7 @@ enum {
     CREDIT_BYTES         = 4 << 20,  /* a pull's window */
     COMMITS_MAX          = 16384,    /* at the store; then batches are dropped, pulled later */
     OWN_BATCHES_MAX      = 8,        /* own batches at the store; then clients are paused */
+    RETIRED_MAX          = 65536,    /* streams that are over, remembered; more stay in vectors */
 };
 
 #endif

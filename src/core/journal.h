@@ -69,7 +69,6 @@ struct stream {
 struct retired {
     uint64_t id, head, stamp;
 };
-enum { RETIRED_MAX = 65536 }; /* then they stay in vectors */
 
 struct tail_item {
     uint64_t      lsn; /* of the first message */

@@ -1,84 +1,11 @@
 #include "store/store_private.h"
 
 #include "base/check.h"
-#include "base/mem.h"
 #include "base/trace.h"
 #include "store/store_marks.h"
 
-#include <arpa/inet.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-
-/* ---- streams ---- */
-
-static bool
-is_stream(const void *value, const void *key)
-{
-    return ((const struct stream *)value)->stream == *(const uint64_t *)key;
-}
-
-/* A stream is a random number: its own hash. */
-struct stream *
-streams_find(const struct streams *all, uint64_t stream)
-{
-    return map_find(&all->by_id, stream, is_stream, &stream);
-}
-
-struct stream *
-streams_add(struct streams *all, uint64_t stream)
-{
-    struct stream *st = mem_new(sizeof *st);
-    st->stream        = stream;
-    map_add(&all->by_id, stream, st);
-    return st;
-}
-
-void
-streams_fini(struct streams *all)
-{
-    size_t at = 0;
-    for (struct stream *st; (st = map_next(&all->by_id, &at));)
-        mem_free(st);
-    map_fini(&all->by_id);
-    mem_free(all->dirty);
-    *all = (struct streams){0};
-}
-
-static void
-touch(struct streams *all, struct stream *st)
-{
-    if (st->is_dirty)
-        return;
-    st->is_dirty = true;
-    if (all->dirty_count == all->dirty_cap) {
-        all->dirty_cap = all->dirty_cap > 0 ? all->dirty_cap * 2 : 16;
-        all->dirty     = mem_resize(all->dirty, all->dirty_cap * sizeof(struct stream *));
-    }
-    all->dirty[all->dirty_count++] = st;
-}
-
-static enum err
-write_streams(struct store *s)
-{
-    sqlite3_stmt *q = s->sql[SQL_STREAM];
-    enum err      e = ERR_OK;
-    for (uint32_t i = 0; i < s->streams.dirty_count && e == ERR_OK; i++) {
-        struct stream *st = s->streams.dirty[i];
-        sql_bind_u64(q, 1, st->stream);
-        sql_bind_text(q, 2, st->origin);
-        sql_bind_u64(q, 3, st->head);
-        sql_bind_blob(q, 4, st->chain.b, sizeof st->chain.b);
-        sql_bind_u64(q, 5, st->stamp);
-        sql_bind_u64(q, 6, st->lsn);
-        sql_bind_u64(q, 7, (uint64_t)st->received.ms);
-        e            = sql_run(s->db, q);
-        st->origin   = (struct str){0};
-        st->is_dirty = false;
-    }
-    s->streams.dirty_count = 0;
-    return e;
-}
 
 /* ---- batches ---- */
 
@@ -93,6 +20,30 @@ topic_of(struct store *s, struct str name, struct topic **out)
     sql_bind_u64(q, 1, (*out)->id);
     sql_bind_text(q, 2, name);
     return sql_run(s->db, q);
+}
+
+/* One row for all of it: seq is that of the last, there is no topic and no text. */
+static enum err
+append_gap(struct store *s, const struct batch *b)
+{
+    static const struct hash128 none;
+    struct mark                 last = {b->stream, b->gap_last};
+    struct entry                e    = {.lsn = s->lsn + 1, .mark = last, .lamport = batch_stamp(b)};
+    sqlite3_stmt               *q    = s->sql[SQL_MESSAGE];
+    sql_bind_u64(q, 1, e.lsn);
+    sql_bind_u64(q, 3, last.seq);
+    sql_bind_u64(q, 4, e.lamport);
+    sqlite3_bind_null(q, 5);
+    sql_bind_u64(q, 7, ROW_GAP);
+    sql_bind_blob(q, 8, none.b, sizeof none.b);
+    sqlite3_bind_null(q, 9);
+    sqlite3_bind_null(q, 10);
+    enum err err = sql_run(s->db, q);
+    if (err != ERR_OK)
+        return err;
+    s->lsn = e.lsn;
+    segment_add(&s->segment, NULL, &e);
+    return ERR_OK;
 }
 
 /* Everything but what all messages of a batch share. */
@@ -149,7 +100,7 @@ append_row(struct store *s, const struct commit *c, struct wall received)
     sql_bind_u64(q, 5, b->lamport_first);
     sql_bind_u64(q, 6, (uint64_t)b->wall.ms);
     sql_bind_u64(q, 7, (uint64_t)received.ms);
-    sql_bind_u64(q, 8, c->late ? ROW_LATE : 0);
+    sql_bind_u64(q, 8, (c->late ? ROW_LATE : 0) | (batch_is_gap(b) ? ROW_GAP : 0));
     sql_bind_blob(q, 9, b->prev.b, sizeof b->prev.b);
     sql_bind_blob(q, 10, b->chain.b, sizeof b->chain.b);
     sql_bind_blob(q, 11, buf_str(&s->scratch).p, buf_str(&s->scratch).n);
@@ -161,24 +112,19 @@ append_batch(struct store *s, const struct commit *c, struct wall received)
 {
     const struct batch *b  = c->batch;
     struct stream      *st = streams_find(&s->streams, b->stream);
-    if (!st) {
-        st         = streams_add(&s->streams, b->stream);
-        st->origin = b->origin;
-    }
+    if (!st)
+        st = streams_add(&s->streams, b->stream);
     CHECK(b->first == st->head + 1); /* the store rule: core's promise */
     enum err e = append_row(s, c, received);
     sql_bind_u64(s->sql[SQL_MESSAGE], 2, b->stream);
     sql_bind_u64(s->sql[SQL_MESSAGE], 6, (uint64_t)b->wall.ms);
+    if (e == ERR_OK && batch_is_gap(b))
+        e = append_gap(s, b);
     for (uint32_t i = 0; i < b->count && e == ERR_OK; i++)
         e = append_message(s, b, i, c->late);
     if (e != ERR_OK)
         return e;
-    st->head     = batch_last(b);
-    st->stamp    = b->lamport_first + b->count - 1;
-    st->chain    = b->chain;
-    st->lsn      = s->lsn;
-    st->received = received;
-    touch(&s->streams, st);
+    streams_append(s, st, b, received);
     return segment_close(s);
 }
 
@@ -215,39 +161,6 @@ write_election(struct store *s, const struct commit *c)
     return sql_run(s->db, q);
 }
 
-enum { PEER_TEXT_BYTES = INET6_ADDRSTRLEN + 9 };
-
-static void
-peer_text(const struct addr *a, char out[PEER_TEXT_BYTES])
-{
-    char        ip[INET6_ADDRSTRLEN] = "";
-    const char *form                 = a->family == 6 ? "[%s]:%u" : "%s:%u";
-    inet_ntop(a->family == 6 ? AF_INET6 : AF_INET, a->ip, ip, sizeof ip);
-    snprintf(out, PEER_TEXT_BYTES, form, ip, a->port);
-}
-
-static enum err
-write_members(struct store *s, const struct member_list *list)
-{
-    sqlite3_stmt *q = s->sql[SQL_PEER];
-    enum err      e = sql_run(s->db, s->sql[SQL_PEERS_CLEAR]);
-    for (uint32_t i = 0; i < list->count && e == ERR_OK; i++) {
-        const struct member_info *m = &list->at[i];
-        char                      text[PEER_TEXT_BYTES];
-        peer_text(&m->addr, text);
-        sql_bind_text(q, 1, str_of(text));
-        sql_bind_u64(q, 2, m->addr.family);
-        sql_bind_blob(q, 3, m->addr.ip, m->addr.family == 6 ? 16 : 4);
-        sql_bind_u64(q, 4, m->addr.port);
-        sql_bind_text(q, 5, m->host);
-        sql_bind_u64(q, 6, m->version);
-        sql_bind_u64(q, 7, m->nonce);
-        sql_bind_u64(q, 8, m->flags);
-        e = sql_run(s->db, q);
-    }
-    return e;
-}
-
 static enum err
 write_frozen(struct store *s, uint64_t stream)
 {
@@ -267,16 +180,18 @@ write_one(struct store *s, const struct commit *c, struct wall received)
     case COMMIT_ELECTION:
         return write_election(s, c);
     case COMMIT_MEMBERS:
-        return write_members(s, c->members);
+        return peers_write(s, c->members);
     case COMMIT_FROZEN: /* its row may not be written yet */
-        e = write_streams(s);
+        e = streams_write(s);
         return e == ERR_OK ? write_frozen(s, c->stream) : e;
     case COMMIT_PROBE:
         return sql_meta_put(s, "probe", ++s->probes);
     case COMMIT_WAIVED:
+        return streams_waive(s, c->mark);
+    case COMMIT_KNOWN:
+        return peers_known(s, c->known);
     case COMMIT_LATEST:
     case COMMIT_REPAIR:
-    case COMMIT_KNOWN:
         return ERR_OK;
     }
     return ERR_INVALID;
@@ -353,7 +268,7 @@ transact(struct store *s, const struct commit *commit, uint32_t count, struct wa
         e                   = write_one(s, &commit[i], received);
     }
     if (e == ERR_OK)
-        e = write_streams(s);
+        e = streams_write(s);
     if (e == ERR_OK && s->lsn - s->topics.lsn >= 300000)
         e = topics_write(s);
     return commit_end(s, e);

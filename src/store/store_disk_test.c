@@ -624,6 +624,95 @@ the_views_show_the_log(void **state)
     disk_close(&d);
 }
 
+/* Without it a person takes a gap for a message, or a late one for any other. */
+static void
+the_log_says_what_kind_a_row_is(void **state)
+{
+    struct disk          d;
+    struct writer        a     = kit_writer(1);
+    struct msg           gone  = {.flags = MSG_DIGEST_ONLY, .digest = {{1}}};
+    struct batch_parts   parts = {.stream        = 2,
+                                  .first         = 1,
+                                  .lamport_first = 1,
+                                  .origin        = STR("h:1"),
+                                  .msg           = &gone,
+                                  .count         = 1};
+    struct commit        late  = {.kind = COMMIT_BATCH, .late = true};
+    struct commit_result r;
+    char                 out[512];
+    (void)state;
+    disk_open(&d, false);
+    disk_put(&d, kit_batch(&a, 1, "t"), 1);
+    disk_put(&d, kit_gap(&a, 99, NULL, 0), 1);
+    late.batch = kit_batch(&a, 1, "t");
+    disk_commit(&d, &late, 1, 1, &r);
+    blob_drop(late.batch);
+    disk_put(&d, batch_make(&parts), 1);
+    shell(&d, "select lsn, id, topic, kind from log", out);
+    assert_string_equal(out, "1|0000000000000001-1|t|message\n"
+                             "2|0000000000000001-2..99||gap\n"
+                             "3|0000000000000001-100|t|late\n"
+                             "4|0000000000000002-1||removed\n");
+    disk_close(&d);
+}
+
+static void
+tell_known(struct disk *d, uint16_t port, const struct mark *mark, uint32_t count)
+{
+    struct known_vector *known = blob_new(sizeof *known + count * sizeof *mark);
+    struct commit        c     = {.kind = COMMIT_KNOWN, .known = known};
+    struct commit_result r;
+    known->addr  = (struct addr){4, {127, 0, 0, 1}, port};
+    known->count = count;
+    if (count > 0)
+        memcpy(known->at, mark, count * sizeof *mark);
+    disk_commit(d, &c, 1, 1, &r);
+    assert_int_equal(r.err, ERR_OK);
+    blob_drop(known);
+}
+
+/* Without it nobody sees which peer is behind, or sees what it had long ago. */
+static void
+the_lag_of_peers_is_shown(void **state)
+{
+    struct disk          d;
+    struct writer        a = kit_writer(1), b = kit_writer(2), c = kit_writer(3);
+    struct commit_result r;
+    char                 out[512];
+    (void)state;
+    disk_open(&d, false);
+    disk_put(&d, kit_batch(&a, 10, "t"), 1);
+    disk_put(&d, kit_batch(&b, 10, "t"), 1);
+    disk_put(&d, kit_batch(&c, 10, "t"), 1);
+    struct member_list *list = blob_new(sizeof *list + 2 * sizeof list->at[0]);
+    list->count              = 2;
+    list->at[0]              = (struct member_info){.addr = {4, {127, 0, 0, 1}, 3000}};
+    list->at[1]              = (struct member_info){.addr = {4, {127, 0, 0, 1}, 3001}};
+    struct commit roster     = {.kind = COMMIT_MEMBERS, .members = list};
+    disk_commit(&d, &roster, 1, 1, &r);
+    blob_drop(list);
+    static const struct {
+        const char *has; /* of streams 1, 2, 3 */
+        struct mark mark[3];
+        uint32_t    count;
+    } row[] = {{"4,0,10", {{3, 10}, {1, 4}}, 2},       {"4,0,10", {{1, 4}, {3, 10}}, 2},
+               {"5,6,7", {{1, 5}, {2, 6}, {3, 7}}, 3}, {"0,8,0", {{2, 8}}, 1},
+               {"1,9,2", {{3, 2}, {2, 9}, {1, 1}}, 3}, {NULL, {{0}}, 0}};
+    tell_known(&d, 3001, row[0].mark, 2);
+    for (size_t i = 0; i < sizeof row / sizeof *row; i++) {
+        tell_known(&d, 3000, row[i].mark, row[i].count);
+        shell(&d, "select group_concat(has) from lag where peer = '127.0.0.1:3000'", out);
+        assert_int_equal(strncmp(out, row[i].has ? row[i].has : "", row[i].has ? 5 : 0), 0);
+        shell(&d, "select count(*) from vectors where addr = '127.0.0.1:3000'", out);
+        assert_int_equal(atoi(out), row[i].count);
+    }
+    shell(&d, "select peer, origin, stream, head, has, behind from lag", out);
+    assert_string_equal(out, "127.0.0.1:3001|host:3000|0000000000000001|10|4|6\n"
+                             "127.0.0.1:3001|host:3000|0000000000000002|10|0|10\n"
+                             "127.0.0.1:3001|host:3000|0000000000000003|10|10|0\n");
+    disk_close(&d);
+}
+
 int
 main(void)
 {
@@ -644,6 +733,8 @@ main(void)
         cmocka_unit_test(segments_without_the_topic_are_passed_over),
         cmocka_unit_test(a_reader_beside_the_writer_sees_a_prefix),
         cmocka_unit_test(the_views_show_the_log),
+        cmocka_unit_test(the_log_says_what_kind_a_row_is),
+        cmocka_unit_test(the_lag_of_peers_is_shown),
     };
     return cmocka_run_group_tests_name("store on a disk", test, NULL, NULL);
 }

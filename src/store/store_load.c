@@ -1,8 +1,10 @@
 #include "store/store_private.h"
 
+#include "base/blob.h"
 #include "base/check.h"
 #include "base/mem.h"
 #include "base/trace.h"
+#include "store/store_marks.h"
 
 #include <string.h>
 
@@ -40,21 +42,40 @@ one_number(struct store *s, const char *text, uint64_t *value)
 
 /* ---- heads, topics, the open segment ---- */
 
+/* One reference; NULL and OK: nothing. */
+static enum err
+take_marks(struct str blob, struct mark_list **out)
+{
+    uint32_t count = 0;
+    *out           = NULL;
+    if (blob.n == 0)
+        return ERR_OK;
+    if (marks_decode(blob, NULL, &count) != ERR_OK)
+        return ERR_CORRUPT;
+    if (count == 0)
+        return ERR_OK;
+    *out          = blob_new(sizeof **out + count * sizeof(struct mark));
+    (*out)->count = count;
+    return marks_decode(blob, (*out)->at, &count);
+}
+
 static enum err
 take_head(struct store *s, sqlite3_stmt *q)
 {
-    struct hash128 chain;
-    if (!sql_hash(q, 2, &chain))
-        return ERR_CORRUPT;
     struct stream *st = streams_add(&s->streams, sql_u64(q, 0));
     st->head          = sql_u64(q, 1);
-    st->chain         = chain;
     st->stamp         = sql_u64(q, 3);
     st->lsn           = sql_u64(q, 4);
     st->received.ms   = sqlite3_column_int64(q, 5);
+    st->floor         = sql_u64(q, 6);
+    st->floor_stamp   = sql_u64(q, 8);
+    st->is_retired    = sql_u64(q, 10) & STREAM_RETIRED;
     if (st->lsn > s->lsn)
         s->lsn = st->lsn;
-    return ERR_OK;
+    if (!sql_hash(q, 2, &st->chain) || st->floor > st->head ||
+        (st->floor > 0 && !sql_hash(q, 7, &st->floor_chain)))
+        return ERR_CORRUPT;
+    return take_marks(sql_bytes(q, 9), &st->floor_owed);
 }
 
 static enum err
@@ -106,8 +127,8 @@ load_numbers(struct store *s)
 {
     uint64_t last = 0, in_segments = 0, first = 0;
     enum err e = each_row(s,
-                          "SELECT stream, head, head_chain, head_stamp, head_lsn, head_ms"
-                          " FROM streams",
+                          "SELECT stream, head, head_chain, head_stamp, head_lsn, head_ms, floor,"
+                          " floor_chain, floor_stamp, floor_deps, flags FROM streams",
                           0, take_head);
     if (e == ERR_OK)
         e = one_number(s, "SELECT max(lsn) FROM messages", &last);
@@ -184,22 +205,63 @@ member_at(const struct recovered *r, uint32_t i)
 static enum err
 take_stream(struct store *s, sqlite3_stmt *q)
 {
-    struct recovered   *r  = &s->recovered;
-    struct stream_state st = {.stream = sql_u64(q, 0),
-                              .origin = keep_text(s, sql_bytes(q, 1)),
-                              .head   = sql_u64(q, 2),
-                              .stamp  = sql_u64(q, 4),
-                              .floor  = sql_u64(q, 5),
-                              .frozen = sql_u64(q, 6) & STREAM_FROZEN};
-    if (!sql_hash(q, 3, &st.chain) || st.floor > st.head || st.stream == 0 ||
-        r->stream_count == STREAMS_MAX)
+    struct recovered    *r    = &s->recovered;
+    const struct stream *head = streams_find(&s->streams, sql_u64(q, 0));
+    if (!head || head->stream == 0)
         return ERR_CORRUPT;
+    struct stream_state st = {.stream      = head->stream,
+                              .head        = head->head,
+                              .chain       = head->chain,
+                              .stamp       = head->stamp,
+                              .floor       = head->floor,
+                              .floor_chain = head->floor_chain,
+                              .floor_stamp = head->floor_stamp,
+                              .retired     = head->is_retired,
+                              .origin      = keep_text(s, sql_bytes(q, 1)),
+                              .frozen      = sql_u64(q, 2) & STREAM_FROZEN,
+                              .waived      = sql_u64(q, 3)};
+    if (st.retired && s->retired_count == RETIRED_MAX)
+        return ERR_OK;
+    s->retired_count += st.retired;
+    if (r->stream_count - s->retired_count == STREAMS_MAX)
+        return ERR_CORRUPT;
+    if (head->floor_owed) {
+        blob_keep(head->floor_owed);
+        st.floor_owed = head->floor_owed;
+    }
+    if (head->floor_owed && st.floor == st.head) {
+        blob_keep(head->floor_owed);
+        st.owed = head->floor_owed;
+    }
     if (r->stream_count % 256 == 0)
         r->stream = mem_resize(state_at(r, 0), (r->stream_count + 256) * sizeof st);
     *state_at(r, r->stream_count++) = st;
     if (st.stamp > r->stamp)
         r->stamp = st.stamp;
     return ERR_OK;
+}
+
+/* A gap at the head, with messages of its stream before it: what it owes is in its batch. */
+static enum err
+take_owed(struct store *s, sqlite3_stmt *q)
+{
+    struct recovered *r      = &s->recovered;
+    uint64_t          stream = sql_u64(q, 0);
+    uint32_t          low = 0, high = r->stream_count;
+    while (low < high) {
+        uint32_t mid = low + (high - low) / 2;
+        if (r->stream[mid].stream < stream)
+            low = mid + 1;
+        else
+            high = mid;
+    }
+    if (low == r->stream_count || r->stream[low].stream != stream)
+        return ERR_CORRUPT;
+    struct stream_state *st   = state_at(r, low);
+    struct mark_list    *owed = NULL;
+    enum err             e    = st->floor == st->head ? ERR_OK : take_marks(sql_bytes(q, 1), &owed);
+    st->owed                  = st->floor == st->head ? st->owed : owed;
+    return e;
 }
 
 static enum err
@@ -247,18 +309,35 @@ take_meta(struct store *s, sqlite3_stmt *q)
     return ERR_OK;
 }
 
+void
+load_recovered_fini(struct store *s)
+{
+    struct recovered *r = &s->recovered;
+    for (uint32_t i = 0; i < r->stream_count; i++) {
+        blob_drop((void *)(uintptr_t)r->stream[i].owed);
+        blob_drop((void *)(uintptr_t)r->stream[i].floor_owed);
+    }
+    mem_free(state_at(r, 0));
+    mem_free(member_at(r, 0));
+    buf_reset(&s->texts);
+    *r               = (struct recovered){0};
+    s->retired_count = 0;
+}
+
 enum err
 load_recovered(struct store *s)
 {
     struct recovered *r = &s->recovered;
-    mem_free(state_at(r, 0)); /* of an attempt that found the file corrupt */
-    mem_free(member_at(r, 0));
-    buf_reset(&s->texts);
+    load_recovered_fini(s); /* of an attempt that found the file corrupt */
     *r         = (struct recovered){.lsn = s->lsn, .lsn_first = s->lsn_first};
-    enum err e = each_row(s,
-                          "SELECT stream, origin, head, head_chain, head_stamp, floor, flags"
-                          " FROM streams WHERE flags & 2 = 0 ORDER BY stream",
-                          0, take_stream);
+    enum err e = each_row(s, "SELECT stream, origin, flags, waived FROM streams ORDER BY stream", 0,
+                          take_stream);
+    if (e == ERR_OK)
+        e = each_row(s,
+                     "SELECT s.stream, b.deps FROM streams s JOIN batches b ON b.stream = s.stream"
+                     " AND b.first = (SELECT max(first) FROM batches WHERE stream = s.stream)"
+                     " WHERE b.flags & 4",
+                     0, take_owed);
     if (e == ERR_OK)
         e = each_row(s,
                      "SELECT family, ip, port, host, version, nonce, flags FROM peers"

@@ -219,8 +219,7 @@ free_store(struct store *s)
 {
     close_db(s);
     load_forget(s);
-    mem_free((void *)(uintptr_t)s->recovered.stream);
-    mem_free((void *)(uintptr_t)s->recovered.member);
+    load_recovered_fini(s);
     buf_fini(&s->scratch);
     buf_fini(&s->texts);
     free(s->dir);

@@ -6,6 +6,7 @@
  *   store_load.c    what a start finds: heads, members, token, topics
  *   store_topics.c  topics in memory, their snapshot
  *   store_segments.c  which runs of the log have which topics
+ *   store_streams.c  heads and floors  store_peers.c  the roster
  *   store_commit.c  commits            store_tend.c  checkpoints     store_room.c  free disk
  *   store_read.c    where a read starts     store_scan.c  what it finds
  *   store_rebuild.c batches
@@ -32,6 +33,9 @@ enum statement {
     SQL_MESSAGE,
     SQL_BATCH,
     SQL_STREAM,
+    SQL_FLOOR,
+    SQL_STREAM_FLAGS,
+    SQL_WAIVED,
     SQL_FROZEN,
     SQL_TOPIC,
     SQL_TOPIC_COUNTS,
@@ -41,6 +45,9 @@ enum statement {
     SQL_PEERS_CLEAR,
     SQL_PAGES,
     SQL_PAGES_FREE,
+    SQL_KNOWN,
+    SQL_KNOWN_PUT,
+    SQL_KNOWN_DROP,
     SQL_COUNT
 };
 
@@ -71,11 +78,13 @@ struct segment {
 };
 
 struct stream {
-    uint64_t       stream, head, stamp, lsn;
-    struct hash128 chain;
-    struct wall    received;
-    struct str     origin; /* of a new one, borrowed until it is written */
-    bool           is_dirty;
+    uint64_t          stream, head, stamp, lsn, floor, floor_stamp;
+    struct hash128    chain, floor_chain;
+    struct mark_list *floor_owed; /* one reference, or NULL */
+    struct wall       received;
+    struct str        origin; /* of a new one, borrowed until it is written */
+    bool              is_dirty, floor_is_dirty;
+    bool              is_retired; /* on disk */
 };
 
 struct streams {
@@ -92,7 +101,7 @@ struct store {
     uint64_t      device, inode; /* of the file that is open */
 
     struct store_disk disk; /* as it was when it was looked at last */
-    bool          was_corrupt, is_refusing, is_loaded;
+    bool              was_corrupt, is_refusing, is_loaded;
 
     uint64_t       lsn;       /* last in use */
     uint64_t       lsn_first; /* oldest that is left; lsn + 1: none */
@@ -108,6 +117,7 @@ struct store {
     bool     wal_is_short;          /* it is cut after it was copied */
     uint32_t commits, tends_waited; /* since the last store_tend(), since the snapshot */
 
+    uint32_t         retired_count;
     struct recovered recovered;
     struct buf       texts; /* of recovered */
 };
@@ -145,6 +155,7 @@ enum err load_state(struct store *s);
 void     load_forget(struct store *s);
 /* Fills s->recovered, once. */
 enum err load_recovered(struct store *s);
+void     load_recovered_fini(struct store *s);
 
 /* ---- store_topics.c ---- */
 
@@ -165,12 +176,29 @@ void segment_add(struct segment *g, struct topic *topic, const struct entry *e);
 /* Writes it when it is long enough and starts the next.  Call at the end of a batch. */
 enum err segment_close(struct store *s);
 
-/* ---- store_commit.c ---- */
+/* ---- store_streams.c ---- */
 
 struct stream *streams_find(const struct streams *all, uint64_t stream);
 struct stream *streams_add(struct streams *all, uint64_t stream);
 void           streams_fini(struct streams *all);
-enum err       commit_begin(struct store *s);
+/* `b` was appended and ends at s->lsn.  Written by streams_write(), in this transaction. */
+void     streams_append(struct store *s, struct stream *st, const struct batch *b,
+                        struct wall received);
+enum err streams_write(struct store *s);
+enum err streams_write_floor(struct store *s, const struct stream_floor *f);
+enum err streams_write_flags(struct store *s, uint64_t stream, uint32_t set, uint32_t clear);
+enum err streams_waive(struct store *s, struct mark mark);
+/* One reference; NULL: no marks. */
+struct mark_list *marks_list(const struct mark *mark, uint32_t count);
+
+/* ---- store_peers.c ---- */
+
+enum err peers_write(struct store *s, const struct member_list *list);
+enum err peers_known(struct store *s, const struct known_vector *known);
+
+/* ---- store_commit.c ---- */
+
+enum err commit_begin(struct store *s);
 /* COMMIT, or ROLLBACK when e is not OK or the COMMIT fails; the outcome. */
 enum err commit_end(struct store *s, enum err e);
 
@@ -186,6 +214,8 @@ enum reading {
     READ_BEGIN,
     READ_END,
     READ_STREAMS,  /* stream, head, head_lsn of all */
+    READ_FLOORS,   /* of those that have one: stream, floor, its stamp, origin */
+    READ_FLOOR,    /* of a stream */
     READ_BATCH,    /* the batch that has a seq, or the last before it */
     READ_BATCH_UP, /* the first batch at or above a seq */
     READ_AT,       /* stream and seq at an lsn, or the next in use */
@@ -217,6 +247,7 @@ struct store_reader {
     struct topic_verdict *topic;       /* by id - 1; of one call, as is origin */
     uint32_t              topic_cap;
     struct origin_known   origin[ORIGINS_CACHED];
+    uint64_t              log_first; /* oldest lsn that is left; read.lsn_last + 1: none */
 };
 
 /* A row of batches; its deps lie in the reader until the next one. */
@@ -224,10 +255,23 @@ struct batch_row {
     uint64_t       stream, first, last, lsn, lamport_first;
     struct wall    wall, received;
     struct hash128 prev, chain;
+    bool           is_gap, late;
 };
+static inline uint64_t
+row_lsns(const struct batch_row *row)
+{
+    return row->is_gap ? 1 : row->last - row->first + 1;
+}
+static inline uint64_t
+row_stamp(const struct batch_row *row)
+{
+    return row->lamport_first + row_lsns(row) - 1;
+}
 /* The batch that holds `at`, or the last one before it.  NOTFOUND: none. */
 enum err read_batch_row(struct store_reader *r, struct mark at, struct batch_row *row);
 enum err read_origin(struct store_reader *r, uint64_t stream, struct buf *out);
+/* 0: none. */
+enum err read_floor(struct store_reader *r, uint64_t stream, uint64_t *floor);
 /* The batch of `row`, checked; one reference.  CORRUPT. */
 enum err rebuild_batch(struct store_reader *r, const struct batch_row *row, struct batch **out);
 
@@ -241,4 +285,3 @@ enum err read_mark_at(struct store_reader *r, uint64_t *lsn, struct mark *mark);
 /* From page->lsn_next on, for as far as one call goes; moves it. */
 enum err scan_messages(struct store_reader *r, const struct read *read, struct page_maker *page);
 enum err scan_batches(struct store_reader *r, const struct read *read, struct page_maker *page);
-

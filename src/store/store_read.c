@@ -13,8 +13,12 @@ static const char *const text_of[READING_COUNT] = {
     [READ_BEGIN]   = "BEGIN",
     [READ_END]     = "COMMIT",
     [READ_STREAMS] = "SELECT stream, head, head_lsn FROM streams WHERE head > 0 ORDER BY stream",
-    [READ_BATCH] = "SELECT first, last, lsn, lamport_first, wall_ms, received_ms, prev, chain, deps"
-                   " FROM batches WHERE stream = ?1 AND first <= ?2 ORDER BY first DESC LIMIT 1",
+    [READ_FLOORS]  = "SELECT stream, floor, floor_stamp, origin FROM streams"
+                     " WHERE floor > 0 AND flags & 2 = 0 ORDER BY stream",
+    [READ_FLOOR]   = "SELECT floor FROM streams WHERE stream = ?1",
+    [READ_BATCH] =
+        "SELECT first, last, lsn, lamport_first, wall_ms, received_ms, flags, prev,"
+        " chain, deps FROM batches WHERE stream = ?1 AND first <= ?2 ORDER BY first DESC LIMIT 1",
     [READ_BATCH_UP] = "SELECT lsn FROM batches WHERE stream = ?1 AND first >= ?2"
                       " ORDER BY first LIMIT 1",
     [READ_AT]       = "SELECT lsn, stream, seq FROM messages WHERE lsn >= ?1 ORDER BY lsn LIMIT 1",
@@ -97,12 +101,14 @@ read_batch_row(struct store_reader *r, struct mark at, struct batch_row *row)
                                     .lsn           = sql_u64(q, 2),
                                     .lamport_first = sql_u64(q, 3),
                                     .wall          = {sqlite3_column_int64(q, 4)},
-                                    .received      = {sqlite3_column_int64(q, 5)}};
-    bool whole = sql_hash(q, 6, &row->prev) && sql_hash(q, 7, &row->chain) &&
-                 row->last >= row->first && row->last - row->first < BATCH_MESSAGES_MAX;
+                                    .received      = {sqlite3_column_int64(q, 5)},
+                                    .is_gap        = sql_u64(q, 6) & ROW_GAP,
+                                    .late          = sql_u64(q, 6) & ROW_LATE};
+    bool whole = sql_hash(q, 7, &row->prev) && sql_hash(q, 8, &row->chain) &&
+                 row->last >= row->first && row_lsns(row) <= BATCH_MESSAGES_MAX;
     if (whole) {
         buf_reset(&r->deps);
-        e = buf_add(&r->deps, sql_bytes(q, 8));
+        e = buf_add(&r->deps, sql_bytes(q, 9));
         CHECK(e == ERR_OK);
     }
     sqlite3_reset(q);
@@ -119,6 +125,20 @@ read_origin(struct store_reader *r, uint64_t stream, struct buf *out)
         return e == ERR_NOTFOUND ? ERR_OK : e;
     e = buf_add(out, sql_bytes(q, 0));
     CHECK(e == ERR_OK);
+    sqlite3_reset(q);
+    return ERR_OK;
+}
+
+enum err
+read_floor(struct store_reader *r, uint64_t stream, uint64_t *floor)
+{
+    sqlite3_stmt *q = r->sql[READ_FLOOR];
+    *floor          = 0;
+    sql_bind_u64(q, 1, stream);
+    enum err e = read_first(r, q);
+    if (e != ERR_OK)
+        return e == ERR_NOTFOUND ? ERR_OK : e;
+    *floor = sql_u64(q, 0);
     sqlite3_reset(q);
     return ERR_OK;
 }
@@ -157,7 +177,7 @@ seq_below(struct store_reader *r, struct mark head, uint64_t below, uint64_t *se
             return e;
         if (row.lsn >= below)
             high = row.first - 1;
-        else if (row.lsn + (row.last - row.first) >= below)
+        else if (row.lsn + row_lsns(&row) > below)
             low = high = row.first + (below - row.lsn) - 1;
         else
             low = row.last > mid ? row.last : mid;
@@ -166,12 +186,14 @@ seq_below(struct store_reader *r, struct mark head, uint64_t below, uint64_t *se
     return ERR_OK;
 }
 
-/* For each stream the highest seq in [first, next). */
+/* For each stream the highest seq in [first, next), of what is left there. */
 static enum err
 marks_between(struct store_reader *r, uint64_t first, uint64_t next, struct vector *out)
 {
     sqlite3_stmt *q = r->sql[READ_STREAMS];
     enum err      e = ERR_OK;
+    if (first < r->log_first)
+        first = r->log_first;
     if (first >= next)
         return ERR_OK;
     while (sql_next(r->db, q, &e)) {
@@ -205,7 +227,7 @@ lsn_above(struct store_reader *r, struct mark have, uint64_t *lsn)
     struct mark      want = {have.stream, have.seq + 1};
     enum err         e    = read_batch_row(r, want, &row);
     if (e == ERR_OK && row.last >= want.seq) {
-        *lsn = row.lsn + (want.seq - row.first);
+        *lsn = row.lsn + (row.is_gap ? 0 : want.seq - row.first);
         return ERR_OK;
     }
     if (e != ERR_OK && e != ERR_NOTFOUND)
@@ -248,7 +270,7 @@ start_at_vector(struct store_reader *r, const struct read *read, uint64_t *start
 static enum err
 start_since(struct store_reader *r, const struct read *read, uint64_t *start)
 {
-    uint64_t low = 1, high = read->lsn_last + 1; /* the answer lies in [low, high] */
+    uint64_t low = r->log_first, high = read->lsn_last + 1; /* the answer: in [low, high] */
     while (low < high) {
         uint64_t         mid = low + (high - low) / 2, lsn = mid;
         struct mark      mark;
@@ -265,10 +287,33 @@ start_since(struct store_reader *r, const struct read *read, uint64_t *start)
         if (row.received.ms >= read->since.ms)
             high = row.lsn < mid ? (row.lsn > low ? row.lsn : low) : mid;
         else
-            low = row.lsn + (row.last - row.first) + 1;
+            low = row.lsn + row_lsns(&row);
     }
     *start = high;
     return ERR_OK;
+}
+
+/* What lies below `lsn`, and all that is gone. */
+static enum err
+vector_before(struct store_reader *r, uint64_t lsn, struct vector *out)
+{
+    sqlite3_stmt *q = r->sql[READ_FLOORS];
+    enum err      e = ERR_OK;
+    while (sql_next(r->db, q, &e))
+        page_raise(out, (struct mark){sql_u64(q, 0), sql_u64(q, 1)});
+    return e == ERR_OK ? marks_between(r, 1, lsn, out) : e;
+}
+
+/* Where the log begins now; within the transaction. */
+static enum err
+find_front(struct store_reader *r, const struct read *read)
+{
+    struct mark mark;
+    r->log_first = 1;
+    enum err e   = read_mark_at(r, &r->log_first, &mark);
+    if (e == ERR_NOTFOUND || (e == ERR_OK && r->log_first > read->lsn_last))
+        r->log_first = read->lsn_last + 1;
+    return e == ERR_NOTFOUND ? ERR_OK : e;
 }
 
 static enum err
@@ -293,8 +338,37 @@ find_start(struct store_reader *r, const struct read *read, struct page_maker *p
         page->lsn_first = read->lsn_last + 1;
     page->lsn_next = page->lsn_first;
     if (e == ERR_OK && read->start == READ_SINCE)
-        e = marks_between(r, 1, page->lsn_first, &page->before);
+        e = vector_before(r, page->lsn_first, &page->before);
     return e;
+}
+
+/* ---- what is gone ---- */
+
+/* A gap for each stream whose floor `have` is below. */
+static enum err
+put_floors(struct store_reader *r, const struct read *read, struct page_maker *page)
+{
+    sqlite3_stmt *q = r->sql[READ_FLOORS];
+    enum err      e = ERR_OK;
+    while (sql_next(r->db, q, &e)) {
+        uint64_t have = page_seq(&read->have, sql_u64(q, 0)), floor = sql_u64(q, 1);
+        if (floor <= have)
+            continue;
+        struct entry gap = {.lsn     = page->lsn_first,
+                            .mark    = {sql_u64(q, 0), have + 1},
+                            .gap_to  = floor,
+                            .lamport = sql_u64(q, 2),
+                            .origin  = page_text(page, sql_bytes(q, 3))};
+        page_entry(page, &gap);
+    }
+    return e;
+}
+
+/* Who starts at a time asked for nothing of what was before. */
+static bool
+says_floors(const struct read *read)
+{
+    return !read->batches && read->start != READ_SINCE;
 }
 
 /* ---- the call ---- */
@@ -319,7 +393,11 @@ store_read(struct store_reader *r, const struct read *read, struct page **out)
     page_maker_init(&page);
     enum err e = sql_run(r->db, r->sql[READ_BEGIN]);
     if (e == ERR_OK)
+        e = find_front(r, read);
+    if (e == ERR_OK)
         e = find_start(r, read, &page);
+    if (e == ERR_OK && says_floors(read))
+        e = put_floors(r, read, &page);
     if (e == ERR_OK)
         e = read->batches ? scan_batches(r, read, &page) : scan_messages(r, read, &page);
     if (e == ERR_OK)

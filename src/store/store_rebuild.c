@@ -28,7 +28,7 @@ read_rows(struct store_reader *r, const struct batch_row *row, struct parts *p)
 {
     sqlite3_stmt *q     = r->sql[READ_ROWS];
     enum err      e     = ERR_OK;
-    uint64_t      count = row->last - row->first + 1;
+    uint64_t      count = row_lsns(row);
     sql_bind_u64(q, 1, row->lsn);
     sql_bind_u64(q, 2, row->lsn + count - 1);
     while (sql_next(r->db, q, &e)) {
@@ -78,6 +78,7 @@ lay_out(const struct batch_row *row, const struct parts *p, struct str deps, siz
     *b                = (struct batch){.stream        = row->stream,
                                        .first         = row->first,
                                        .count         = p->count,
+                                       .gap_last      = row->is_gap ? row->last : 0,
                                        .prev          = row->prev,
                                        .chain         = row->chain,
                                        .lamport_first = row->lamport_first,
@@ -110,20 +111,19 @@ is_intact(const struct batch *b, struct buf *scratch)
 enum err
 rebuild_batch(struct store_reader *r, const struct batch_row *row, struct batch **out)
 {
-    struct parts  p = {.bytes = &r->bytes,
-                       .msg   = mem_new((row->last - row->first + 1) * sizeof(struct msg))};
+    struct parts  p = {.bytes = &r->bytes, .msg = mem_new(row_lsns(row) * sizeof(struct msg))};
     struct batch *b = NULL;
     buf_reset(&r->bytes);
     /* r->deps holds the deps of the row. */
-    enum err e        = row->first == 1 ? read_origin(r, row->stream, p.bytes) : ERR_OK;
+    enum err e = row->first == 1 || row->is_gap ? read_origin(r, row->stream, p.bytes) : ERR_OK;
     size_t   origin_n = p.bytes->n;
     if (e == ERR_OK && origin_n > UINT8_MAX)
         e = ERR_CORRUPT;
-    if (e == ERR_OK)
+    if (e == ERR_OK && !row->is_gap)
         e = read_rows(r, row, &p);
     if (e == ERR_OK) {
         b = lay_out(row, &p, buf_str(&r->deps), origin_n);
-        if (!b || !is_intact(b, &r->bytes))
+        if (!b || (!row->is_gap && !is_intact(b, &r->bytes)))
             e = ERR_CORRUPT;
     }
     mem_free(p.msg);

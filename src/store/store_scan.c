@@ -76,6 +76,31 @@ origin_of(struct scan *s, uint64_t stream, struct str *out)
     return e;
 }
 
+/* What is below the floor was said at the front of the page. */
+static enum err
+take_gap(struct scan *s, struct entry *e)
+{
+    struct batch_row row;
+    uint64_t         have = page_seq(&s->read->have, e->mark.stream), floor = 0;
+    enum err         err = read_batch_row(s->r, e->mark, &row);
+    if (err == ERR_OK && s->read->start != READ_SINCE)
+        err = read_floor(s->r, e->mark.stream, &floor);
+    if (err == ERR_OK)
+        err = origin_of(s, e->mark.stream, &e->origin);
+    if (err != ERR_OK)
+        return err == ERR_NOTFOUND ? ERR_CORRUPT : err;
+    if (floor > have)
+        have = floor;
+    if (have >= row.last)
+        return ERR_OK;
+    e->gap_to   = row.last;
+    e->mark.seq = have < row.first ? row.first : have + 1;
+    e->wall     = (struct wall){0};
+    e->late     = false;
+    page_entry(s->page, e);
+    return ERR_OK;
+}
+
 static enum err
 take_row(struct scan *s, sqlite3_stmt *q)
 {
@@ -90,8 +115,9 @@ take_row(struct scan *s, sqlite3_stmt *q)
     s->work++;
     if (e.lamport > s->page->stamp)
         s->page->stamp = e.lamport;
-    if (flags & (ROW_DIGEST_ONLY | ROW_GAP) ||
-        page_seq(&s->read->have, e.mark.stream) >= e.mark.seq)
+    if (flags & ROW_GAP)
+        return take_gap(s, &e);
+    if (flags & ROW_DIGEST_ONLY || page_seq(&s->read->have, e.mark.stream) >= e.mark.seq)
         return ERR_OK;
     enum err err = judge_topic(s, topic, &v);
     if (err != ERR_OK || v->verdict != VERDICT_WANTED)
@@ -212,7 +238,7 @@ scan_batches(struct store_reader *r, const struct read *read, struct page_maker 
             e = read_batch_row(r, mark, &row);
         if (e == ERR_OK && mark.seq > row.last)
             e = ERR_CORRUPT;
-        if (e == ERR_OK && row.lsn + (row.last - row.first) > read->lsn_last)
+        if (e == ERR_OK && row.lsn + row_lsns(&row) - 1 > read->lsn_last)
             return ERR_OK;
         bool covered = e == ERR_OK && page_seq(&read->have, row.stream) >= row.last;
         if (e == ERR_OK && !covered)
@@ -221,9 +247,8 @@ scan_batches(struct store_reader *r, const struct read *read, struct page_maker 
             return page->count > 0 ? ERR_OK : e == ERR_NOTFOUND ? ERR_CORRUPT : e;
         if (b)
             page_batch(page, b, row.lsn);
-        uint64_t stamp = row.lamport_first + (row.last - row.first);
-        page->lsn_next = row.lsn + (row.last - row.first) + 1;
-        page->stamp    = stamp > page->stamp ? stamp : page->stamp;
+        page->lsn_next = row.lsn + row_lsns(&row);
+        page->stamp    = row_stamp(&row) > page->stamp ? row_stamp(&row) : page->stamp;
         scan.work += WORK_BATCH;
     }
     return ERR_OK;

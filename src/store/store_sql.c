@@ -20,12 +20,20 @@ static const char *const text_of[SQL_COUNT] = {
     [SQL_STREAM]  = "INSERT INTO streams(stream, origin, head, head_chain, head_stamp, head_lsn,"
                     " head_ms, floor, flags) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 0, 0)"
                     " ON CONFLICT(stream) DO UPDATE SET head = ?3, head_chain = ?4,"
-                    " head_stamp = ?5, head_lsn = ?6, head_ms = ?7",
-    [SQL_FROZEN]  = "INSERT INTO streams(stream, origin, head, head_chain, head_stamp, head_lsn,"
-                    " head_ms, floor, flags) VALUES (?1, '', 0, zeroblob(16), 0, 0, 0, 0, 1)"
-                    " ON CONFLICT(stream) DO UPDATE SET flags = flags | 1",
-    [SQL_TOPIC]   = "INSERT INTO topics(id, name, count, lsn, lamport, stream, seq)"
-                    " VALUES (?1, ?2, 0, 0, 0, 0, 0)",
+                    " head_stamp = ?5, head_lsn = ?6, head_ms = ?7,"
+                    " origin = CASE WHEN ?2 = '' THEN origin ELSE ?2 END",
+    [SQL_FLOOR]   = "UPDATE streams SET floor = ?2, floor_chain = ?3, floor_stamp = ?4,"
+                    " floor_deps = ?5 WHERE stream = ?1",
+    [SQL_STREAM_FLAGS] = "UPDATE streams SET flags = (flags | ?2) & ~?3 WHERE stream = ?1",
+    [SQL_WAIVED] = "INSERT INTO streams(stream, origin, head, head_chain, head_stamp, head_lsn,"
+                   " head_ms, floor, flags, waived)"
+                   " VALUES (?1, '', 0, zeroblob(16), 0, 0, 0, 0, 0, ?2)"
+                   " ON CONFLICT(stream) DO UPDATE SET waived = max(waived, ?2)",
+    [SQL_FROZEN] = "INSERT INTO streams(stream, origin, head, head_chain, head_stamp, head_lsn,"
+                   " head_ms, floor, flags) VALUES (?1, '', 0, zeroblob(16), 0, 0, 0, 0, 1)"
+                   " ON CONFLICT(stream) DO UPDATE SET flags = flags | 1",
+    [SQL_TOPIC]  = "INSERT INTO topics(id, name, count, lsn, lamport, stream, seq)"
+                   " VALUES (?1, ?2, 0, 0, 0, 0, 0)",
     [SQL_TOPIC_COUNTS] = "UPDATE topics SET count = ?2, lsn = ?3, lamport = ?4, stream = ?5,"
                          " seq = ?6 WHERE id = ?1",
     [SQL_SEGMENT] =
@@ -37,6 +45,10 @@ static const char *const text_of[SQL_COUNT] = {
     [SQL_PEERS_CLEAR] = "DELETE FROM peers",
     [SQL_PAGES]       = "PRAGMA page_count",
     [SQL_PAGES_FREE]  = "PRAGMA freelist_count",
+    [SQL_KNOWN]       = "SELECT stream, seq FROM vectors WHERE addr = ?1 ORDER BY stream",
+    [SQL_KNOWN_PUT]   = "INSERT INTO vectors(addr, stream, seq) VALUES (?1, ?2, ?3)"
+                        " ON CONFLICT(addr, stream) DO UPDATE SET seq = ?3",
+    [SQL_KNOWN_DROP]  = "DELETE FROM vectors WHERE addr = ?1 AND stream = ?2",
 };
 
 enum err

@@ -1,0 +1,169 @@
+/* store_streams.c - the rows of streams, and what memory knows of them. */
+#include "store/store_private.h"
+
+#include "base/blob.h"
+#include "base/check.h"
+#include "base/mem.h"
+#include "store/store_marks.h"
+
+#include <string.h>
+
+static bool
+is_stream(const void *value, const void *key)
+{
+    return ((const struct stream *)value)->stream == *(const uint64_t *)key;
+}
+
+/* A stream is a random number: its own hash. */
+struct stream *
+streams_find(const struct streams *all, uint64_t stream)
+{
+    return map_find(&all->by_id, stream, is_stream, &stream);
+}
+
+struct stream *
+streams_add(struct streams *all, uint64_t stream)
+{
+    struct stream *st = mem_new(sizeof *st);
+    st->stream        = stream;
+    map_add(&all->by_id, stream, st);
+    return st;
+}
+
+void
+streams_fini(struct streams *all)
+{
+    size_t at = 0;
+    for (struct stream *st; (st = map_next(&all->by_id, &at));) {
+        blob_drop(st->floor_owed);
+        mem_free(st);
+    }
+    map_fini(&all->by_id);
+    mem_free(all->dirty);
+    *all = (struct streams){0};
+}
+
+struct mark_list *
+marks_list(const struct mark *mark, uint32_t count)
+{
+    if (count == 0)
+        return NULL;
+    struct mark_list *l = blob_new(sizeof *l + count * sizeof *mark);
+    l->count            = count;
+    memcpy(l->at, mark, count * sizeof *mark);
+    return l;
+}
+
+static void
+touch(struct streams *all, struct stream *st)
+{
+    if (st->is_dirty)
+        return;
+    st->is_dirty = true;
+    if (all->dirty_count == all->dirty_cap) {
+        all->dirty_cap = all->dirty_cap > 0 ? all->dirty_cap * 2 : 16;
+        all->dirty     = mem_resize(all->dirty, all->dirty_cap * sizeof(struct stream *));
+    }
+    all->dirty[all->dirty_count++] = st;
+}
+
+/* A gap at the end of what is gone is gone with it: nothing of its stream lies before it. */
+static void
+jump_floor(struct stream *st, const struct batch *gap)
+{
+    blob_drop(st->floor_owed);
+    st->floor          = gap->gap_last;
+    st->floor_chain    = gap->chain;
+    st->floor_stamp    = batch_stamp(gap);
+    st->floor_owed     = marks_list(gap->deps, gap->deps_count);
+    st->floor_is_dirty = true;
+}
+
+void
+streams_append(struct store *s, struct stream *st, const struct batch *b, struct wall received)
+{
+    if (batch_is_gap(b) && st->floor == st->head)
+        jump_floor(st, b);
+    if (b->origin.n > 0)
+        st->origin = b->origin;
+    st->head     = batch_last(b);
+    st->stamp    = batch_stamp(b);
+    st->chain    = b->chain;
+    st->lsn      = s->lsn;
+    st->received = received;
+    touch(&s->streams, st);
+}
+
+static enum err
+write_head(struct store *s, const struct stream *st)
+{
+    sqlite3_stmt *q = s->sql[SQL_STREAM];
+    sql_bind_u64(q, 1, st->stream);
+    sql_bind_text(q, 2, st->origin);
+    sql_bind_u64(q, 3, st->head);
+    sql_bind_blob(q, 4, st->chain.b, sizeof st->chain.b);
+    sql_bind_u64(q, 5, st->stamp);
+    sql_bind_u64(q, 6, st->lsn);
+    sql_bind_u64(q, 7, (uint64_t)st->received.ms);
+    return sql_run(s->db, q);
+}
+
+enum err
+streams_write_floor(struct store *s, const struct stream_floor *f)
+{
+    sqlite3_stmt *q = s->sql[SQL_FLOOR];
+    sql_bind_u64(q, 1, f->stream);
+    sql_bind_u64(q, 2, f->floor);
+    sql_bind_blob(q, 3, f->chain.b, sizeof f->chain.b);
+    sql_bind_u64(q, 4, f->stamp);
+    buf_reset(&s->scratch);
+    if (f->owed)
+        marks_encode(&s->scratch, f->owed->at, f->owed->count);
+    if (f->owed)
+        sql_bind_blob(q, 5, buf_str(&s->scratch).p, buf_str(&s->scratch).n);
+    else
+        sqlite3_bind_null(q, 5);
+    return sql_run(s->db, q);
+}
+
+enum err
+streams_write(struct store *s)
+{
+    enum err e = ERR_OK;
+    for (uint32_t i = 0; i < s->streams.dirty_count && e == ERR_OK; i++) {
+        struct stream *st = s->streams.dirty[i];
+
+        e = write_head(s, st);
+        if (e == ERR_OK && st->floor_is_dirty)
+            e = streams_write_floor(s,
+                                    &(struct stream_floor){st->stream, st->floor, st->floor_chain,
+                                                           st->floor_stamp, st->floor_owed});
+        if (e == ERR_OK && st->is_retired)
+            e = streams_write_flags(s, st->stream, 0, STREAM_RETIRED);
+        st->origin         = (struct str){0};
+        st->floor_is_dirty = false;
+        st->is_retired     = false;
+        st->is_dirty       = false;
+    }
+    s->streams.dirty_count = 0;
+    return e;
+}
+
+enum err
+streams_write_flags(struct store *s, uint64_t stream, uint32_t set, uint32_t clear)
+{
+    sqlite3_stmt *q = s->sql[SQL_STREAM_FLAGS];
+    sql_bind_u64(q, 1, stream);
+    sql_bind_u64(q, 2, set);
+    sql_bind_u64(q, 3, clear);
+    return sql_run(s->db, q);
+}
+
+enum err
+streams_waive(struct store *s, struct mark mark)
+{
+    sqlite3_stmt *q = s->sql[SQL_WAIVED];
+    sql_bind_u64(q, 1, mark.stream);
+    sql_bind_u64(q, 2, mark.seq);
+    return sql_run(s->db, q);
+}
