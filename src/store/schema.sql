@@ -72,12 +72,19 @@ CREATE TABLE batches (
     PRIMARY KEY (stream, first)
 ) WITHOUT ROWID;
 
-CREATE TABLE segments (
+CREATE TABLE segments (             -- the index: runs of some thousand lsn
     lsn_first INTEGER PRIMARY KEY,
     lsn_last  INTEGER NOT NULL,
     stamp     INTEGER NOT NULL,     -- highest lamport in it
-    topics    BLOB    NOT NULL,     -- sorted ids as varints: the first, then differences
-    postings  BLOB                  -- NULL: none
+    buckets   INTEGER NOT NULL,     -- bit k: postings has a row k; bit 16: of no topic
+    hash      INTEGER,              -- XXH3-64 over all of this row; NULL: it has no postings
+    marks     BLOB                  -- highest seq of each stream in it
+);
+
+CREATE TABLE postings (             -- where in a segment the messages of a topic lie
+    id     INTEGER PRIMARY KEY,     -- segments.lsn_first * 16 + topics.id % 16
+    hash   INTEGER NOT NULL,        -- XXH3-64 of:
+    topics BLOB    NOT NULL         -- varints: id / 16, bytes that follow, rows as differences
 );
 
 CREATE TABLE kept (

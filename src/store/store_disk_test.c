@@ -501,46 +501,6 @@ a_damaged_row_does_not_leave_as_a_batch(void **state)
     disk_close(&d);
 }
 
-static bool
-is_rare(const void *ctx, struct str topic)
-{
-    (void)ctx;
-    return str_eq(topic, STR("rare"));
-}
-
-/* Without it looking for a topic reads the whole log. */
-static void
-segments_without_the_topic_are_passed_over(void **state)
-{
-    struct disk   d;
-    struct writer a = kit_writer(5), b = kit_writer(6);
-    char          out[512];
-    (void)state;
-    disk_open(&d, false);
-    disk_put(&d, kit_batch(&a, 1, "rare"), 1);
-    for (int i = 0; i < 20; i++) {
-        disk_put(&d, kit_batch(&b, 1000, i % 2 ? "odd" : "even"), 1);
-        if (i == 10) { /* a start in the middle of a segment */
-            disk_stop(&d);
-            disk_start(&d);
-        }
-    }
-    disk_put(&d, kit_batch(&a, 1, "rare"), 1);
-    shell(&d,
-          "select group_concat(lsn_first || '-' || lsn_last || ' ' || hex(topics)) from segments",
-          out);
-    assert_string_equal(out, "1-5001 010101,5002-10001 0201,10002-15001 0201,15002-20001 0201\n");
-    execute(&d, "DELETE FROM messages WHERE lsn BETWEEN 5002 AND 15001"); /* nobody looks there */
-    struct read  read = {.lsn_last = 20002, .want = is_rare, .bytes_max = TAIL};
-    struct page *p    = disk_read(&d, &read);
-    assert_int_equal(p->count, 2);
-    assert_int_equal(p->entry[1].lsn, 20002);
-    assert_int_equal(p->stamp, 20000);
-    assert_int_equal(p->scanned[1].seq, 20000);
-    page_drop(p);
-    disk_close(&d);
-}
-
 /* ---- beside the writer ---- */
 
 struct watcher {
@@ -730,7 +690,6 @@ main(void)
         cmocka_unit_test(below_the_reserve_batches_are_refused),
         cmocka_unit_test(a_file_that_was_moved_away_takes_nothing),
         cmocka_unit_test(a_damaged_row_does_not_leave_as_a_batch),
-        cmocka_unit_test(segments_without_the_topic_are_passed_over),
         cmocka_unit_test(a_reader_beside_the_writer_sees_a_prefix),
         cmocka_unit_test(the_views_show_the_log),
         cmocka_unit_test(the_log_says_what_kind_a_row_is),

@@ -116,8 +116,7 @@ load_forget(struct store *s)
 {
     streams_fini(&s->streams);
     topics_fini(&s->topics);
-    mem_free(s->segment.id);
-    s->segment   = (struct segment){.lsn_first = 1, .number = 1};
+    segment_fini(&s->segment);
     s->lsn       = 0;
     s->is_loaded = false;
 }
@@ -146,8 +145,8 @@ load_numbers(struct store *s)
                        &in_segments);
     if (e == ERR_OK && (in_segments > s->lsn || s->topics.lsn > s->lsn))
         e = ERR_CORRUPT;
-    s->lsn_first         = last > 0 ? first : s->lsn + 1;
-    s->segment.lsn_first = in_segments + 1;
+    s->lsn_first = last > 0 ? first : s->lsn + 1;
+    segment_restart(&s->segment, in_segments < s->lsn_first ? s->lsn_first : in_segments + 1);
     return e;
 }
 

@@ -5,10 +5,11 @@
  *   store_schema.c  making and migrating the file
  *   store_load.c    what a start finds: heads, members, token, topics
  *   store_topics.c  topics in memory, their snapshot
- *   store_segments.c  which runs of the log have which topics
+ *   store_segments.c  the index of the log
  *   store_streams.c  heads and floors  store_peers.c  the roster
  *   store_commit.c  commits            store_tend.c  checkpoints     store_room.c  free disk
  *   store_read.c    where a read starts     store_scan.c  what it finds
+ *   store_index.c   where in a run to look  store_wanted.c  which topics are wanted
  *   store_rebuild.c batches
  *
  * What memory says of streams and topics is what the transaction in progress makes
@@ -24,7 +25,13 @@
 
 enum { ROW_DIGEST_ONLY = 1, ROW_LATE = 2, ROW_GAP = 4 };
 enum { STREAM_FROZEN = 1, STREAM_RETIRED = 2 };
-enum { SEGMENT_LSNS = 4096 };
+enum {
+    SEGMENT_LSNS     = 4096, /* or more, up to the end of a batch */
+    SEGMENT_ROWS_MAX = SEGMENT_LSNS + BATCH_MESSAGES_MAX,
+    SEGMENT_BUCKETS  = 16, /* rows of postings, by topic id: each fits a page of the file */
+    SEGMENT_DENSE    = 4,  /* of a topic that has one row of so many all rows are looked at */
+    SEGMENT_BARE     = 1 << SEGMENT_BUCKETS, /* bit of buckets: some rows have no topic */
+};
 
 enum statement {
     SQL_BEGIN,
@@ -40,6 +47,7 @@ enum statement {
     SQL_TOPIC,
     SQL_TOPIC_COUNTS,
     SQL_SEGMENT,
+    SQL_POSTINGS,
     SQL_META,
     SQL_PEER,
     SQL_PEERS_CLEAR,
@@ -53,7 +61,7 @@ enum statement {
 
 struct topic {
     uint32_t    id;
-    uint32_t    segment;  /* number of the segment that has it already */
+    uint32_t    slot;     /* in the open segment, if its id stands there */
     bool        is_dirty; /* differs from its row */
     uint16_t    name_bytes;
     uint64_t    count, lsn, lamport; /* messages, and of the newest: */
@@ -68,13 +76,28 @@ struct topics {
     uint64_t       lsn; /* rows of topics hold all up to here */
 };
 
+#define SLOT_NONE UINT32_MAX
+
+struct segment_topic {
+    uint32_t id;      /* 0: rows of no topic, which concern every reader */
+    uint32_t sibling; /* the next slot of its bucket, or NONE; while it is written */
+    uint16_t first, last, count;
+};
+
 /* The segment that grows: written once it is whole, rebuilt from messages at start. */
 struct segment {
-    uint64_t  lsn_first;
-    uint64_t  stamp;
-    uint32_t  number;
-    uint32_t *id;
-    uint32_t  count, cap;
+    uint64_t              lsn_first;
+    uint64_t              stamp;
+    struct vector         marks; /* the highest of each stream */
+    struct segment_topic *topic;
+    uint32_t              count, cap, bare_slot;
+    uint16_t              next[SEGMENT_ROWS_MAX]; /* the next row of the same topic */
+};
+
+/* A row of segments. */
+struct segment_row {
+    uint64_t first, last, stamp;
+    uint32_t buckets;
 };
 
 struct stream {
@@ -173,8 +196,12 @@ enum err topics_snapshot(struct store *s);
 
 /* The next row of the log; of no topic when it is for every reader: a gap, a digest. */
 void segment_add(struct segment *g, struct topic *topic, const struct entry *e);
+/* It is empty, and begins there. */
+void segment_restart(struct segment *g, uint64_t lsn_first);
+void segment_fini(struct segment *g);
 /* Writes it when it is long enough and starts the next.  Call at the end of a batch. */
 enum err segment_close(struct store *s);
+uint64_t segment_hash(const struct segment_row *row, struct str marks);
 
 /* ---- store_streams.c ---- */
 
@@ -220,34 +247,71 @@ enum reading {
     READ_BATCH_UP, /* the first batch at or above a seq */
     READ_AT,       /* stream and seq at an lsn, or the next in use */
     READ_MESSAGES,
-    READ_ROWS, /* of one batch, names joined */
+    READ_MESSAGE, /* one, by its lsn */
+    READ_BEFORE,  /* what lies before an lsn, backwards */
+    READ_ROWS,    /* of one batch, names joined */
     READ_TOPIC,
     READ_ORIGIN,
-    READ_SEGMENT, /* the one that begins at or before an lsn */
+    READ_TOPIC_ID,
+    READ_SEGMENTS, /* from the one on that begins at or before an lsn */
+    READ_POSTINGS,
     READING_COUNT
 };
 
-enum { ORIGINS_CACHED = 64 };
+enum { ORIGINS_CACHED = 64, NAMES_CACHED = 64, VERDICTS_MAX = 16, MARKS_KEPT = 256 };
 
-/* What a call to store_read() knows of a topic; its name lies in the page's bytes. */
-enum verdict { VERDICT_UNKNOWN, VERDICT_UNWANTED, VERDICT_WANTED };
-struct topic_verdict {
-    struct str name;
-    uint8_t    verdict;
+/* What a call costs, in rows of a third of a microsecond. */
+enum {
+    WORK_MAX     = 65536, /* in one call */
+    WORK_SEGMENT = 4,
+    WORK_LOOKUP  = 8,
+    WORK_BYTES   = 64, /* of postings, so many for one */
+    WORK_BATCH   = 16,
 };
+
+/* Texts of a page, known for one call. */
 struct origin_known {
     uint64_t   stream;
     struct str origin;
 };
+struct name_known {
+    uint64_t   id;
+    struct str name;
+};
+
+/* What filters said of topics; see store_wanted.c. */
+struct verdicts {
+    void    *filters; /* a blob, one reference; NULL: none */
+    uint64_t used;    /* when: store_reader.calls */
+    uint8_t *bits;    /* two for each id below `topics` */
+    uint32_t topics;
+};
+
+/* The segment that a call has come to. */
+struct index_run {
+    struct segment_row row; /* first UINT64_MAX: there is none any more */
+    bool               is_indexed;
+    struct vector      marks; /* the highest of each stream in it */
+    uint64_t           wanted[SEGMENT_ROWS_MAX / 64];
+};
 
 struct store_reader {
-    sqlite3              *db;
-    sqlite3_stmt         *sql[READING_COUNT];
-    struct buf            deps, bytes; /* of the last batch_row; of a batch in the making */
-    struct topic_verdict *topic;       /* by id - 1; of one call, as is origin */
-    uint32_t              topic_cap;
-    struct origin_known   origin[ORIGINS_CACHED];
-    uint64_t              log_first; /* oldest lsn that is left; read.lsn_last + 1: none */
+    sqlite3      *db;
+    sqlite3_stmt *sql[READING_COUNT];
+    struct buf    deps, bytes; /* of the last batch_row; of a batch in the making */
+
+    uint32_t            work; /* of one call, as is all that follows but for verdicts */
+    uint64_t            log_first; /* oldest lsn that is left; read.lsn_last + 1: none */
+    struct origin_known origin[ORIGINS_CACHED];
+    struct name_known   name[NAMES_CACHED];
+    struct index_run    run;
+    uint64_t            id[FILTERS_MAX]; /* of topics that literal filters want */
+    uint32_t            id_count;
+    struct verdicts    *in_use;
+
+    struct verdicts verdicts[VERDICTS_MAX];
+    size_t          verdicts_bytes;
+    uint64_t        calls;
 };
 
 /* A row of batches; its deps lie in the reader until the next one. */
@@ -272,16 +336,40 @@ enum err read_batch_row(struct store_reader *r, struct mark at, struct batch_row
 enum err read_origin(struct store_reader *r, uint64_t stream, struct buf *out);
 /* 0: none. */
 enum err read_floor(struct store_reader *r, uint64_t stream, uint64_t *floor);
-/* The batch of `row`, checked; one reference.  CORRUPT. */
-enum err rebuild_batch(struct store_reader *r, const struct batch_row *row, struct batch **out);
-
-#endif
 /* Steps to the first row; the caller resets when it is OK.  NOTFOUND: there is none. */
 enum err read_first(struct store_reader *r, sqlite3_stmt *q);
 /* What lies at *lsn, or next above it. */
 enum err read_mark_at(struct store_reader *r, uint64_t *lsn, struct mark *mark);
+/* The batch of `row`, checked; one reference.  CORRUPT. */
+enum err rebuild_batch(struct store_reader *r, const struct batch_row *row, struct batch **out);
+
+/* ---- store_wanted.c ---- */
+
+enum err wanted_begin(struct store_reader *r, const struct read *read);
+enum err wanted_topic(struct store_reader *r, const struct read *read, uint64_t id, bool *wanted);
+/* Its text in the page. */
+enum err wanted_name(struct store_reader *r, struct page_maker *page, uint64_t id,
+                     struct str *name);
+/* Gives back what was kept for further calls. */
+void wanted_forget(struct store_reader *r);
+
+/* ---- store_index.c ---- */
+
+#define TOPIC_ANY UINT64_MAX
+
+void index_begin(struct store_reader *r);
+void index_end(struct store_reader *r);
+/* Moves r->run to the segment that has `lsn`, or to the next above; never back. */
+enum err index_seek(struct store_reader *r, uint64_t lsn);
+/* Which rows of r->run to look at, for index_next_row(); *all: each of them. */
+enum err index_rows(struct store_reader *r, const struct read *read, bool *all);
+/* The lsn of the next of them at or above `lsn`; behind the segment when there is none. */
+uint64_t index_next_row(const struct store_reader *r, uint64_t lsn);
+
 /* ---- store_scan.c ---- */
 
 /* From page->lsn_next on, for as far as one call goes; moves it. */
 enum err scan_messages(struct store_reader *r, const struct read *read, struct page_maker *page);
 enum err scan_batches(struct store_reader *r, const struct read *read, struct page_maker *page);
+
+#endif

@@ -72,10 +72,33 @@ commit_some(struct story *s)
     }
 }
 
+/* What a reader asks for; a blob. */
+struct wish {
+    struct str text;
+    bool       is_literal;
+};
+
 static bool
 is_wanted(const void *ctx, struct str topic)
 {
-    return str_starts(topic, *(const struct str *)ctx);
+    const struct wish *w = ctx;
+    return w->is_literal ? str_eq(topic, w->text) : str_starts(topic, w->text);
+}
+
+/* What lies below lsn_first counts as known to who reads from there, so a store may say it
+ * again, or not. */
+static void
+add_below(struct disk *d, uint64_t lsn_first, struct vector *scanned, uint64_t *stamp)
+{
+    struct read read = {.start = READ_AT_LSN, .lsn = 1, .bytes_max = 1 << 20};
+    for (read.lsn_last = lsn_first - 1; read.lsn <= read.lsn_last;) {
+        struct page *p = disk_read(d, &read);
+        for (uint32_t i = 0; i < p->scanned_count; i++)
+            assert_int_equal(vector_raise(scanned, p->scanned[i]), ERR_OK);
+        *stamp   = p->stamp > *stamp ? p->stamp : *stamp;
+        read.lsn = p->lsn_next;
+        page_drop(p);
+    }
 }
 
 /* Everything a chain of reads says, as text. */
@@ -89,8 +112,10 @@ tell(struct disk *d, struct read read, struct buf *out)
     while (first || read.lsn <= read.lsn_last) {
         struct page *p = disk_read(d, &read);
         assert_true(p->lsn_next > p->lsn_first || p->lsn_first > read.lsn_last);
-        if (first)
+        if (first) {
             assert_int_equal(buf_addf(out, "from %lu\n", (unsigned long)p->lsn_first), ERR_OK);
+            add_below(d, p->lsn_first, &scanned, &stamp);
+        }
         for (uint32_t i = 0; i < p->before_count; i++)
             assert_int_equal(buf_addf(out, "before %lu-%lu\n", (unsigned long)p->before[i].stream,
                                       (unsigned long)p->before[i].seq),
@@ -129,26 +154,33 @@ tell(struct disk *d, struct read read, struct buf *out)
 static void
 read_some(struct story *s)
 {
-    static const struct str prefix[] = {
-        {(const uint8_t *)"a", 1}, {(const uint8_t *)"b/1", 3}, {(const uint8_t *)"zz", 2}};
-    struct mark have[WRITERS];
-    uint32_t    count = 0;
+    static const char *const text[] = {"a", "b/1", "b/17", "c/d", "zz"};
+    struct wish             *wish   = blob_new(sizeof *wish);
+    struct mark              have[WRITERS];
+    uint32_t                 count = 0;
     for (uint32_t i = 0; i < WRITERS; i++)
         if (below(s, 2))
             have[count++] =
                 (struct mark){s->writer[i].stream, below(s, (uint32_t)s->writer[i].next + 3)};
-    bool        batches = below(s, 2);
+    *wish               = (struct wish){str_of(text[below(s, 5)]), below(s, 2)};
+    bool        batches = below(s, 3) == 0;
     struct read read    = {.start     = (enum read_start)below(s, 3),
                            .lsn       = below(s, (uint32_t)s->lsn + 3),
                            .lsn_last  = s->lsn,
                            .have      = {have, count, WRITERS},
                            .since     = {s->clock - below(s, 50)},
                            .batches   = batches,
-                           .want      = batches || below(s, 2) ? NULL : is_wanted,
-                           .want_ctx  = &prefix[below(s, 3)],
+                           .want      = batches || below(s, 4) == 0 ? NULL : is_wanted,
+                           .want_ctx  = wish,
                            .bytes_max = 1 + below(s, 200000),
                            .count_max = below(s, 2) ? 0 : 200};
-    struct buf  said[2];
+    if (read.want && wish->is_literal) {
+        read.literal       = &wish->text;
+        read.literal_count = 1;
+    }
+    if (!batches && below(s, 2)) /* core does not know of the newest yet */
+        read.lsn_last = below(s, (uint32_t)s->lsn + 1);
+    struct buf said[2];
     for (int d = 0; d < 2; d++) {
         buf_init(&said[d], 0);
         tell(&s->disk[d], read, &said[d]);
@@ -157,6 +189,7 @@ read_some(struct story *s)
     assert_true(str_eq(buf_str(&said[0]), buf_str(&said[1])));
     buf_fini(&said[0]);
     buf_fini(&said[1]);
+    blob_drop(wish);
 }
 
 static void

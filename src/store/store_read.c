@@ -7,7 +7,8 @@
 
 #include <string.h>
 
-enum { TOPICS_KEPT = 4096 }; /* verdicts whose memory stays with the reader */
+#define MESSAGE_COLUMNS                                                                            \
+    "SELECT lsn, stream, seq, lamport, topic, wall_ms, flags, headers, body FROM messages"
 
 static const char *const text_of[READING_COUNT] = {
     [READ_BEGIN]   = "BEGIN",
@@ -22,15 +23,20 @@ static const char *const text_of[READING_COUNT] = {
     [READ_BATCH_UP] = "SELECT lsn FROM batches WHERE stream = ?1 AND first >= ?2"
                       " ORDER BY first LIMIT 1",
     [READ_AT]       = "SELECT lsn, stream, seq FROM messages WHERE lsn >= ?1 ORDER BY lsn LIMIT 1",
-    [READ_MESSAGES] = "SELECT lsn, stream, seq, lamport, topic, wall_ms, flags, headers, body"
-                      " FROM messages WHERE lsn >= ?1 AND lsn <= ?2 ORDER BY lsn",
+    [READ_MESSAGES] = MESSAGE_COLUMNS " WHERE lsn >= ?1 AND lsn <= ?2 ORDER BY lsn",
+    [READ_MESSAGE]  = MESSAGE_COLUMNS " WHERE lsn = ?1",
+    [READ_BEFORE]   = "SELECT stream, seq, lamport FROM messages WHERE lsn < ?1 AND lsn >= ?2"
+                      " ORDER BY lsn DESC",
     [READ_ROWS]     = "SELECT m.seq, m.flags, m.digest, t.name, m.headers, m.body FROM messages m"
                       " LEFT JOIN topics t ON t.id = m.topic"
                       " WHERE m.lsn >= ?1 AND m.lsn <= ?2 ORDER BY m.lsn",
     [READ_TOPIC]    = "SELECT name FROM topics WHERE id = ?1",
     [READ_ORIGIN]   = "SELECT origin FROM streams WHERE stream = ?1",
-    [READ_SEGMENT]  = "SELECT lsn_first, lsn_last, stamp, topics FROM segments"
-                      " WHERE lsn_first <= ?1 ORDER BY lsn_first DESC LIMIT 1",
+    [READ_TOPIC_ID] = "SELECT id FROM topics WHERE name = ?1",
+    [READ_SEGMENTS] = "SELECT lsn_first, lsn_last, stamp, buckets, hash, marks FROM segments"
+                      " WHERE lsn_first >= (SELECT ifnull(max(lsn_first), 0) FROM segments"
+                      " WHERE lsn_first <= ?1) ORDER BY lsn_first",
+    [READ_POSTINGS] = "SELECT id, hash, topics FROM postings WHERE id >= ?1 AND id <= ?2",
 };
 
 /* ---- opening ---- */
@@ -45,7 +51,8 @@ store_reader_close(struct store_reader *r)
     sqlite3_close(r->db);
     buf_fini(&r->deps);
     buf_fini(&r->bytes);
-    mem_free(r->topic);
+    mem_free(r->run.marks.at);
+    wanted_forget(r);
     mem_free(r);
 }
 
@@ -379,11 +386,6 @@ give_back(struct store_reader *r)
 {
     buf_clear_free(&r->bytes);
     buf_clear_free(&r->deps);
-    if (r->topic_cap > TOPICS_KEPT) {
-        mem_free(r->topic);
-        r->topic     = NULL;
-        r->topic_cap = 0;
-    }
 }
 
 enum err
@@ -391,6 +393,7 @@ store_read(struct store_reader *r, const struct read *read, struct page **out)
 {
     struct page_maker page;
     page_maker_init(&page);
+    r->work    = 0;
     enum err e = sql_run(r->db, r->sql[READ_BEGIN]);
     if (e == ERR_OK)
         e = find_front(r, read);
@@ -400,8 +403,6 @@ store_read(struct store_reader *r, const struct read *read, struct page **out)
         e = put_floors(r, read, &page);
     if (e == ERR_OK)
         e = read->batches ? scan_batches(r, read, &page) : scan_messages(r, read, &page);
-    if (e == ERR_OK)
-        e = marks_between(r, page.lsn_first, page.lsn_next, &page.scanned);
     enum err ended = sqlite3_get_autocommit(r->db) ? ERR_OK : sql_run(r->db, r->sql[READ_END]);
     if (e == ERR_OK)
         e = ended;

@@ -1,65 +1,31 @@
 /* store_scan.c - the part of a read that goes through the log. */
 #include "store/store_private.h"
 
-#include "base/check.h"
 #include "base/mem.h"
-#include "store/store_marks.h"
 
 #include <string.h>
-
-enum {
-    WORK_MAX     = 65536, /* rows looked at in one call, or work that costs as much */
-    WORK_SEGMENT = 8,
-    WORK_BATCH   = 16,
-};
 
 struct scan {
     struct store_reader *r;
     const struct read   *read;
     struct page_maker   *page;
-    uint32_t             work;
 };
 
 static bool
 is_over(const struct scan *s)
 {
-    return s->page->lsn_next > s->read->lsn_last || s->work >= WORK_MAX ||
+    return s->page->lsn_next > s->read->lsn_last || s->r->work >= WORK_MAX ||
            page_is_full(s->page, s->read);
 }
 
-static enum err
-judge_topic(struct scan *s, uint64_t id, const struct topic_verdict **out)
+static void
+note_stamp(struct page_maker *page, uint64_t lamport)
 {
-    struct store_reader *r = s->r;
-    if (id == 0 || id > UINT32_MAX)
-        return ERR_CORRUPT;
-    if (id > r->topic_cap) {
-        uint32_t cap = r->topic_cap > 0 ? r->topic_cap : 64;
-        while (cap < id)
-            cap = cap < UINT32_MAX / 2 ? cap * 2 : (uint32_t)id;
-        r->topic = mem_resize(r->topic, cap * sizeof *r->topic);
-        memset(r->topic + r->topic_cap, 0, (cap - r->topic_cap) * sizeof *r->topic);
-        r->topic_cap = cap;
-    }
-    struct topic_verdict *v = &r->topic[id - 1];
-    *out                    = v;
-    if (v->verdict != VERDICT_UNKNOWN)
-        return ERR_OK;
-    sqlite3_stmt *q = r->sql[READ_TOPIC];
-    sql_bind_u64(q, 1, id);
-    enum err e = read_first(r, q);
-    if (e != ERR_OK)
-        return e == ERR_NOTFOUND ? ERR_CORRUPT : e;
-    struct str name = sql_bytes(q, 0);
-    v->verdict      = VERDICT_UNWANTED;
-    if (!s->read->want || s->read->want(s->read->want_ctx, name)) {
-        v->verdict = VERDICT_WANTED;
-        v->name    = page_text(s->page, name);
-    }
-    sqlite3_reset(q);
-    s->work++;
-    return ERR_OK;
+    if (lamport > page->stamp)
+        page->stamp = lamport;
 }
+
+/* ---- rows of messages ---- */
 
 static enum err
 origin_of(struct scan *s, uint64_t stream, struct str *out)
@@ -104,26 +70,27 @@ take_gap(struct scan *s, struct entry *e)
 static enum err
 take_row(struct scan *s, sqlite3_stmt *q)
 {
-    uint64_t                    topic = sql_u64(q, 4), flags = sql_u64(q, 6);
-    const struct topic_verdict *v;
-    struct entry                e = {.lsn     = sql_u64(q, 0),
-                                     .mark    = {sql_u64(q, 1), sql_u64(q, 2)},
-                                     .lamport = sql_u64(q, 3),
-                                     .wall    = {sqlite3_column_int64(q, 5)},
-                                     .late    = flags & ROW_LATE};
-    s->page->lsn_next             = e.lsn + 1;
-    s->work++;
-    if (e.lamport > s->page->stamp)
-        s->page->stamp = e.lamport;
+    uint64_t     topic = sql_u64(q, 4), flags = sql_u64(q, 6);
+    bool         wanted;
+    struct entry e    = {.lsn     = sql_u64(q, 0),
+                         .mark    = {sql_u64(q, 1), sql_u64(q, 2)},
+                         .lamport = sql_u64(q, 3),
+                         .wall    = {sqlite3_column_int64(q, 5)},
+                         .late    = flags & ROW_LATE};
+    s->page->lsn_next = e.lsn + 1;
+    s->r->work++;
+    note_stamp(s->page, e.lamport);
+    page_raise(&s->page->scanned, e.mark);
     if (flags & ROW_GAP)
         return take_gap(s, &e);
     if (flags & ROW_DIGEST_ONLY || page_seq(&s->read->have, e.mark.stream) >= e.mark.seq)
         return ERR_OK;
-    enum err err = judge_topic(s, topic, &v);
-    if (err != ERR_OK || v->verdict != VERDICT_WANTED)
+    enum err err = wanted_topic(s->r, s->read, topic, &wanted);
+    if (err != ERR_OK || !wanted)
         return err;
-    err       = origin_of(s, e.mark.stream, &e.origin);
-    e.topic   = v->name;
+    err = wanted_name(s->r, s->page, topic, &e.topic);
+    if (err == ERR_OK)
+        err = origin_of(s, e.mark.stream, &e.origin);
     e.headers = page_text(s->page, sql_bytes(q, 7));
     e.body    = page_text(s->page, sql_bytes(q, 8));
     page_entry(s->page, &e);
@@ -149,71 +116,115 @@ scan_rows(struct scan *s, uint64_t last)
     return e;
 }
 
+/* ---- rows that the index names ---- */
+
+/* Retention may have taken it. */
 static enum err
-segment_is_wanted(struct scan *s, struct str ids, bool *wanted)
+look_up(struct scan *s, uint64_t lsn)
 {
-    uint64_t id = 0, step;
-    *wanted     = false;
-    for (size_t at = 0, n; at < ids.n && !*wanted; at += n) {
-        const struct topic_verdict *v;
-        n = varint_get(str_cut(ids, at, ids.n), &step);
-        if (n == 0)
-            return ERR_CORRUPT;
-        id += step;
-        enum err e = judge_topic(s, id, &v);
-        if (e != ERR_OK)
-            return e;
-        *wanted = v->verdict == VERDICT_WANTED;
-    }
-    return ERR_OK;
+    sqlite3_stmt *q = s->r->sql[READ_MESSAGE];
+    sql_bind_u64(q, 1, lsn);
+    enum err e = read_first(s->r, q);
+    s->r->work += WORK_LOOKUP;
+    if (e == ERR_OK)
+        e = take_row(s, q);
+    sqlite3_reset(q);
+    return e == ERR_NOTFOUND ? ERR_OK : e;
 }
 
-/* Passes over the segment that begins at lsn_next when it has nothing wanted; else
- * *last is how far rows are to be scanned. */
+/* The page ends inside a segment: how far each stream had come by then is in its rows. */
 static enum err
-try_segment(struct scan *s, bool *passed, uint64_t *last)
+note_part(struct scan *s)
 {
-    sqlite3_stmt *q = s->r->sql[READ_SEGMENT];
-    *passed         = false;
-    *last           = s->read->lsn_last;
+    const struct index_run *run   = &s->r->run;
+    sqlite3_stmt           *q     = s->r->sql[READ_BEFORE];
+    struct vector           found = {0};
+    enum err                e     = ERR_OK;
     sql_bind_u64(q, 1, s->page->lsn_next);
-    enum err e = read_first(s->r, q);
-    if (e != ERR_OK)
-        return e == ERR_NOTFOUND ? ERR_OK : e;
-    uint64_t first = sql_u64(q, 0), end = sql_u64(q, 1), stamp = sql_u64(q, 2);
-    bool     wanted = true;
-    /* Inside one, its stamp may be that of a message before: then rows are read. */
-    if (first == s->page->lsn_next && end <= s->read->lsn_last)
-        e = segment_is_wanted(s, sql_bytes(q, 3), &wanted);
+    sql_bind_u64(q, 2, s->page->lsn_first > run->row.first ? s->page->lsn_first : run->row.first);
+    while (found.count < run->marks.count && sql_next(s->r->db, q, &e)) {
+        struct mark mark = {sql_u64(q, 0), sql_u64(q, 1)};
+        s->r->work++;
+        if (page_seq(&found, mark.stream) > 0)
+            continue;
+        page_raise(&found, mark);
+        page_raise(&s->page->scanned, mark);
+        note_stamp(s->page, sql_u64(q, 2));
+    }
     sqlite3_reset(q);
-    s->work += WORK_SEGMENT;
-    if (end >= s->page->lsn_next && end < *last)
-        *last = end;
-    if (e != ERR_OK || wanted)
+    mem_free(found.at);
+    return e;
+}
+
+/* Its stamp and marks may be those of messages below lsn_first.  Who reads on from there has
+ * those too. */
+static void
+note_whole(struct scan *s)
+{
+    const struct index_run *run = &s->r->run;
+    for (uint32_t i = 0; i < run->marks.count; i++)
+        page_raise(&s->page->scanned, run->marks.at[i]);
+    note_stamp(s->page, run->row.stamp);
+    s->page->lsn_next = run->row.last + 1;
+}
+
+static enum err
+scan_named(struct scan *s)
+{
+    uint64_t end = s->r->run.row.last + 1;
+    uint64_t lsn = index_next_row(s->r, s->page->lsn_next);
+    enum err e   = ERR_OK;
+    while (lsn < end && e == ERR_OK && !is_over(s)) {
+        e   = look_up(s, lsn);
+        lsn = index_next_row(s->r, lsn + 1);
+    }
+    if (e == ERR_OK && lsn < end)
+        return note_part(s);
+    if (e == ERR_OK)
+        note_whole(s);
+    return e;
+}
+
+/* The segment that r->run is, or what lies before it. */
+static enum err
+scan_run(struct scan *s)
+{
+    const struct index_run *run  = &s->r->run;
+    uint64_t                last = run->row.last;
+    bool                    all  = !run->is_indexed;
+    enum err                e    = ERR_OK;
+    if (run->row.first > s->page->lsn_next) {
+        last = run->row.first - 1;
+        all  = true;
+    }
+    if (last > s->read->lsn_last) {
+        last = s->read->lsn_last;
+        all  = true;
+    }
+    if (!all)
+        e = index_rows(s->r, s->read, &all);
+    if (e != ERR_OK)
         return e;
-    *passed           = true;
-    s->page->lsn_next = end + 1;
-    if (stamp > s->page->stamp)
-        s->page->stamp = stamp;
-    return ERR_OK;
+    return all ? scan_rows(s, last) : scan_named(s);
 }
 
 enum err
 scan_messages(struct store_reader *r, const struct read *read, struct page_maker *page)
 {
     struct scan scan = {.r = r, .read = read, .page = page};
-    enum err    e    = ERR_OK;
-    if (r->topic_cap > 0)
-        memset(r->topic, 0, r->topic_cap * sizeof *r->topic);
+    enum err    e    = wanted_begin(r, read);
     memset(r->origin, 0, sizeof r->origin);
+    index_begin(r);
     while (e == ERR_OK && !is_over(&scan)) {
-        bool     passed = false;
-        uint64_t last   = read->lsn_last;
-        if (read->want)
-            e = try_segment(&scan, &passed, &last);
-        if (e == ERR_OK && !passed)
-            e = scan_rows(&scan, last);
+        if (!read->want) {
+            e = scan_rows(&scan, read->lsn_last);
+            continue;
+        }
+        e = index_seek(r, page->lsn_next);
+        if (e == ERR_OK)
+            e = scan_run(&scan);
     }
+    index_end(r);
     return e;
 }
 
@@ -248,8 +259,9 @@ scan_batches(struct store_reader *r, const struct read *read, struct page_maker 
         if (b)
             page_batch(page, b, row.lsn);
         page->lsn_next = row.lsn + row_lsns(&row);
-        page->stamp    = row_stamp(&row) > page->stamp ? row_stamp(&row) : page->stamp;
-        scan.work += WORK_BATCH;
+        page_raise(&page->scanned, (struct mark){row.stream, row.last});
+        note_stamp(page, row_stamp(&row));
+        r->work += WORK_BATCH;
     }
     return ERR_OK;
 }

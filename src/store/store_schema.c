@@ -20,7 +20,15 @@ static const char to_2[] = "ALTER TABLE streams ADD COLUMN waived INTEGER NOT NU
                            "ALTER TABLE topics ADD COLUMN removed INTEGER NOT NULL DEFAULT 0;"
                            "CREATE UNIQUE INDEX topics_name ON topics(name);"
                            "CREATE TABLE removals (lsn INTEGER PRIMARY KEY, topics BLOB NOT NULL);"
-                           "ALTER TABLE segments ADD COLUMN postings BLOB;";
+                           "ALTER TABLE segments RENAME TO old;"
+                           "CREATE TABLE segments (lsn_first INTEGER PRIMARY KEY,"
+                           " lsn_last INTEGER NOT NULL, stamp INTEGER NOT NULL,"
+                           " buckets INTEGER NOT NULL, hash INTEGER, marks BLOB);"
+                           "INSERT INTO segments SELECT lsn_first, lsn_last, stamp, 0, NULL, NULL"
+                           " FROM old;"
+                           "DROP TABLE old;"
+                           "CREATE TABLE postings (id INTEGER PRIMARY KEY, hash INTEGER NOT NULL,"
+                           " topics BLOB NOT NULL);";
 
 /* step[i] brings a file from version i to i + 1, but for its views, and is never changed
  * once released. */

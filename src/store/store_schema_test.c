@@ -47,8 +47,8 @@ shape_of(sqlite3 *db, struct buf *out)
 static void
 make_version_1(const struct disk *d)
 {
-    static const char *const table[] = {"meta",     "streams", "topics", "messages", "batches",
-                                        "segments", "kept",    "peers",  "vectors"};
+    static const char *const table[] = {"meta",    "streams", "topics", "messages",
+                                        "batches", "kept",    "peers",  "vectors"};
     static char              sql[16384];
     char                     old[128], new[128], command[512];
     FILE                    *f = fopen("tests/vectors/schema_1.sql", "r");
@@ -71,6 +71,7 @@ make_version_1(const struct disk *d)
         run(db, (const char *)sqlite3_column_text(q, 0));
         sqlite3_finalize(q);
     }
+    run(db, "INSERT INTO segments SELECT lsn_first, lsn_last, stamp, x'01' FROM now.segments");
     sqlite3_close(db);
     snprintf(old, sizeof old, "%s/v1.db", d->dir);
     snprintf(new, sizeof new, "%s/broker.db", d->dir);

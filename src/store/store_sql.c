@@ -36,19 +36,20 @@ static const char *const text_of[SQL_COUNT] = {
                    " VALUES (?1, ?2, 0, 0, 0, 0, 0)",
     [SQL_TOPIC_COUNTS] = "UPDATE topics SET count = ?2, lsn = ?3, lamport = ?4, stream = ?5,"
                          " seq = ?6 WHERE id = ?1",
-    [SQL_SEGMENT] =
-        "INSERT INTO segments(lsn_first, lsn_last, stamp, topics) VALUES (?1, ?2, ?3, ?4)",
-    [SQL_META]        = "INSERT INTO meta(name, value) VALUES (?1, ?2)"
-                        " ON CONFLICT(name) DO UPDATE SET value = ?2",
-    [SQL_PEER]        = "INSERT INTO peers(addr, family, ip, port, host, version, nonce, flags)"
-                        " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-    [SQL_PEERS_CLEAR] = "DELETE FROM peers",
-    [SQL_PAGES]       = "PRAGMA page_count",
-    [SQL_PAGES_FREE]  = "PRAGMA freelist_count",
-    [SQL_KNOWN]       = "SELECT stream, seq FROM vectors WHERE addr = ?1 ORDER BY stream",
-    [SQL_KNOWN_PUT]   = "INSERT INTO vectors(addr, stream, seq) VALUES (?1, ?2, ?3)"
-                        " ON CONFLICT(addr, stream) DO UPDATE SET seq = ?3",
-    [SQL_KNOWN_DROP]  = "DELETE FROM vectors WHERE addr = ?1 AND stream = ?2",
+    [SQL_SEGMENT]      = "INSERT INTO segments(lsn_first, lsn_last, stamp, buckets, hash, marks)"
+                         " VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+    [SQL_POSTINGS]     = "INSERT INTO postings(id, hash, topics) VALUES (?1, ?2, ?3)",
+    [SQL_META]         = "INSERT INTO meta(name, value) VALUES (?1, ?2)"
+                         " ON CONFLICT(name) DO UPDATE SET value = ?2",
+    [SQL_PEER]         = "INSERT INTO peers(addr, family, ip, port, host, version, nonce, flags)"
+                         " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+    [SQL_PEERS_CLEAR]  = "DELETE FROM peers",
+    [SQL_PAGES]        = "PRAGMA page_count",
+    [SQL_PAGES_FREE]   = "PRAGMA freelist_count",
+    [SQL_KNOWN]        = "SELECT stream, seq FROM vectors WHERE addr = ?1 ORDER BY stream",
+    [SQL_KNOWN_PUT]    = "INSERT INTO vectors(addr, stream, seq) VALUES (?1, ?2, ?3)"
+                         " ON CONFLICT(addr, stream) DO UPDATE SET seq = ?3",
+    [SQL_KNOWN_DROP]   = "DELETE FROM vectors WHERE addr = ?1 AND stream = ?2",
 };
 
 enum err
