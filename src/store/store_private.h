@@ -48,6 +48,8 @@ enum statement {
     SQL_TOPIC_COUNTS,
     SQL_SEGMENT,
     SQL_POSTINGS,
+    SQL_SEGMENTS_DROP,
+    SQL_POSTINGS_DROP,
     SQL_META,
     SQL_PEER,
     SQL_PEERS_CLEAR,
@@ -201,6 +203,8 @@ void segment_restart(struct segment *g, uint64_t lsn_first);
 void segment_fini(struct segment *g);
 /* Writes it when it is long enough and starts the next.  Call at the end of a batch. */
 enum err segment_close(struct store *s);
+/* Retention took all below lsn_first: so goes what speaks of nothing else. */
+enum err segments_retain(struct store *s, uint64_t lsn_first);
 uint64_t segment_hash(const struct segment_row *row, struct str marks);
 
 /* ---- store_streams.c ---- */
@@ -300,7 +304,7 @@ struct store_reader {
     sqlite3_stmt *sql[READING_COUNT];
     struct buf    deps, bytes; /* of the last batch_row; of a batch in the making */
 
-    uint32_t            work; /* of one call, as is all that follows but for verdicts */
+    uint32_t            work;      /* of one call, as is all that follows but for verdicts */
     uint64_t            log_first; /* oldest lsn that is left; read.lsn_last + 1: none */
     struct origin_known origin[ORIGINS_CACHED];
     struct name_known   name[NAMES_CACHED];

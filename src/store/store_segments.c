@@ -180,3 +180,12 @@ segment_close(struct store *s)
         segment_restart(&s->segment, s->lsn + 1);
     return e;
 }
+
+enum err
+segments_retain(struct store *s, uint64_t lsn_first)
+{
+    sql_bind_u64(s->sql[SQL_SEGMENTS_DROP], 1, lsn_first);
+    sql_bind_u64(s->sql[SQL_POSTINGS_DROP], 1, lsn_first);
+    enum err e = sql_run(s->db, s->sql[SQL_SEGMENTS_DROP]);
+    return e == ERR_OK ? sql_run(s->db, s->sql[SQL_POSTINGS_DROP]) : e;
+}

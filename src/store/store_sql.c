@@ -34,22 +34,25 @@ static const char *const text_of[SQL_COUNT] = {
                    " ON CONFLICT(stream) DO UPDATE SET flags = flags | 1",
     [SQL_TOPIC]  = "INSERT INTO topics(id, name, count, lsn, lamport, stream, seq)"
                    " VALUES (?1, ?2, 0, 0, 0, 0, 0)",
-    [SQL_TOPIC_COUNTS] = "UPDATE topics SET count = ?2, lsn = ?3, lamport = ?4, stream = ?5,"
-                         " seq = ?6 WHERE id = ?1",
-    [SQL_SEGMENT]      = "INSERT INTO segments(lsn_first, lsn_last, stamp, buckets, hash, marks)"
-                         " VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-    [SQL_POSTINGS]     = "INSERT INTO postings(id, hash, topics) VALUES (?1, ?2, ?3)",
-    [SQL_META]         = "INSERT INTO meta(name, value) VALUES (?1, ?2)"
-                         " ON CONFLICT(name) DO UPDATE SET value = ?2",
-    [SQL_PEER]         = "INSERT INTO peers(addr, family, ip, port, host, version, nonce, flags)"
-                         " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-    [SQL_PEERS_CLEAR]  = "DELETE FROM peers",
-    [SQL_PAGES]        = "PRAGMA page_count",
-    [SQL_PAGES_FREE]   = "PRAGMA freelist_count",
-    [SQL_KNOWN]        = "SELECT stream, seq FROM vectors WHERE addr = ?1 ORDER BY stream",
-    [SQL_KNOWN_PUT]    = "INSERT INTO vectors(addr, stream, seq) VALUES (?1, ?2, ?3)"
-                         " ON CONFLICT(addr, stream) DO UPDATE SET seq = ?3",
-    [SQL_KNOWN_DROP]   = "DELETE FROM vectors WHERE addr = ?1 AND stream = ?2",
+    [SQL_TOPIC_COUNTS]  = "UPDATE topics SET count = ?2, lsn = ?3, lamport = ?4, stream = ?5,"
+                          " seq = ?6 WHERE id = ?1",
+    [SQL_SEGMENT]       = "INSERT INTO segments(lsn_first, lsn_last, stamp, buckets, hash, marks)"
+                          " VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+    [SQL_POSTINGS]      = "INSERT INTO postings(id, hash, topics) VALUES (?1, ?2, ?3)",
+    [SQL_SEGMENTS_DROP] = "DELETE FROM segments WHERE lsn_first < ?1 AND lsn_last < ?1",
+    [SQL_POSTINGS_DROP] = "DELETE FROM postings"
+                          " WHERE id < 16 * ifnull((SELECT min(lsn_first) FROM segments), ?1)",
+    [SQL_META]          = "INSERT INTO meta(name, value) VALUES (?1, ?2)"
+                          " ON CONFLICT(name) DO UPDATE SET value = ?2",
+    [SQL_PEER]          = "INSERT INTO peers(addr, family, ip, port, host, version, nonce, flags)"
+                          " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+    [SQL_PEERS_CLEAR]   = "DELETE FROM peers",
+    [SQL_PAGES]         = "PRAGMA page_count",
+    [SQL_PAGES_FREE]    = "PRAGMA freelist_count",
+    [SQL_KNOWN]         = "SELECT stream, seq FROM vectors WHERE addr = ?1 ORDER BY stream",
+    [SQL_KNOWN_PUT]     = "INSERT INTO vectors(addr, stream, seq) VALUES (?1, ?2, ?3)"
+                          " ON CONFLICT(addr, stream) DO UPDATE SET seq = ?3",
+    [SQL_KNOWN_DROP]    = "DELETE FROM vectors WHERE addr = ?1 AND stream = ?2",
 };
 
 enum err
