@@ -84,6 +84,15 @@ oracle_answer(struct sim *s, uint32_t i, struct mark m)
     sim_must(s, on_disk(s, i, m), "S4: answered, and not on disk", i);
 }
 
+void
+oracle_copies(struct sim *s, uint32_t i, struct mark m, uint32_t copies)
+{
+    uint32_t n = 0;
+    for (uint32_t k = 0; k < s->config.brokers; k++)
+        n += on_disk(s, k, m);
+    sim_must(s, n >= copies, "S6: fewer disks have it than was said", i);
+}
+
 /* ---- at the end ---- */
 
 enum { STREAMS_CHECKED_MAX = 1024 };

@@ -209,6 +209,7 @@ carry_out(struct sim *s, uint32_t i, const struct effects *effects)
             client_answer(s, i, e);
             break;
         case EFFECT_AWAITED:
+            client_awaited(s, i, e);
             break;
         }
     }
@@ -227,6 +228,7 @@ node_turn(struct sim *s, uint32_t i)
 {
     struct sim_node *n = &s->node[i];
     node_step(s, i, &(struct fact){.kind = FACT_TURN});
+    client_await(s, i);
     if (client_drain(s, i))
         node_step(s, i, &(struct fact){.kind = FACT_TURN}); /* reads that pulling asked for */
     oracle_event(s, i);
@@ -347,6 +349,7 @@ sim_free(struct sim *s)
     mem_free(s->heap);
     mem_free(s->conn);
     mem_free(s->publish);
+    mem_free(s->stored);
     mem_free(s->claim);
     mem_free(s);
 }

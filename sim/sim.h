@@ -67,10 +67,15 @@ void sim_replace_disk(struct sim *s, uint32_t i, struct store_mem *disk);
 
 /* Publishes at broker i; its number, for sim_outcome(). */
 uint32_t sim_publish(struct sim *s, uint32_t i, const char *topic, const char *body);
+/* The same, and waits until so many brokers have it on disk (> 0 or COPIES_*), or `ms`. */
+uint32_t sim_publish_acks(struct sim *s, uint32_t i, const char *topic, const char *body,
+                          int copies, uint64_t ms);
 enum { SIM_PENDING = -1 };
 /* SIM_PENDING, or an enum err. */
 int         sim_outcome(const struct sim *s, uint32_t publish);
 struct mark sim_mark(const struct sim *s, uint32_t publish);
+/* Of sim_publish_acks(): SIM_PENDING, or how many have it; *reached says whether in time. */
+int sim_copies(const struct sim *s, uint32_t publish, bool *reached);
 /* A subscriber at broker i; its number.  It keeps what it got when it moves. */
 uint32_t sim_subscribe(struct sim *s, uint32_t i, const char *filter, enum subscribe_from from);
 /* It goes on at broker i, with its cursor. */

@@ -9,8 +9,8 @@
 
 /* ---- publishing ---- */
 
-uint32_t
-sim_publish(struct sim *s, uint32_t i, const char *topic, const char *body)
+static uint32_t
+publish(struct sim *s, uint32_t i, const char *topic, const char *body)
 {
     struct sim_node *n = &s->node[i];
     if (s->publish_count == s->publish_cap) {
@@ -27,8 +27,86 @@ sim_publish(struct sim *s, uint32_t i, const char *topic, const char *body)
     *p         = (struct sim_publish){.node = i, .life = n->life, .serial = effects.serial};
     p->outcome = effects.err == ERR_OK ? SIM_PENDING : (int)effects.err;
     snprintf(p->body, sizeof p->body, "%s", body);
+    return number;
+}
+
+uint32_t
+sim_publish(struct sim *s, uint32_t i, const char *topic, const char *body)
+{
+    uint32_t number = publish(s, i, topic, body);
     node_turn(s, i);
     return number;
+}
+
+uint32_t
+sim_publish_acks(struct sim *s, uint32_t i, const char *topic, const char *body, int copies,
+                 uint64_t ms)
+{
+    uint32_t            number = publish(s, i, topic, body);
+    struct sim_publish *p      = &s->publish[number];
+    if (copies > 0)
+        sim_tell(s, "%s takes %s: %d copies within %llu ms", s->node[i].host, body, copies,
+                 (unsigned long long)ms);
+    else
+        sim_tell(s, "%s takes %s: %s within %llu ms", s->node[i].host, body,
+                 copies == COPIES_ALL ? "all copies" : "a majority of copies",
+                 (unsigned long long)ms);
+    p->wanted  = copies;
+    p->wait_ms = ms;
+    p->copies  = SIM_PENDING;
+    node_turn(s, i);
+    return number;
+}
+
+/* Nothing may step while effects are carried out: the wait begins behind them. */
+static void
+await_soon(struct sim *s, uint32_t number)
+{
+    if (s->stored_count == s->stored_cap) {
+        s->stored_cap = s->stored_cap > 0 ? s->stored_cap * 2 : 16;
+        s->stored     = mem_resize(s->stored, s->stored_cap * sizeof *s->stored);
+    }
+    s->stored[s->stored_count++] = number;
+}
+
+void
+client_await(struct sim *s, uint32_t i)
+{
+    uint32_t left = 0;
+    for (uint32_t k = 0; k < s->stored_count; k++) {
+        const struct sim_publish *p = &s->publish[s->stored[k]];
+        if (p->node != i) {
+            s->stored[left++] = s->stored[k];
+            continue;
+        }
+        node_step(s, i,
+                  &(struct fact){.kind  = FACT_AWAIT,
+                                 .await = {.kind     = AWAIT_COPIES,
+                                           .mark     = p->mark,
+                                           .copies   = p->wanted,
+                                           .deadline = {s->now_ms + p->wait_ms},
+                                           .ref      = s->stored[k]}});
+    }
+    s->stored_count = left;
+}
+
+void
+client_awaited(struct sim *s, uint32_t i, const struct effect *e)
+{
+    struct sim_publish *p = &s->publish[e->awaited.ref];
+    CHECK(p->copies == SIM_PENDING); /* answered once */
+    p->copies  = (int)e->awaited.copies;
+    p->reached = e->awaited.reached;
+    oracle_copies(s, i, p->mark, e->awaited.copies);
+    sim_tell(s, "%s answers %s: %d copies%s", s->node[i].host, p->body, p->copies,
+             p->reached ? "" : ", too few in time");
+}
+
+int
+sim_copies(const struct sim *s, uint32_t number, bool *reached)
+{
+    *reached = s->publish[number].reached;
+    return s->publish[number].copies;
 }
 
 void
@@ -45,6 +123,8 @@ client_answer(struct sim *s, uint32_t i, const struct effect *e)
         p->mark.seq += p->serial - first;
         if (e->answer.err == ERR_OK)
             oracle_answer(s, i, p->mark);
+        if (e->answer.err == ERR_OK && p->wanted != 0)
+            await_soon(s, k);
         if (e->answer.err != ERR_OK)
             sim_tell(s, "%s answers %s: %s", s->node[i].host, p->body, err_text(e->answer.err));
     }

@@ -76,6 +76,10 @@ struct sim_publish {
     int         outcome;
     struct mark mark;
     char        body[32];
+    int         wanted; /* copies; 0: nobody waits for them */
+    uint64_t    wait_ms;
+    int         copies; /* SIM_PENDING, or what it was answered with */
+    bool        reached;
 };
 
 struct sim_sub {
@@ -117,6 +121,8 @@ struct sim {
     uint32_t            conn_count, conn_cap;
     struct sim_publish *publish;
     uint32_t            publish_count, publish_cap;
+    uint32_t           *stored; /* publishes that are about to wait for copies */
+    uint32_t            stored_count, stored_cap;
     struct sim_sub      sub[SIM_SUBS_MAX];
     uint32_t            sub_count;
     struct claim       *claim;
@@ -144,6 +150,9 @@ void net_cut(struct sim *s, uint32_t i, uint32_t j);
 
 /* ---- sim_client.c ---- */
 void client_answer(struct sim *s, uint32_t i, const struct effect *e);
+void client_awaited(struct sim *s, uint32_t i, const struct effect *e);
+/* What was stored begins to wait for copies. */
+void client_await(struct sim *s, uint32_t i);
 /* True: something was given, or waits for the disk. */
 bool client_drain(struct sim *s, uint32_t i);
 /* Its sessions are gone. */
@@ -153,6 +162,8 @@ void client_crash(struct sim *s, uint32_t i);
 void oracle_event(struct sim *s, uint32_t i);
 /* A publish is answered with OK. */
 void oracle_answer(struct sim *s, uint32_t i, struct mark m);
+/* S6: so many disks have it. */
+void oracle_copies(struct sim *s, uint32_t i, struct mark m, uint32_t copies);
 
 /* ---- sim_past.c ---- */
 
