@@ -1,8 +1,9 @@
 /* oracle.h - what must hold, whatever happened (numbers as in the design's list).
  *
  * After every event, checked by the simulator itself: S4 (answered or delivered is
- * durable there), S6 (copies that were told), S11, S16, S17.  By oracle_check(): S1, S2, S9, S10, S12 of what was
- * delivered, S14.  A violation ends the program with the story so far. */
+ * durable there), S6 (copies that were told), S11, S16, S17.  By oracle_check(): S1, S2,
+ * S9, S10, S12 of what was delivered, S14.  A violation ends the program with the story
+ * so far. */
 #ifndef SIM_ORACLE_H
 #define SIM_ORACLE_H
 
