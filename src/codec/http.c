@@ -214,7 +214,9 @@ http_request_decode(struct str in, size_t *seen, struct http_request *r, size_t 
         return refuse_400(problem, why);
     if (e == ERR_LIMIT)
         return refuse(problem, 431, "head_too_large",
-                      "request line and headers may take 16 KiB together");
+                      "request line and headers may take 16 KiB together; what is too long for "
+                      "them, a cursor, goes into the body of a GET as cursor=... of type "
+                      "application/x-www-form-urlencoded, or into JSON");
     if (e != ERR_OK)
         return e;
 

@@ -275,7 +275,11 @@ take_head(struct conn *c, struct http_conn *h, struct str in, size_t *taken)
     enum err e     = http_request_decode(in, &h->seen, &r, &used, &problem);
     bool     lines = e == ERR_OK && http_is_lines(&r);
     if (e == ERR_OK)
-        e = http_body_start(&h->framing, &r, lines ? UINT64_MAX : BODY_BYTES_MAX, &problem);
+        e = http_body_start(&h->framing, &r,
+                            lines                    ? UINT64_MAX
+                            : r.method == METHOD_GET ? HTTP_FORM_BYTES_MAX
+                                                     : BODY_BYTES_MAX,
+                            &problem);
     if (e == ERR_PROTO)
         lose(h, &problem);
     if (e == ERR_MORE && h->timer == HTTP_TIMER_NONE)

@@ -13,10 +13,13 @@
 #include "server/front.h"
 
 enum {
-    HTTP_DUE_MAX       = 64,   /* publishes of a conn that are not answered: then it waits */
-    HTTP_AFTER_WAIT_MS = 1000, /* for what Hearsay-After covers */
-    HTTP_BODY_MS       = 300000,
-    HTTP_KEEP_BYTES    = 64 << 10, /* of a buffer's memory, once it is empty */
+    HTTP_DUE_MAX           = 64,   /* publishes of a conn that are not answered: then it waits */
+    HTTP_AFTER_WAIT_MS     = 1000, /* for what Hearsay-After covers */
+    HTTP_BODY_MS           = 300000,
+    HTTP_KEEP_BYTES        = 64 << 10, /* of a buffer's memory, once it is empty */
+    HTTP_CURSOR_HEADER_MAX = 8 << 10,  /* a longer one stands in the body of an answer alone */
+    /* Of a GET: parameters that are too long for a head; 413 beyond it. */
+    HTTP_FORM_BYTES_MAX = CURSOR_BYTES_MAX + HTTP_HEAD_BYTES_MAX,
 };
 
 /* How the next answer is to be framed; from its request. */
@@ -62,12 +65,12 @@ enum http_poll_kind { HTTP_POLL_ONCE, HTTP_POLL_SSE, HTTP_POLL_NDJSON };
 struct http_poll {
     enum http_poll_kind kind;
     struct sub         *sub;
-    struct buf          messages; /* ONCE: JSON, comma separated */
-    uint32_t            count, limit;
-    bool                patient;   /* wait > 0 */
-    bool                uncovered; /* covered=1, and the cursor is not covered (yet) */
-    bool                settled;   /* the wait for that is over: resume() goes on */
-    bool                placed;    /* a stream: its first place was said */
+    struct buf          messages, gaps; /* ONCE: JSON, comma separated */
+    uint32_t            count, limit;   /* of messages */
+    bool                patient;        /* wait > 0 */
+    bool                uncovered;      /* covered=1, and the cursor is not covered (yet) */
+    bool                settled;        /* the wait for that is over: resume() goes on */
+    bool                placed;         /* a stream: its first place was said */
     struct mono         deadline;
 };
 
@@ -137,6 +140,8 @@ void http_problem_text(struct buf *out, uint16_t status, const char *code, const
                        struct mark m);
 /* The text of a cursor, borrowed until the next call; made anew only when it differs. */
 struct str http_cursor_text(struct http_conn *h, const struct vector *v, uint64_t stamp);
+/* Gives back the memory of a large one. */
+void http_cursor_forget(struct http_conn *h);
 /* Try again with the request in front, in this turn. */
 void http_go_on(struct conn *c, struct http_conn *h);
 void http_set_timer(struct conn *c, struct http_conn *h, enum http_timer timer, struct mono at);

@@ -133,7 +133,7 @@ answer(struct conn *c, struct http_conn *h, const struct entry *e)
                                    .type        = known ? STR("") : type_of(e->headers),
                                    .body        = known ? STR("") : e->body,
                                    .extra       = &cursor,
-                                   .extra_count = 1,
+                                   .extra_count = cursor.value.n <= HTTP_CURSOR_HEADER_MAX,
                                    .lines       = buf_str(out)});
 }
 
@@ -147,7 +147,7 @@ http_latest_answer(struct conn *c, struct http_conn *h, enum err err, const stru
         cursor = place(c, h);
         http_reply_problem_with(
             c, h, &(struct http_problem){404, "no_message", "this topic has no message yet"},
-            &cursor);
+            cursor.value.n <= HTTP_CURSOR_HEADER_MAX ? &cursor : NULL);
     } else if (err == ERR_BUSY)
         http_reply_problem(c, h, 503, "too_many", "too many ask: try again");
     else

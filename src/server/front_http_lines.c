@@ -42,7 +42,8 @@ struct http_lines {
     bool                awaiting;    /* copies of `first` */
     struct http_wish    wish;        /* its `after` is settled and gone */
     bool                causal;
-    struct vector       after; /* where it is not causal: what receipts cover besides */
+    uint8_t             not_causal[LINES_DUE_MAX / 8]; /* a bit for each line not answered */
+    struct vector       after; /* where one is not causal: what receipts cover besides */
     uint64_t            after_stamp;
     bool                skipping; /* the rest of a line that was too long */
     bool                done;     /* the body has ended */
@@ -156,12 +157,38 @@ due_max(const struct http_lines *l)
     return l->due ? LINES_COPIES_MAX : LINES_DUE_MAX;
 }
 
+/* What a line waited for besides the request, and whether it came.  What a client says that it
+ * has seen, the receipts of all later lines cover too. */
+static void
+take_after(struct http_conn *h, uint64_t ref)
+{
+    struct http_lines *l   = h->lines;
+    uint8_t           *at  = &l->not_causal[ref % LINES_DUE_MAX / 8];
+    uint8_t            bit = (uint8_t)(1u << ref % 8);
+    struct vector      after;
+    uint64_t           stamp  = 0;
+    bool               causal = http_after_take(h, &after, &stamp);
+    *at                       = (uint8_t)(causal ? *at & ~bit : *at | bit);
+    enum err e                = vector_merge(&l->after, &after);
+    (void)e; /* LIMIT: the client then has to merge its cursors itself */
+    if (stamp > l->after_stamp)
+        l->after_stamp = stamp;
+    vector_fini(&after);
+}
+
+static bool
+is_causal(const struct http_lines *l, uint64_t ref)
+{
+    return l->causal && !(l->not_causal[ref % LINES_DUE_MAX / 8] >> ref % 8 & 1);
+}
+
 /* The first that is due. */
 static void
 say_answer(struct conn *c, struct http_conn *h, const struct outcome *o, bool enough,
            uint32_t copies)
 {
-    struct http_lines *l = h->lines;
+    struct http_lines *l      = h->lines;
+    bool               causal = is_causal(l, l->first);
     l->first++;
     if (o->err != ERR_OK) {
         struct http_problem p = http_publish_problem(o->err);
@@ -174,7 +201,7 @@ say_answer(struct conn *c, struct http_conn *h, const struct outcome *o, bool en
                                      .origin  = buf_str(&h->origin),
                                      .cursor = http_receipt_cursor(c, h, &l->after, l->after_stamp),
                                      .copies = copies,
-                                     .causal = l->causal,
+                                     .causal = causal,
                                      .fewer  = !enough,
                                  });
         say(c, h);
@@ -301,9 +328,10 @@ read_meta(struct http_lines *l, const struct json_value *meta, uint8_t *room)
     return NULL;
 }
 
-/* {"topic":..., "body" or "body_base64":..., "type":..., "meta":{...}} */
+/* {"topic":..., "body" or "body_base64":..., "type":..., "meta":{...}, "after":...}; *after is
+ * empty when it is not there. */
 static const char *
-read_object(struct http_lines *l, struct str line, struct publish_args *args)
+read_object(struct http_lines *l, struct str line, struct publish_args *args, struct str *after)
 {
     struct json_members m;
     const char         *why;
@@ -335,6 +363,11 @@ read_object(struct http_lines *l, struct str line, struct publish_args *args)
         render(&l->headers, type);
         render(&l->headers, STR("\n"));
     }
+    if (json_member(&m, STR("after"))) {
+        at = text_of(json_member(&m, STR("after")), at, after);
+        if (!at || after->n == 0)
+            return "\"after\" must be a cursor, in a string";
+    }
     why = topic_problem(args->topic);
     if (!why && json_member(&m, STR("meta")))
         why = read_meta(l, json_member(&m, STR("meta")), at);
@@ -348,16 +381,24 @@ read_object(struct http_lines *l, struct str line, struct publish_args *args)
 static enum err
 one_line(struct conn *c, struct http_conn *h, struct str line)
 {
-    struct http_lines  *l    = h->lines;
-    struct publish_args args = {buf_str(&l->topic), buf_str(&l->headers), line, l->wish.stamp};
+    struct http_lines  *l     = h->lines;
+    struct publish_args args  = {buf_str(&l->topic), buf_str(&l->headers), line, l->wish.stamp};
+    struct str          after = {NULL, 0};
+    enum err            e     = ERR_OK;
     if (line.n == 0)
         return ERR_OK;
-    if (l->next - l->first >= due_max(l))
+    if (l->next - l->first >= due_max(l) || h->after == HTTP_AFTER_WAITING)
         return ERR_BUSY;
-    const char *why = l->objects ? read_object(l, line, &args) : NULL;
+    const char *why = l->objects ? read_object(l, line, &args, &after) : NULL;
+    if (!why && after.n > 0)
+        e = http_after_settle(c, h, after, &why);
+    if (e == ERR_BUSY)
+        return e;
     if (why)
         return refuse(c, h, (struct http_problem){400, "bad_line", why});
-    enum err e = server_publish(c, &args, l->next);
+    e = server_publish(c, &args, l->next);
+    if (e != ERR_BUSY)
+        take_after(h, l->next);
     if (e == ERR_OK && l->due)
         l->due[l->next % LINES_COPIES_MAX].deadline =
             mono_after(server_now(conn_server(c)), l->wish.timeout_ms);

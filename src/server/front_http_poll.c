@@ -18,6 +18,11 @@ enum {
     PAGE_BYTES  = PAGE_BYTES_MAX - (3 << 19), /* no further message after this */
 };
 
+/* Where parameters stand: in the query, or in a body as of a form, which may be longer. */
+struct params {
+    struct str in[2];
+};
+
 struct wish {
     struct str            filter[FILTERS_MAX];
     uint32_t              filters;
@@ -39,6 +44,38 @@ refuse(struct wish *w, const char *code, const char *problem)
     return false;
 }
 
+static struct params
+params_of(const struct http_ask *ask)
+{
+    struct params p = {{ask->request->query, {NULL, 0}}};
+    struct str    type;
+    if (http_header_find(&ask->request->headers, STR("Content-Type"), &type) &&
+        http_type_is(type, STR("application/x-www-form-urlencoded")))
+        p.in[1] = ask->body;
+    return p;
+}
+
+static bool
+find(const struct params *p, struct str name, struct str *value)
+{
+    return http_query_find(p->in[0], name, value) || http_query_find(p->in[1], name, value);
+}
+
+/* Which of two was meant is not for us to guess. */
+static bool
+none_is_doubled(const struct params *p, struct wish *w)
+{
+    const struct str name[] = {STR("cursor"), STR("since"),   STR("wait"),
+                               STR("limit"),  STR("covered"), STR("filter")};
+    struct str       value;
+    for (size_t i = 0; i < sizeof name / sizeof *name; i++)
+        if (http_query_find(p->in[0], name[i], &value) &&
+            http_query_find(p->in[1], name[i], &value))
+            return refuse(w, "bad_parameter",
+                          "a parameter may stand in the query or in the body, not in both");
+    return true;
+}
+
 static bool
 add_filter(struct wish *w, struct str filter)
 {
@@ -51,17 +88,17 @@ add_filter(struct wish *w, struct str filter)
     return true;
 }
 
-/* `room` takes all that is unescaped of the query: never more than its length. */
+/* `room` takes all that is unescaped: never more than its length. */
 static bool
-read_filters(struct str query, uint8_t *room, struct wish *w)
+read_filters(struct str query, uint8_t **room, struct wish *w)
 {
     struct str key, value, filter;
     while (http_query_next(&query, &key, &value)) {
         if (!http_query_key_is(key, STR("filter")))
             continue;
-        if (http_url_decode(value, room, &filter) != ERR_OK)
-            return refuse(w, "bad_request", "a % in the query must have two hex digits");
-        room += value.n;
+        if (http_url_decode(value, *room, &filter) != ERR_OK)
+            return refuse(w, "bad_request", "a % in a parameter must have two hex digits");
+        *room += value.n;
         if (!add_filter(w, filter))
             return false;
     }
@@ -71,15 +108,16 @@ read_filters(struct str query, uint8_t *room, struct wish *w)
 static bool
 read_place(struct conn *c, struct http_conn *h, const struct http_ask *ask, struct wish *w)
 {
-    struct str query = ask->request->query, cursor, since;
-    bool       back =
+    struct params p = params_of(ask);
+    struct str    cursor, since;
+    bool          back =
         http_header_find(&ask->request->headers, STR("Last-Event-ID"), &cursor) && cursor.n > 0;
-    bool        by_cursor = back || http_query_find(query, STR("cursor"), &cursor);
+    bool        by_cursor = back || find(&p, STR("cursor"), &cursor);
     const char *why       = NULL;
     uint64_t    ms;
 
     w->from.from = FROM_LATEST;
-    if (!back && http_query_find(query, STR("since"), &since)) {
+    if (!back && find(&p, STR("since"), &since)) {
         if (by_cursor)
             return refuse(w, "bad_parameter", "give cursor or since, not both");
         if (!http_duration_ms(since, &ms))
@@ -101,19 +139,18 @@ read_place(struct conn *c, struct http_conn *h, const struct http_ask *ask, stru
 }
 
 static bool
-read_numbers(struct str query, struct wish *w)
+read_numbers(const struct params *p, struct wish *w)
 {
     struct str value;
     uint64_t   n = WAIT_S;
-    if (http_query_find(query, STR("wait"), &value) && (!str_to_u64(value, &n) || n > WAIT_S_MAX))
+    if (find(p, STR("wait"), &value) && (!str_to_u64(value, &n) || n > WAIT_S_MAX))
         return refuse(w, "bad_parameter", "wait must be a number of seconds from 0 to 60");
     w->wait_ms = n * 1000;
     n          = LIMIT;
-    if (http_query_find(query, STR("limit"), &value) &&
-        (!str_to_u64(value, &n) || n < 1 || n > LIMIT_MAX))
+    if (find(p, STR("limit"), &value) && (!str_to_u64(value, &n) || n < 1 || n > LIMIT_MAX))
         return refuse(w, "bad_parameter", "limit must be a number from 1 to 10000");
     w->limit = (uint32_t)n;
-    if (http_query_find(query, STR("covered"), &value)) {
+    if (find(p, STR("covered"), &value)) {
         w->covered = str_eq(value, STR("1"));
         if (!w->covered && !str_eq(value, STR("0")))
             return refuse(w, "bad_parameter", "covered must be 0 or 1");
@@ -152,17 +189,20 @@ answer(struct conn *c, struct http_conn *h)
         return;
     }
     struct http_header extra = {STR("Hearsay-Cursor"), cursor};
-    struct http_said   said  = {.status = 204, .extra = &extra, .extra_count = 1};
+    struct http_said   said  = {
+           .status = 204, .extra = &extra, .extra_count = cursor.n <= HTTP_CURSOR_HEADER_MAX};
 
     buf_reset(&h->text);
-    if (p->count > 0) {
+    if (p->count > 0 || p->gaps.n > 0 || said.extra_count == 0) {
         said.status = 200;
         said.type   = HTTP_JSON;
         render(&h->text, STR("{\"messages\":["));
         render(&h->text, buf_str(&p->messages));
         render(&h->text, STR("],\"cursor\":\""));
         render(&h->text, cursor);
-        render(&h->text, STR("\",\"gaps\":[]}\n"));
+        render(&h->text, STR("\",\"gaps\":["));
+        render(&h->text, buf_str(&p->gaps));
+        render(&h->text, STR("]}\n"));
         said.body = buf_str(&h->text);
     }
     end(c, h);
@@ -183,12 +223,19 @@ pull(struct conn *c, struct http_conn *h)
 {
     struct http_poll *p = h->poll;
     struct entry      e;
-    while (p->count < p->limit && p->messages.n < PAGE_BYTES && server_pull(c, p->sub, &e)) {
-        if (p->count++ > 0)
-            render(&p->messages, STR(","));
-        render_message(&p->messages, &e, STR(""));
+    while (p->count < p->limit && p->messages.n + p->gaps.n < PAGE_BYTES &&
+           server_pull(c, p->sub, &e)) {
+        struct buf *to = e.gap_to != 0 ? &p->gaps : &p->messages;
+        if (to->n > 0)
+            render(to, STR(","));
+        if (e.gap_to != 0) {
+            render_gap(to, &e);
+            continue;
+        }
+        render_message(to, &e, STR(""));
+        p->count++;
     }
-    if (p->count > 0 || (!p->patient && is_caught_up(c, h)))
+    if (p->count > 0 || p->gaps.n > 0 || (!p->patient && is_caught_up(c, h)))
         answer(c, h);
 }
 
@@ -220,6 +267,7 @@ start(struct conn *c, struct http_conn *h, struct wish *w)
     }
     struct http_poll *p = mem_new(sizeof *p);
     buf_init(&p->messages, 0);
+    buf_init(&p->gaps, 0);
     p->kind     = w->kind;
     p->sub      = sub;
     p->limit    = w->limit;
@@ -256,19 +304,21 @@ kind_of(const struct http_headers *headers)
 static void
 read_and_start(struct conn *c, struct http_conn *h, const struct http_ask *ask, bool by_path)
 {
-    uint8_t     room[2 * HTTP_HEAD_BYTES_MAX];
-    struct str  query = ask->request->query, filter;
-    struct wish w     = {.kind = kind_of(&ask->request->headers)};
-    bool        fine  = true;
+    struct params p = params_of(ask);
+    struct wish   w = {.kind = kind_of(&ask->request->headers)};
+    struct str    filter;
+    uint8_t      *room; /* what is unescaped lies in `text` until it is copied */
+    bool          fine = none_is_doubled(&p, &w);
 
-    CHECK(query.n + ask->param.n <= sizeof room);
-    if (by_path && http_url_decode(ask->param, room + query.n, &filter) != ERR_OK)
+    buf_reset(&h->text);
+    CHECK(buf_room(&h->text, ask->param.n + p.in[0].n + p.in[1].n + 1, &room) == ERR_OK);
+    if (fine && by_path && http_url_decode(ask->param, room, &filter) != ERR_OK)
         fine = refuse(&w, "bad_request", "a % in the path must have two hex digits");
-    else if (by_path)
+    else if (fine && by_path)
         fine = add_filter(&w, filter);
     else
-        fine = read_filters(query, room, &w);
-    if (fine && read_place(c, h, ask, &w) && read_numbers(query, &w))
+        fine = fine && read_filters(p.in[0], &room, &w) && read_filters(p.in[1], &room, &w);
+    if (fine && read_place(c, h, ask, &w) && read_numbers(&p, &w))
         start(c, h, &w);
     else
         http_reply_problem(c, h, 400, w.code, w.problem);
@@ -284,8 +334,9 @@ http_poll(struct conn *c, struct http_conn *h, const struct http_ask *ask)
 enum err
 http_topics(struct conn *c, struct http_conn *h, const struct http_ask *ask)
 {
-    struct str any;
-    if (http_query_find(ask->request->query, STR("filter"), &any))
+    struct params p = params_of(ask);
+    struct str    any;
+    if (find(&p, STR("filter"), &any))
         read_and_start(c, h, ask, false);
     else if (server_topics(c, 0) != ERR_OK)
         http_reply_problem(c, h, 503, "too_many", "too many ask for the topics: try again");
@@ -367,6 +418,7 @@ http_poll_close(struct http_conn *h)
     if (!h->poll)
         return;
     buf_fini(&h->poll->messages);
+    buf_fini(&h->poll->gaps);
     mem_free(h->poll);
     h->poll = NULL;
 }

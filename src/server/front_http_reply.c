@@ -92,6 +92,7 @@ end_solo(struct conn *c, struct http_conn *h)
         conn_again(c);
     if (h->text.cap > HTTP_KEEP_BYTES)
         buf_clear_free(&h->text);
+    http_cursor_forget(h);
 }
 
 void
@@ -134,4 +135,16 @@ http_cursor_text(struct http_conn *h, const struct vector *v, uint64_t stamp)
         CHECK(cursor_encode(&h->cursor, h->tag, stamp, v) == ERR_OK);
     }
     return buf_str(&h->cursor);
+}
+
+void
+http_cursor_forget(struct http_conn *h)
+{
+    if (h->cursor.cap > HTTP_KEEP_BYTES) {
+        buf_clear_free(&h->cursor);
+        vector_fini(&h->cursor_of);
+    }
+    if (h->after_vector.cap * sizeof *h->after_vector.at > HTTP_KEEP_BYTES &&
+        h->after == HTTP_AFTER_NONE)
+        vector_fini(&h->after_vector);
 }

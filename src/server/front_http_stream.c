@@ -2,7 +2,7 @@
  *
  * SSE: `id:` is the cursor, so that a browser that comes back says by Last-Event-ID
  * where it was.  It comes first in a block of its own (which fires no event), with
- * each message, and alone when only the cursor moved. */
+ * each message and each gap, and alone when only the cursor moved. */
 #include "server/front_http.h"
 
 #include "base/check.h"
@@ -36,10 +36,31 @@ say_place(struct conn *c, struct http_conn *h)
 }
 
 static void
+say_gap(struct conn *c, struct http_conn *h, const struct entry *gap)
+{
+    bool       sse = h->poll->kind == HTTP_POLL_SSE;
+    struct str cursor;
+    CHECK(http_poll_place(c, h, &cursor)); /* it was pulled from there */
+    buf_reset(&h->text);
+    if (sse) {
+        render(&h->text, STR("id: "));
+        render(&h->text, cursor);
+    }
+    render(&h->text, sse ? STR("\nevent: gap\ndata: ") : STR("{\"gap\":"));
+    render_gap(&h->text, gap);
+    if (!sse) {
+        render(&h->text, STR(",\"cursor\":\""));
+        render(&h->text, cursor);
+    }
+    render(&h->text, sse ? STR("\n\n") : STR("\"}\n"));
+    say(c, h);
+}
+
+static void
 say_message(struct conn *c, struct http_conn *h, const struct entry *e)
 {
     struct str cursor;
-    CHECK(http_poll_place(c, h, &cursor)); /* it was pulled from there */
+    CHECK(http_poll_place(c, h, &cursor)); /* as in say_gap() */
     buf_reset(&h->text);
     if (h->poll->kind == HTTP_POLL_SSE) {
         render(&h->text, STR("id: "));
@@ -64,10 +85,15 @@ void
 http_stream_pull(struct conn *c, struct http_conn *h)
 {
     struct entry e;
-    while (server_pull(c, h->poll->sub, &e))
-        say_message(c, h, &e);
+    while (server_pull(c, h->poll->sub, &e)) {
+        if (e.gap_to != 0)
+            say_gap(c, h, &e);
+        else
+            say_message(c, h, &e);
+    }
     if (!h->poll->placed)
         say_place(c, h);
+    http_cursor_forget(h);
 }
 
 void

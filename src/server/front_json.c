@@ -330,7 +330,14 @@ deliver(struct conn *c, struct json_conn *j, struct json_sub *s)
     s->not_before = 0;
     while (server_pull(c, s->sub, &e)) {
         encode_cursor(c, j, s->sub);
-        render_delivery(conn_out(c), &e, buf_str(&j->cursor));
+        if (e.gap_to != 0)
+            render_gap_delivery(conn_out(c), &e, buf_str(&j->cursor));
+        else
+            render_delivery(conn_out(c), &e, buf_str(&j->cursor));
+    }
+    if (j->cursor.cap > KEEP_BYTES) {
+        buf_clear_free(&j->cursor);
+        vector_fini(&j->vector);
     }
 }
 

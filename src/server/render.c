@@ -174,6 +174,37 @@ render_delivery(struct buf *out, const struct entry *e, struct str cursor)
 }
 
 static void
+gap_members(struct buf *out, const struct entry *gap)
+{
+    render(out, STR("\"stream\":"));
+    render_hex(out, gap->mark.stream);
+    render(out, STR(",\"origin\":"));
+    render_text(out, gap->origin);
+    render(out, STR(",\"from\":"));
+    render_u64(out, gap->mark.seq);
+    render(out, STR(",\"to\":"));
+    render_u64(out, gap->gap_to);
+}
+
+void
+render_gap(struct buf *out, const struct entry *gap)
+{
+    render(out, STR("{"));
+    gap_members(out, gap);
+    render(out, STR("}"));
+}
+
+void
+render_gap_delivery(struct buf *out, const struct entry *gap, struct str cursor)
+{
+    render(out, STR("{\"type\":\"gap\","));
+    gap_members(out, gap);
+    render(out, STR(",\"cursor\":"));
+    quoted(out, cursor);
+    render(out, STR("}\n"));
+}
+
+static void
 ref_and_end(struct buf *out, struct str ref)
 {
     if (ref.n > 0) {

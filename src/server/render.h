@@ -27,11 +27,17 @@ uint8_t *render_digits(uint8_t *p, uint64_t value);
  * "body":...,"cursor":...}; `cursor` may be empty. */
 void render_message(struct buf *out, const struct entry *e, struct str cursor);
 
+/* {"stream":...,"origin":...,"from":...,"to":...}: messages that are gone. */
+void render_gap(struct buf *out, const struct entry *gap);
+
 /* The next "name: value\n" of stored headers; false: none left. */
 bool render_next_header(struct str *rest, struct str *name, struct str *value);
 
 /* {"type":"publish","topic":...,"message":...,"lamport_timestamp":...,"id":...,"cursor":...}\n */
 void render_delivery(struct buf *out, const struct entry *e, struct str cursor);
+
+/* {"type":"gap","stream":...,"origin":...,"from":...,"to":...,"cursor":...}\n */
+void render_gap_delivery(struct buf *out, const struct entry *gap, struct str cursor);
 
 enum causal { CAUSAL_UNASKED, CAUSAL_YES, CAUSAL_NO };
 

@@ -140,13 +140,34 @@ answers_carry_ref_and_id(void **state)
     buf_fini(&out);
 }
 
+/* Clients compute with these numbers, and show where the messages were from. */
+static void
+gaps_are_shown_whole(void **state)
+{
+    (void)state;
+    struct buf   out;
+    struct entry gap = {.mark   = {0x5f0c6a1b2d3e4f50, 11},
+                        .gap_to = 9007199254740993,
+                        .origin = {(const uint8_t *)"h\":1", 4}};
+    buf_init(&out, 0);
+    render_gap(&out, &gap);
+    assert_text(&out, "{\"stream\":\"5f0c6a1b2d3e4f50\",\"origin\":\"h\\\":1\",\"from\":11,"
+                      "\"to\":9007199254740993}");
+    buf_reset(&out);
+    gap.origin = STR("");
+    gap.gap_to = 11;
+    render_gap_delivery(&out, &gap, STR("CUR"));
+    assert_text(&out, "{\"type\":\"gap\",\"stream\":\"5f0c6a1b2d3e4f50\",\"origin\":\"\","
+                      "\"from\":11,\"to\":11,\"cursor\":\"CUR\"}\n");
+    buf_fini(&out);
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(message_is_shown_whole),
-        cmocka_unit_test(bytes_go_as_base64),
-        cmocka_unit_test(strange_headers_stay_json),
+        cmocka_unit_test(message_is_shown_whole),   cmocka_unit_test(gaps_are_shown_whole),
+        cmocka_unit_test(bytes_go_as_base64),       cmocka_unit_test(strange_headers_stay_json),
         cmocka_unit_test(answers_carry_ref_and_id),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
