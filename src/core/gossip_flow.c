@@ -86,7 +86,6 @@ hold_back(const struct intake *in, const struct arrival *it, struct mark missing
     list_init(&h->waiting);
     list_init(&h->by_link);
     list_init(&h->clock);
-    list_push_back(&s->waiting, &h->waiting);
     list_push_back(&l->held_back, &h->by_link);
     l->held_back_bytes += bytes;
     hand_add(in->j, it->batch);
@@ -197,6 +196,8 @@ release(const struct intake *in)
         LIST_EACH(node, &s->waiting)
         {
             struct held_back *h = LIST_OF(node, struct held_back, waiting);
+            if (wait_goes_on(s, h->seq))
+                break;
             if (!wait_is_over(h))
                 continue;
             struct arrival it = held_back_take(g, h);

@@ -49,10 +49,12 @@ void release(const struct intake *in);
 
 /* ---- gossip_wait.c: the clock of what cannot come ---- */
 
-/* Its fields are set and it is in its lists. */
+/* Its fields are set; it joins those that wait for the same stream, by seq. */
 void wait_begin(struct gossip *g, struct held_back *h);
 /* Is what it waited for here, or waited for in vain? */
 bool wait_is_over(const struct held_back *h);
+/* It is over for nobody who waits for this seq of the stream, or a later one. */
+bool wait_goes_on(const struct stream *s, uint64_t seq);
 /* A batch is held back: it may be the next one in hand. */
 void hand_add(struct journal *j, const struct batch *b);
 /* A batch is dropped, which may have been in hand. */

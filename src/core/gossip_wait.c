@@ -43,7 +43,11 @@ start(struct gossip *g, struct held_back *h, struct mono since)
 void
 wait_begin(struct gossip *g, struct held_back *h)
 {
-    const struct stream *s = h->wants;
+    struct stream *s  = h->wants;
+    struct list   *at = s->waiting.prev;
+    while (at != &s->waiting && LIST_OF(at, struct held_back, waiting)->seq > h->seq)
+        at = at->prev;
+    list_push_back(at->next, &h->waiting);
     if (!comes(h))
         start(g, h, s->lost.ms > h->it.at.ms ? s->lost : h->it.at);
 }
@@ -53,6 +57,12 @@ wait_is_over(const struct held_back *h)
 {
     const struct stream *s = h->wants;
     return s->frozen || s->held >= h->seq || (!is_hole(h) && s->waived >= h->seq);
+}
+
+bool
+wait_goes_on(const struct stream *s, uint64_t seq)
+{
+    return !s->frozen && s->held < seq && s->waived < seq;
 }
 
 void

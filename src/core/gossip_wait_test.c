@@ -417,6 +417,34 @@ behind_a_hole_batches_are_dropped_in_the_end(void **state)
     close_desk(&d);
 }
 
+/* Broken when one that came out of order keeps those behind it from being seen. */
+static void
+all_that_wait_are_found_in_any_order(void **state)
+{
+    (void)state;
+    enum { MANY = 6 };
+    static const int order[MANY] = {4, 2, 6, 3, 5, 1};
+    struct desk      d;
+    struct writer    a = writer_of(A), b = writer_of(B);
+    struct batch    *batch[MANY + 1], *other[MANY + 1];
+    open_with(&d, 1);
+    for (uint64_t i = 1; i <= MANY; i++) {
+        struct writer w = writer_of(100 + i);
+        batch[i]        = write_one(&a);
+        other[i]        = write_after(&w, A, i);
+    }
+    for (int i = 0; i < MANY; i++)
+        take(&d, 0, other[order[i]]);
+    for (int i = 0; i < MANY; i++)
+        take(&d, 0, batch[order[i]]);
+    assert_int_equal(d.g.held_back.used, 0);
+    assert_int_equal(d.c.count, 2 * MANY);
+    commit_all(&d);
+    take(&d, 0, write_after(&b, A, MANY));
+    assert_int_equal(d.c.count, 1);
+    close_desk(&d);
+}
+
 /* Broken when what is in hand already is asked for again and again while it waits, or is not
  * asked for when it is gone. */
 static void
@@ -550,6 +578,7 @@ main(void)
         cmocka_unit_test(a_stream_that_freezes_frees_who_waits_for_it),
         cmocka_unit_test(a_stream_without_room_holds_nobody_up),
         cmocka_unit_test(behind_a_hole_batches_are_dropped_in_the_end),
+        cmocka_unit_test(all_that_wait_are_found_in_any_order),
         cmocka_unit_test(what_is_in_hand_is_not_pulled),
         cmocka_unit_test(what_is_in_hand_is_no_hole),
         cmocka_unit_test(a_failed_disk_empties_the_hand),

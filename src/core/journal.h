@@ -53,7 +53,7 @@ struct stream {
     uint64_t          changed;    /* journal.changes when `durable` last moved */
     struct list       by_change;  /* journal.by_change: oldest change first */
     struct list       deps_dirty; /* moved since the last own batch was sealed */
-    struct list       waiting;    /* held-back batches that want more of this stream */
+    struct list       waiting;    /* held-back batches that want more of it, by seq */
     struct list       lacking;    /* gossip: some peer has more than we hold */
     struct list       released;   /* gossip: held moved, look at `waiting` */
     struct list       offers;     /* gossip: gaps of it that links offer */
