@@ -152,9 +152,9 @@ struct damage {
 /* The answer; a blob that owns all it points to, but for the batches, which it keeps:
  * only its last holder may give it back, by page_drop().
  *
- * Entries: first of all a gap for each stream whose floor `have` is below; then messages and
- * gaps in lsn order.  A message that is damaged is a gap of one.  KEPT: lsn_next is where to
- * go on, 0 at the end. */
+ * Entries: first of all a gap for each stream whose floor `have` is below (AT_LSN: when the
+ * log begins above lsn, else it has been said); then messages and gaps in lsn order.  A message
+ * that is damaged is a gap of one.  KEPT: lsn_next is where to go on, 0 at the end. */
 struct page {
     uint64_t             lsn_first; /* where the scan began */
     uint64_t             lsn_next;  /* everything below is scanned; lsn_last + 1 at the end */
@@ -164,9 +164,9 @@ struct page {
     uint32_t             count;     /* entries or batches */
     const struct mark   *before;    /* READ_SINCE: the vector just before lsn_first */
     uint32_t             before_count;
-    const struct mark   *scanned; /* highest seq per stream in [lsn_first, lsn_next) */
+    const struct mark   *scanned; /* of [lsn_first, lsn_next) and maybe of what lies below */
     uint32_t             scanned_count;
-    uint64_t             stamp;  /* highest lamport scanned */
+    uint64_t             stamp;  /* highest lamport scanned, or below lsn_first */
     const struct damage *damage; /* found on the way */
     uint32_t             damage_count;
 };

@@ -67,6 +67,14 @@ put_gap(struct page_maker *page, const struct mem_stream *st, uint64_t lsn, uint
     page_entry(page, &e);
 }
 
+/* See store_read.c. */
+static bool
+says_floors(const struct store_mem *m, const struct read *read)
+{
+    uint64_t log_first = m->count > 0 ? m->at[0].lsn : read->lsn_last + 1;
+    return read->start == READ_AT_VECTOR || (read->start == READ_AT_LSN && read->lsn < log_first);
+}
+
 static void
 put_floors(const struct store_mem *m, const struct read *read, struct page_maker *page)
 {
@@ -85,7 +93,7 @@ take_gap(const struct store_mem *m, const struct kept_batch *k, const struct rea
     const struct batch      *b    = k->batch;
     const struct mem_stream *st   = mem_stream_find(m, b->stream);
     uint64_t                 have = page_seq(&read->have, b->stream);
-    if (read->start != READ_SINCE && st->state.floor > have)
+    if (says_floors(m, read) && st->state.floor > have)
         have = st->state.floor; /* said at the front */
     if (have < batch_last(b))
         put_gap(page, st, k->lsn, have < b->first ? b->first : have + 1, batch_last(b),
@@ -204,7 +212,7 @@ read_log(const struct store_mem *m, const struct read *read, struct page_maker *
     if (read->batches) {
         scan_batches(m, read, page);
     } else {
-        if (read->start != READ_SINCE)
+        if (says_floors(m, read))
             put_floors(m, read, page);
         scan_messages(m, read, page);
     }

@@ -304,8 +304,9 @@ struct store_reader {
     sqlite3_stmt *sql[READING_COUNT];
     struct buf    deps, bytes; /* of the last batch_row; of a batch in the making */
 
-    uint32_t            work;      /* of one call, as is all that follows but for verdicts */
-    uint64_t            log_first; /* oldest lsn that is left; read.lsn_last + 1: none */
+    uint32_t            work;        /* of one call, as is all that follows but for verdicts */
+    uint64_t            log_first;   /* oldest lsn that is left; read.lsn_last + 1: none */
+    bool                floors_said; /* at the front of the page */
     struct origin_known origin[ORIGINS_CACHED];
     struct name_known   name[NAMES_CACHED];
     struct index_run    run;

@@ -371,11 +371,14 @@ put_floors(struct store_reader *r, const struct read *read, struct page_maker *p
     return e;
 }
 
-/* Who starts at a time asked for nothing of what was before. */
+/* Who starts at a time asked for nothing of what was before.  Who goes on at an lsn has all
+ * below it: unless the front of the log has passed by there, what floors stand for was said,
+ * or is a gap that the scan will meet. */
 static bool
-says_floors(const struct read *read)
+says_floors(const struct store_reader *r, const struct read *read)
 {
-    return !read->batches && read->start != READ_SINCE;
+    return !read->batches && (read->start == READ_AT_VECTOR ||
+                              (read->start == READ_AT_LSN && read->lsn < r->log_first));
 }
 
 /* ---- the call ---- */
@@ -399,7 +402,8 @@ store_read(struct store_reader *r, const struct read *read, struct page **out)
         e = find_front(r, read);
     if (e == ERR_OK)
         e = find_start(r, read, &page);
-    if (e == ERR_OK && says_floors(read))
+    r->floors_said = says_floors(r, read);
+    if (e == ERR_OK && r->floors_said)
         e = put_floors(r, read, &page);
     if (e == ERR_OK)
         e = read->batches ? scan_batches(r, read, &page) : scan_messages(r, read, &page);

@@ -42,14 +42,14 @@ origin_of(struct scan *s, uint64_t stream, struct str *out)
     return e;
 }
 
-/* What is below the floor was said at the front of the page. */
+/* What is below the floor may have been said at the front of the page. */
 static enum err
 take_gap(struct scan *s, struct entry *e)
 {
     struct batch_row row;
     uint64_t         have = page_seq(&s->read->have, e->mark.stream), floor = 0;
     enum err         err = read_batch_row(s->r, e->mark, &row);
-    if (err == ERR_OK && s->read->start != READ_SINCE)
+    if (err == ERR_OK && s->r->floors_said)
         err = read_floor(s->r, e->mark.stream, &floor);
     if (err == ERR_OK)
         err = origin_of(s, e->mark.stream, &e->origin);
