@@ -182,10 +182,15 @@ retired_stamp(const struct journal *j)
 static void
 forget_durable(struct session *s, const struct journal *j)
 {
-    uint32_t n = 0;
-    for (uint32_t i = 0; i < s->seen.count; i++)
-        if (!vector_has(&j->durable, s->seen.at[i]))
-            s->seen.at[n++] = s->seen.at[i];
+    const struct vector *d = &j->durable;
+    uint32_t             n = 0, k = 0;
+    for (uint32_t i = 0; i < s->seen.count; i++) {
+        struct mark m = s->seen.at[i];
+        while (k < d->count && d->at[k].stream < m.stream)
+            k++;
+        if (k == d->count || d->at[k].stream > m.stream || d->at[k].seq < m.seq)
+            s->seen.at[n++] = m;
+    }
     s->seen.count = n;
     if (n == 0)
         vector_fini(&s->seen);

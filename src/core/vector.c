@@ -106,15 +106,52 @@ vector_set(struct vector *v, struct mark m)
     return ERR_OK;
 }
 
+/* How many streams are in v or in other. */
+static uint32_t
+union_count(const struct vector *v, const struct vector *other)
+{
+    uint32_t n = v->count, i = 0;
+    for (uint32_t k = 0; k < other->count; k++) {
+        while (i < v->count && v->at[i].stream < other->at[k].stream)
+            i++;
+        n += !is_at(v, i, other->at[k].stream);
+    }
+    return n;
+}
+
+/* One by one it would be quadratic, and clients bring vectors of thousands of streams.  From
+ * the back: the highest goes to the end, where there is room. */
+static void
+merge(struct vector *v, const struct vector *other, uint32_t count)
+{
+    uint32_t i = v->count, k = other->count;
+    reserve(v, count);
+    for (uint32_t to = count; k > 0; to--) {
+        struct mark m = other->at[k - 1];
+        if (i > 0 && v->at[i - 1].stream > m.stream) {
+            v->at[to - 1] = v->at[--i];
+            continue;
+        }
+        if (i > 0 && v->at[i - 1].stream == m.stream && v->at[--i].seq > m.seq)
+            m.seq = v->at[i].seq;
+        v->at[to - 1] = m;
+        k--;
+    }
+    v->count = count;
+}
+
 enum err
 vector_merge(struct vector *v, const struct vector *other)
 {
-    for (uint32_t i = 0; i < other->count; i++) {
-        enum err e = vector_raise(v, other->at[i]);
-        if (e != ERR_OK)
-            return e;
+    uint32_t count = union_count(v, other);
+    if (count <= STREAMS_MAX) {
+        merge(v, other, count);
+        return ERR_OK;
     }
-    return ERR_OK;
+    enum err e = ERR_OK;
+    for (uint32_t i = 0; i < other->count && e == ERR_OK; i++)
+        e = vector_raise(v, other->at[i]);
+    return e;
 }
 
 enum err

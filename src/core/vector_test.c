@@ -75,6 +75,32 @@ join(struct vector *out, const struct vector *a, const struct vector *b)
     assert_int_equal(vector_merge(out, b), ERR_OK);
 }
 
+/* Broken when a merge leaves out, doubles or misplaces a stream. */
+static void
+merge_is_raising_one_by_one(void **state)
+{
+    (void)state;
+    struct prng   r = {3};
+    struct vector a, b, want;
+    vector_init(&a);
+    vector_init(&b);
+    vector_init(&want);
+    for (int step = 0; step < 3000; step++) {
+        random_vector(&r, &a);
+        random_vector(&r, &b);
+        assert_int_equal(vector_copy(&want, &a), ERR_OK);
+        for (uint32_t i = 0; i < b.count; i++)
+            assert_int_equal(vector_raise(&want, b.at[i]), ERR_OK);
+        assert_int_equal(vector_merge(&a, &b), ERR_OK);
+        assert_int_equal(a.count, want.count);
+        if (a.count > 0)
+            assert_memory_equal(a.at, want.at, a.count * sizeof *a.at);
+    }
+    vector_fini(&a);
+    vector_fini(&b);
+    vector_fini(&want);
+}
+
 /* Broken when the order in which brokers hear of each other changes what they
  * believe: merge is a join semilattice, and covers() is its order. */
 static void
@@ -131,6 +157,7 @@ answers_at_its_limit(void **state)
     struct mark   other[] = {{5, 1}};
     struct vector one     = {.at = other, .count = 1, .cap = 1};
     assert_int_equal(vector_merge(&v, &one), ERR_LIMIT);
+    assert_int_equal(vector_merge(&v, &v), ERR_OK); /* full, and nothing new */
     vector_reset(&v);
     assert_int_equal(vector_seq(&v, 1), 0);
     assert_true(vector_covers(&copy, &v));
@@ -144,6 +171,7 @@ main(void)
 {
     const struct CMUnitTest test[] = {
         cmocka_unit_test(agrees_with_an_array),
+        cmocka_unit_test(merge_is_raising_one_by_one),
         cmocka_unit_test(merge_is_a_semilattice),
         cmocka_unit_test(answers_at_its_limit),
     };
