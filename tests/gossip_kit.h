@@ -5,6 +5,7 @@
 #include "tests/core_kit.h"
 
 #include "core/gossip.h"
+#include "core/page.h"
 
 struct desk {
     struct gossip  g;
@@ -13,7 +14,8 @@ struct desk {
     struct out     out;
     struct mono    now;
     uint64_t       commit_next;
-    size_t         blobs; /* before it all */
+    size_t         blobs;     /* before it all */
+    bool           scattered; /* a member in reach is not linked */
 };
 
 /* What the last calls had sent is carried out, and forgotten. */
@@ -22,7 +24,7 @@ clear(struct desk *d)
 {
     for (uint32_t i = 0; i < d->out.count; i++)
         if (d->out.at[i].kind == EFFECT_PERSIST)
-            blob_drop(d->out.at[i].persist.batch);
+            commit_drop(&d->out.at[i].persist);
     out_reset(&d->out);
 }
 
@@ -50,10 +52,10 @@ close_desk(struct desk *d)
 static inline void
 turn(struct desk *d)
 {
-    const struct token token = {.epoch = 3};
+    const struct gossip_side side = {.accepted = {.epoch = 3}, .gathered = !d->scattered};
     clear(d);
     gossip_waive(&d->g, &d->j, &d->c, &d->out, d->now);
-    gossip_turn(&d->g, &d->j, &d->out, d->now, &token);
+    gossip_turn(&d->g, &d->j, &d->c, &d->out, d->now, &side);
 }
 
 static inline void
@@ -99,13 +101,16 @@ static inline void
 commit(struct desk *d)
 {
     struct pending p = commits_take(&d->c, d->commit_next++);
-    if (p.batch) {
+    if (p.commit.kind == COMMIT_BATCH)
         journal_persist(&d->j, p.batch, d->j.lsn + 1, p.commit.late);
+    for (uint32_t i = 0; p.gaps && i < p.gaps->count; i++)
+        journal_persist(&d->j, p.gaps->at[i], d->j.lsn + 1, false);
+    if (p.batch || p.gaps)
         gossip_persisted(&d->g, &p, false, d->now);
-    }
     if (p.commit.kind == COMMIT_WAIVED)
         journal_waiver_persist(&d->j, p.commit.mark);
     blob_drop(p.batch);
+    gap_list_drop(p.gaps);
 }
 
 static inline void

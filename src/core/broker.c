@@ -257,6 +257,9 @@ on_persisted(struct broker *b, const struct fact *f)
             answer(b, p.serial, p.batch->count, ERR_UNKNOWN, p.batch);
         gossip_persisted(&b->gossip, &p, err != ERR_OK, b->now);
         break;
+    case COMMIT_LATEST:
+        gossip_persisted(&b->gossip, &p, err != ERR_OK, b->now);
+        break;
     case COMMIT_GAPS:
         if (err == ERR_OK)
             gaps_persisted(b, p.gaps, f->persisted.lsn_first);
@@ -271,7 +274,6 @@ on_persisted(struct broker *b, const struct fact *f)
             journal_waiver_persist(&b->journal, p.commit.mark);
         break;
     case COMMIT_FROZEN:
-    case COMMIT_LATEST:
     case COMMIT_REPAIR:
     case COMMIT_KNOWN:
         break;
@@ -466,15 +468,16 @@ read_history(struct broker *b)
 static enum err
 on_turn(struct broker *b, const struct fact *f)
 {
-    const struct await_view view  = {&b->journal, &b->gossip, &b->roster};
-    struct token            token = bully_token(&b->bully);
-    enum err                e     = on_time(b, f);
+    const struct await_view view = {&b->journal, &b->gossip, &b->roster};
+    struct gossip_side      side = {.accepted = bully_token(&b->bully), .wall = b->wall};
+    enum err                e    = on_time(b, f);
     burn_when_quiet(b);
     seal(b);
     links_tick(b);
     cluster_tick(b);
     gossip_waive(&b->gossip, &b->journal, &b->commits, &b->out, b->now);
-    gossip_turn(&b->gossip, &b->journal, &b->out, b->now, &token);
+    side.gathered = gossip_has_offers(&b->gossip) && cluster_is_gathered(b);
+    gossip_turn(&b->gossip, &b->journal, &b->commits, &b->out, b->now, &side);
     awaits_check(&b->awaits, &view, &b->out, b->now);
     read_history(b);
     if (b->stopping && !b->said_goodbye && broker_is_drained(b))

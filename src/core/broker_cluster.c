@@ -5,7 +5,10 @@
 #include "base/trace.h"
 #include "core/batch.h"
 
-enum { MEMBERS_FULL_MS = 5000 }; /* everything about everybody, in case a frame was missed */
+enum {
+    MEMBERS_FULL_MS = 5000, /* everything about everybody, in case a frame was missed */
+    GATHERED_MS     = 3000, /* after a start or a new link: rows tell who is in reach by then */
+};
 
 static const struct addr *
 addr_of(const struct broker *b, uint8_t slot)
@@ -277,6 +280,20 @@ cluster_deadline(const struct broker *b)
 {
     struct mono at = mono_min(bully_deadline(&b->bully), roster_deadline(&b->roster, b->now));
     return mono_min(at, b->members_at);
+}
+
+bool
+cluster_is_gathered(const struct broker *b)
+{
+    uint32_t    there = roster_linked(&b->roster) | 1u << ROSTER_SELF;
+    struct mono since = b->roster.start;
+    if ((roster_members(&b->roster) & ~there) == 0)
+        return true;
+    for (uint32_t i = 0; i < LINKS_MAX; i++)
+        if (b->link[i].state == LINK_UP && b->link[i].opened.ms > since.ms)
+            since = b->link[i].opened;
+    return mono_reached(b->now, mono_after(since, GATHERED_MS)) &&
+           (roster_reachable(&b->roster, b->now) & ~there) == 0;
 }
 
 void

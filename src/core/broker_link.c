@@ -336,14 +336,19 @@ on_forget(struct broker *b, uint32_t i, const struct frame *f)
     cluster_forget(b, i, &info);
 }
 
-/* GAP and LATEST come with retention; until then nobody sends them, and they change
- * nothing here. */
 static void
-on_unused(struct broker *b, uint32_t i, const struct frame *f)
+on_gap(struct broker *b, uint32_t i, const struct frame *f)
 {
-    (void)b;
-    (void)i;
-    (void)f;
+    if (gossip_on_gap(&b->gossip, &b->journal, b->now, i, &f->gap) != ERR_OK)
+        link_refuse(b, i, REFUSE_PROTOCOL);
+}
+
+static void
+on_latest(struct broker *b, uint32_t i, const struct frame *f)
+{
+    if (gossip_on_latest(&b->gossip, &b->journal, &b->commits, &b->out, b->now, i, &f->latest) !=
+        ERR_OK)
+        link_refuse(b, i, REFUSE_PROTOCOL);
 }
 
 typedef void on_frame(struct broker *b, uint32_t i, const struct frame *f);
@@ -356,8 +361,8 @@ static on_frame *const on[FRAME_KIND_END] = {
     [FRAME_PUSH]        = on_push,
     [FRAME_PULL]        = on_pull,
     [FRAME_CREDIT]      = on_credit,
-    [FRAME_GAP]         = on_unused,
-    [FRAME_LATEST]      = on_unused,
+    [FRAME_GAP]         = on_gap,
+    [FRAME_LATEST]      = on_latest,
     [FRAME_PING]        = on_ping,
     [FRAME_ELECTION]    = cluster_election,
     [FRAME_OK]          = cluster_election,

@@ -122,6 +122,8 @@ void cluster_alias(struct broker *b, const struct addr *dialled, const struct ad
 /* Everything about everybody, to one link. */
 void cluster_introduce(struct broker *b, uint32_t link);
 void cluster_persisted(struct broker *b, const struct commit *c, enum err err);
+/* Is every member in reach linked with us? */
+bool cluster_is_gathered(const struct broker *b);
 /* What goes along with the next commit. */
 void cluster_save(struct broker *b);
 /* To all links that are up; AWAY. */

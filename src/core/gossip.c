@@ -13,12 +13,17 @@ gossip_init(struct gossip *g)
 {
     *g = (struct gossip){
         .disk_works = true, .heads_soon = MONO_NEVER, .causal_wait_ms = CAUSAL_WAIT_MS};
+    g->pull_idle = LINKS_MAX;
+    g->offers_at = g->offers_since = MONO_NEVER;
     pool_init(&g->held_back, sizeof(struct held_back), HELD_BACK_MAX);
+    pool_init(&g->offers, sizeof(struct offer), OFFERS_MAX);
     list_init(&g->lacking);
     list_init(&g->released);
     list_init(&g->clocks);
-    for (uint32_t i = 0; i < LINKS_MAX; i++)
+    for (uint32_t i = 0; i < LINKS_MAX; i++) {
         list_init(&g->link[i].held_back);
+        list_init(&g->link[i].offers);
+    }
 }
 
 void
@@ -26,18 +31,23 @@ gossip_fini(struct gossip *g)
 {
     for (uint32_t i = 0; i < LINKS_MAX; i++) {
         held_back_drop_all(g, NULL, &g->link[i], MONO_NEVER);
+        offers_drop(g, &g->link[i]);
         serve_stop(&g->link[i]);
         vector_fini(&g->link[i].have);
+        vector_fini(&g->link[i].kept_have);
     }
     pool_fini(&g->held_back);
+    pool_fini(&g->offers);
 }
 
 static void
 forget_beliefs(struct gossip *g, struct journal *j, uint32_t member, struct mono now)
 {
     struct stream *s;
-    for (uint32_t at = 0; (s = pool_next(&j->streams, &at));)
+    for (uint32_t at = 0; (s = pool_next(&j->streams, &at));) {
+        s->known_floor[member] = 0;
         wait_lost(g, s, member, now);
+    }
 }
 
 void
@@ -53,6 +63,7 @@ gossip_link_up(struct gossip *g, struct journal *j, uint32_t link, uint32_t memb
         .heads_full_at = mono_after(now, HEADS_IDLE_MS),
     };
     list_init(&l->held_back);
+    list_init(&l->offers);
     forget_beliefs(g, j, member, now);
 }
 
@@ -63,12 +74,16 @@ gossip_link_down(struct gossip *g, struct journal *j, uint32_t link, struct mono
     if (!l->up)
         return;
     held_back_drop_all(g, j, l, now);
+    offers_drop(g, l);
     serve_stop(l);
     vector_fini(&l->have);
+    vector_fini(&l->kept_have);
     l->up = false;
     forget_beliefs(g, j, l->member, now);
     if (g->pulling && g->pull_link == link)
         g->pulling = false;
+    if (g->pull_idle == link)
+        g->pull_idle = LINKS_MAX;
     LIST_EACH(node, &g->lacking)
     {
         gossip_judge_lack(g, LIST_OF(node, struct stream, lacking), now);
@@ -99,12 +114,15 @@ gossip_on_heads(struct gossip *g, struct journal *j, uint32_t link, const struct
     struct gossip_link *l = &g->link[link];
     CHECK(l->up);
     l->their_flags = heads->flags;
+    l->told_all |= (heads->flags & HEADS_FULL) != 0;
     for (uint32_t i = 0; i < heads->count; i++) {
         struct stream *s = journal_stream(j, heads->head[i].stream);
-        if (!s)
-            continue; /* no room for another stream: counted where its batches are refused */
+        if (!s) /* retired here; or no room for it: counted where its batches are refused */
+            continue;
         if (heads->head[i].head > s->known[l->member])
             s->known[l->member] = heads->head[i].head;
+        if (heads->head[i].floor > s->known_floor[l->member])
+            s->known_floor[l->member] = heads->head[i].floor;
         gossip_judge_lack(g, s, now);
     }
 }
@@ -116,8 +134,10 @@ gossip_copies(const struct gossip *g, const struct journal *j, struct mark m)
     if (!s)
         return 0;
     uint32_t n = s->durable >= m.seq;
-    for (uint32_t i = 0; i < LINKS_MAX; i++)
-        n += g->link[i].up && s->known[g->link[i].member] >= m.seq;
+    for (uint32_t i = 0; i < LINKS_MAX; i++) {
+        uint32_t member = g->link[i].member;
+        n += g->link[i].up && s->known[member] >= m.seq && s->known_floor[member] < m.seq;
+    }
     return n;
 }
 
@@ -165,7 +185,10 @@ gossip_changed(struct gossip *g, struct mono now)
 void
 gossip_persisted(struct gossip *g, const struct pending *p, bool failed, struct mono now)
 {
-    if (!failed) {
+    bool latest = p->commit.kind == COMMIT_LATEST;
+    g->latest_storing -= latest;
+    g->gaps_storing -= p->commit.kind == COMMIT_GAPS;
+    if (!failed && !latest) {
         gossip_changed(g, now);
         g->late += p->commit.late ? p->batch->count : 0;
     }
@@ -175,10 +198,10 @@ gossip_persisted(struct gossip *g, const struct pending *p, bool failed, struct 
     if (!l->up || l->id != p->link_id)
         return;
     if (p->pulled) {
-        l->credit_due += batch_cost(p->batch);
+        l->credit_due += latest ? latest_cost(p->batch->msg) : batch_cost(p->batch);
         l->storing--;
     }
-    if (!failed)
+    if (!failed && !latest)
         l->heads_now = true; /* the durable ack */
 }
 
@@ -191,6 +214,7 @@ gossip_disk(struct gossip *g, struct journal *j, bool works, struct mono now)
     for (uint32_t i = 0; i < LINKS_MAX; i++) {
         g->link[i].heads_now = true;
         held_back_drop_all(g, j, &g->link[i], now);
+        offers_drop(g, &g->link[i]);
     }
     for (uint32_t at = 0; (s = pool_next(&j->streams, &at));) {
         s->in_hand = 0; /* held may have fallen */
@@ -203,6 +227,12 @@ own_flags(const struct gossip *g)
 {
     return (uint8_t)((g->catching_up ? HEADS_CATCHING_UP : 0) |
                      (g->disk_works ? 0 : HEADS_NO_STORE));
+}
+
+static struct head
+head_of(const struct journal *j, const struct stream *s)
+{
+    return (struct head){.stream = s->id, .head = s->durable, .floor = floor_told(j, s)};
 }
 
 /* Frames want them sorted by stream; what changed since the last time is few. */
@@ -225,14 +255,14 @@ send_heads(struct gossip *g, struct journal *j, struct out *out, uint32_t link,
     uint32_t            n    = 0;
     if (l->heads_full) {
         for (; n < j->durable.count; n++)
-            head[n] =
-                (struct head){.stream = j->durable.at[n].stream, .head = j->durable.at[n].seq};
+            head[n] = head_of(j, journal_find(j, j->durable.at[n].stream));
+        l->floors_told = j->floor_moves;
     } else {
         for (struct list *at = j->by_change.prev; at != &j->by_change; at = at->prev) {
             const struct stream *s = LIST_OF(at, struct stream, by_change);
             if (s->changed <= l->told)
                 break;
-            n = insert_head(head, n, (struct head){.stream = s->id, .head = s->durable});
+            n = insert_head(head, n, head_of(j, s));
         }
     }
     const struct frame frame = {
@@ -270,30 +300,43 @@ tell(struct gossip *g, struct journal *j, struct out *out, struct mono now,
 /* ---- asking for what we lack ---- */
 
 static bool
+may_supply(const struct gossip *g, const struct stream *s, uint32_t link)
+{
+    const struct gossip_link *l = &g->link[link];
+    return l->up && s->known[l->member] > stream_reach(s) && !offer_is_blocked(s, link);
+}
+
+static bool
 has_more(const struct gossip *g, const struct gossip_link *l)
 {
     LIST_EACH(node, &g->lacking)
     {
         const struct stream *s = LIST_OF(node, struct stream, lacking);
-        if (s->known[l->member] > stream_reach(s))
+        if (may_supply(g, s, (uint32_t)(l - g->link)))
             return true;
     }
     return false;
 }
 
-/* The next holder of more of `s`, after the one that was asked last. */
+/* The next holder of more of `s`, after the one that was asked last: one that has what is
+ * next, else the one that has lost least. */
 static bool
-pick_holder(const struct gossip *g, const struct stream *s, uint32_t *link)
+pick_holder(const struct gossip *g, const struct stream *s, uint32_t but, uint32_t *link)
 {
+    uint64_t least = UINT64_MAX;
     for (uint32_t k = 1; k <= LINKS_MAX; k++) {
-        uint32_t                  i = (g->pull_last + k) % LINKS_MAX;
-        const struct gossip_link *l = &g->link[i];
-        if (l->up && s->known[l->member] > stream_reach(s)) {
+        uint32_t i = (g->pull_last + k) % LINKS_MAX;
+        if (i == but || !may_supply(g, s, i))
+            continue;
+        uint64_t lost = s->known_floor[g->link[i].member];
+        if (lost <= stream_reach(s))
+            lost = 0;
+        if (lost < least) {
+            least = lost;
             *link = i;
-            return true;
         }
     }
-    return false;
+    return least < UINT64_MAX;
 }
 
 /* Held or in hand, not durable: what is on its way to our disk need not come again.  A frozen
@@ -337,30 +380,47 @@ send_pull(struct gossip *g, struct journal *j, struct out *out, uint32_t link, s
     g->pulls++;
 }
 
-static void
-ask(struct gossip *g, struct journal *j, struct out *out, struct mono now)
+/* It waits for our disk, or for our judgement, not we for it. */
+static bool
+is_patient(const struct gossip *g, const struct gossip_link *l, struct mono now)
 {
-    if (!g->disk_works)
-        return;
-    if (g->pulling) {
-        struct gossip_link *l = &g->link[g->pull_link];
-        if (l->storing > 0)
-            g->pull_progress = now; /* it waits for our disk, not we for it */
-        if (has_more(g, l) && !mono_reached(now, mono_after(g->pull_progress, PULL_RETRY_MS)))
-            return;
-        g->pulling = false;
-    }
+    return l->storing > 0 || g->gaps_storing > 0 || !mono_reached(now, l->patience);
+}
+
+/* Whom to pull from; not from `but`. */
+static bool
+pick(const struct gossip *g, struct mono now, uint32_t but, uint32_t *link)
+{
     LIST_EACH(node, &g->lacking)
     {
         const struct stream *s = LIST_OF(node, struct stream, lacking);
-        uint32_t             link;
-        if (!mono_reached(now, mono_after(s->progress, LACK_MS)))
-            continue;
-        if (pick_holder(g, s, &link)) {
-            send_pull(g, j, out, link, now);
-            return;
-        }
+        if (mono_reached(now, mono_after(s->progress, LACK_MS)) && pick_holder(g, s, but, link))
+            return true;
     }
+    return false;
+}
+
+static void
+ask(struct gossip *g, struct journal *j, struct out *out, struct mono now)
+{
+    uint32_t link;
+    g->asked = now;
+    if (!g->disk_works)
+        return;
+    if (g->pulling) {
+        const struct gossip_link *l    = &g->link[g->pull_link];
+        bool                      more = has_more(g, l);
+        if (is_patient(g, l, now))
+            g->pull_progress = now;
+        if (more && !mono_reached(now, mono_after(g->pull_progress, PULL_RETRY_MS)))
+            return;
+        g->pull_idle = more ? g->pull_link : LINKS_MAX;
+        g->pulling   = false;
+    }
+    /* Who did not answer is asked again only when there is nobody else for anything. */
+    if (pick(g, now, g->pull_idle, &link) ||
+        (g->pull_idle < LINKS_MAX && pick(g, now, LINKS_MAX, &link)))
+        send_pull(g, j, out, link, now);
 }
 
 static void
@@ -387,12 +447,21 @@ judge_catching_up(struct gossip *g, const struct journal *j)
         g->link[i].heads_now = true;
 }
 
-void
-gossip_turn(struct gossip *g, struct journal *j, struct out *out, struct mono now,
-            const struct token *accepted)
+bool
+gossip_has_offers(const struct gossip *g)
 {
+    return g->offers.used > 0;
+}
+
+void
+gossip_turn(struct gossip *g, struct journal *j, struct commits *c, struct out *out,
+            struct mono now, const struct gossip_side *side)
+{
+    const struct intake in = {g, j, c, out, now};
+    if (mono_reached(now, g->offers_at))
+        offers_judge(&in, side);
     judge_catching_up(g, j);
-    tell(g, j, out, now, accepted);
+    tell(g, j, out, now, &side->accepted);
     ask(g, j, out, now);
     grant(g, out);
     for (uint32_t i = 0; i < LINKS_MAX; i++)
@@ -414,14 +483,15 @@ gossip_deadline(const struct gossip *g, const struct journal *j)
     }
     if (!g->disk_works)
         return at;
-    at = mono_min(at, wait_deadline(g));
+    at = mono_min(at, mono_min(wait_deadline(g), g->offers_at));
     if (g->pulling)
         return mono_min(at, mono_after(g->pull_progress, PULL_RETRY_MS));
     LIST_EACH(node, &g->lacking)
     {
-        const struct stream *s = LIST_OF(node, struct stream, lacking);
-        if (s->in_hand <= s->held || stream_shown(s) > s->in_hand)
-            at = mono_min(at, mono_after(s->progress, LACK_MS));
+        const struct stream *s   = LIST_OF(node, struct stream, lacking);
+        struct mono          due = mono_after(s->progress, LACK_MS);
+        if (!mono_reached(g->asked, due)) /* else nobody can supply more of it now */
+            at = mono_min(at, due);
     }
     return at;
 }

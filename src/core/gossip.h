@@ -10,7 +10,11 @@
  *
  *   IDLE -> PULLING(link) when a stream lacked for 150 ms without progress
  *   PULLING -> IDLE when that link has nothing more for us, or is gone
- *   PULLING -> PULLING(next holder) after 500 ms without progress */
+ *   PULLING -> PULLING(next holder) after 500 ms without progress
+ *
+ * What is below a peer's floor comes as a GAP: an offer at first, which is taken when nobody
+ * in reach still has some of it (docs/decisions/0013-gaps.md).  The newest messages of topics
+ * among it come as LATEST. */
 #ifndef CORE_GOSSIP_H
 #define CORE_GOSSIP_H
 
@@ -26,6 +30,11 @@ enum {
     CATCH_UP_ABOVE = 8192, /* messages lacked: tell peers not to push */
     CATCH_UP_BELOW = 1024,
     CAUSAL_WAIT_MS = 10000, /* nobody shows what is missing: then it is waived */
+    OFFER_QUIET_MS = 50,    /* no GAP or LATEST came for so long: offers are judged together */
+    OFFER_MAX_MS   = 500,   /* ... or GAPs keep coming for so long */
+    OFFER_AGAIN_MS = 250,   /* those that were left are judged again */
+    OFFER_WAIT_MS  = 5000,  /* for members that are not linked: not longer */
+    OFFERS_MAX     = 65536, /* then they are dropped, and pulled again */
 };
 
 /* Readers of links have this bit; handles of sessions never do. */
@@ -45,10 +54,15 @@ void gossip_link_down(struct gossip *g, struct journal *j, uint32_t link, struct
 void gossip_push(struct gossip *g, struct out *out, struct batch *b);
 
 /* What came from a peer.  A batch's reference is taken over.
- * PROTO: the batch is damaged or invalid; the link must be closed. */
+ * PROTO: it is damaged or invalid; the link must be closed. */
 MUST_USE enum err gossip_on_push(struct gossip *g, struct journal *j, struct commits *c,
                                  struct out *out, struct mono now, uint32_t link,
                                  const struct frame_push *push);
+MUST_USE enum err gossip_on_gap(struct gossip *g, struct journal *j, struct mono now, uint32_t link,
+                                const struct frame_gap *gap);
+MUST_USE enum err gossip_on_latest(struct gossip *g, struct journal *j, struct commits *c,
+                                   struct out *out, struct mono now, uint32_t link,
+                                   const struct frame_latest *latest);
 void              gossip_on_heads(struct gossip *g, struct journal *j, uint32_t link,
                                   const struct frame_heads *heads, struct mono now);
 void              gossip_on_pull(struct gossip *g, struct journal *j, uint32_t link,
@@ -57,7 +71,7 @@ void              gossip_on_credit(struct gossip *g, uint32_t link, uint64_t byt
 void gossip_on_sent(struct gossip *g, uint32_t link, size_t bytes_queued, struct mono now);
 void gossip_on_page(struct gossip *g, uint64_t reader, struct page *page);
 
-/* A peer's batch is durable, or (`failed`) was dropped by the store. */
+/* A peer's batch or message, or gaps, are durable, or (`failed`) were dropped by the store. */
 void gossip_persisted(struct gossip *g, const struct pending *p, bool failed, struct mono now);
 /* Some durable head moved: tell the others soon. */
 void gossip_changed(struct gossip *g, struct mono now);
@@ -67,13 +81,22 @@ void gossip_disk(struct gossip *g, struct journal *j, bool works, struct mono no
 /* What nobody could supply for causal_wait_ms is waived, before the turn's end. */
 void gossip_waive(struct gossip *g, struct journal *j, struct commits *c, struct out *out,
                   struct mono now);
-/* The turn's end: HEADS that are due, PULL, CREDIT, batches for who pulls, reads. */
-void        gossip_turn(struct gossip *g, struct journal *j, struct out *out, struct mono now,
-                        const struct token *accepted);
+/* What a turn needs to know from outside. */
+struct gossip_side {
+    struct token accepted; /* coordinator, for HEADS */
+    struct wall  wall;
+    bool         gathered; /* every member in reach is linked */
+};
+/* Is there anything that `gathered` is asked for? */
+bool gossip_has_offers(const struct gossip *g);
+/* The turn's end: gaps that may be taken, HEADS that are due, PULL, CREDIT, batches for who
+ * pulls, reads. */
+void        gossip_turn(struct gossip *g, struct journal *j, struct commits *c, struct out *out,
+                        struct mono now, const struct gossip_side *side);
 struct mono gossip_deadline(const struct gossip *g, const struct journal *j);
 
 /* How many members, ourselves included, have this mark on disk (told over a direct
- * link, so only what is linked now counts). */
+ * link, so only what is linked now counts).  What retention took there is no copy. */
 uint32_t gossip_copies(const struct gossip *g, const struct journal *j, struct mark m);
 /* The heads known of linked peers, merged into v. */
 void gossip_known(const struct gossip *g, const struct journal *j, struct vector *v);
@@ -87,7 +110,9 @@ struct gossip_link {
     uint32_t    member;
     uint8_t     their_flags; /* HEADS_* of the last HEADS */
     uint64_t    told;        /* journal.changes up to which heads were sent */
+    uint64_t    floors_told; /* journal.floor_moves when all of them were */
     bool        heads_now, heads_full;
+    bool        told_all; /* the peer, once */
     struct mono heads_full_at;
     bool        push_off; /* its queue was full */
     size_t      queued;
@@ -96,32 +121,44 @@ struct gossip_link {
     uint64_t      reader;     /* the read that is under way; 0: none */
     bool          reader_old; /* ... for the pull before this one */
     struct vector have;
-    uint64_t      lsn;    /* 0: not known yet */
+    uint64_t      floors_seen; /* journal.floor_moves up to which its gaps were sent */
+    bool          kept;        /* kept messages go before batches */
+    uint64_t      kept_next;   /* ... from this topic on */
+    struct vector kept_have;   /* ... that this does not hold: `have` before the gaps */
+    bool          located;     /* lsn is set; 0: that is known on disk alone */
+    uint64_t      lsn;
     int64_t       credit; /* below 0: the last batch overdrew it */
     struct page  *page;
     uint32_t      page_at;
     /* our pull */
     uint64_t credit_due;
-    uint32_t storing; /* pulled batches at our store */
+    uint32_t storing; /* what was pulled and is at our store */
     /* held back */
     struct list held_back;
-    size_t      held_back_bytes;
+    size_t      held_back_bytes; /* with the offers */
+    struct list offers;
+    struct mono patience; /* it offered a gap that may be taken until then */
     /* counters */
     uint64_t pushes_in, pushes_out, duplicates;
 };
 struct gossip {
     struct gossip_link link[LINKS_MAX];
-    struct pool        held_back;
+    struct pool        held_back, offers;
     struct list        lacking, released;
     struct list        clocks; /* held back, and nobody shows what for: longest first */
     uint64_t           causal_wait_ms;
     struct mono        heads_soon; /* MONO_NEVER: nothing to tell */
     bool               pulling, disk_works, catching_up;
     uint32_t           pull_link, pull_last;
-    struct mono        pull_progress;
+    uint32_t           pull_idle; /* link that was pulled from in vain last, or LINKS_MAX */
+    struct mono        pull_progress, asked;
+    struct mono        offers_at, offers_since; /* judged next; the first that was not yet */
+    struct mono        latest_until;            /* LATESTs may still come */
+    uint32_t           gaps_storing, latest_storing;
     uint32_t           reads; /* under way, also for pulls that are over */
     uint64_t           ids, pulls, refused;
     uint64_t           waived, late, holes; /* marks; messages; batches dropped behind a hole */
+    uint64_t           gaps;                /* taken */
 };
 
 #endif

@@ -75,6 +75,30 @@ stream_reach(const struct stream *s)
 /* Is `s` one of those that some peer has more of?  Keeps the list right. */
 void gossip_judge_lack(struct gossip *g, struct stream *s, struct mono now);
 
+/* ---- gossip_gap.c: gaps that are offered ---- */
+
+/* A gap that a link offers; dropped with it. */
+struct offer {
+    struct list   by_stream; /* in stream.offers */
+    struct list   by_link;   /* in gossip_link.offers */
+    struct batch *gap;       /* as it was offered */
+    uint32_t      link;
+    struct mono   since;
+    bool          paid;    /* its credit was given back */
+    bool          blocked; /* another member still has some of it, and is pulled from first */
+};
+
+void offers_drop(struct gossip *g, struct gossip_link *l);
+/* Does nothing more of `s` come over this link before its offer is taken? */
+bool offer_is_blocked(const struct stream *s, uint32_t link);
+/* Take those that may be taken, all at once. */
+void offers_judge(const struct intake *in, const struct gossip_side *side);
+
+/* ---- gossip_serve.c ---- */
+
+/* The floor that others are told: what lies at and below it depends on nothing that is not
+ * below a floor here too.  Else 0, and GAPs say what else it depends on. */
+uint64_t floor_told(const struct journal *j, const struct stream *s);
 /* Send what the link's peer pulled, while there is credit and room. */
 void serve(struct gossip *g, struct journal *j, struct out *out, uint32_t link);
 void serve_stop(struct gossip_link *l);

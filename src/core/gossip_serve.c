@@ -1,14 +1,31 @@
-/* Of core/gossip.h: what a peer pulled is sent to it, from memory or by pages from disk. */
+/* Of core/gossip.h: what a peer pulled is sent to it, from memory or by pages from disk.
+ *
+ * First the gaps of all streams that it lacks something of from below our floor, then the
+ * newest messages of topics that we keep of what is in them, then our log from there on. */
 #include "core/gossip.h"
 
-#include "base/blob.h"
 #include "base/check.h"
 #include "core/batch.h"
 #include "core/gossip_part.h"
 #include "core/page.h"
 #include "core/vector.h"
 
+#include <string.h>
+
 enum { READER_SHIFT = 56 };
+
+struct serving {
+    struct gossip      *g;
+    struct journal     *j;
+    struct out         *out;
+    struct gossip_link *l;
+    uint32_t            link;
+    bool                has_open; /* `open` is filled in */
+    const struct mark  *open;     /* floors that are not told: others know less than we lost */
+    uint32_t            open_count;
+};
+
+/* ---- beginning and ending ---- */
 
 void
 serve_stop(struct gossip_link *l)
@@ -22,14 +39,17 @@ void
 gossip_on_pull(struct gossip *g, struct journal *j, uint32_t link, const struct frame_pull *pull)
 {
     struct gossip_link *l = &g->link[link];
+    (void)j;
     CHECK(l->up);
     serve_stop(l);
     l->reader_old = l->reader != 0;
     if (vector_copy(&l->have, &pull->have) != ERR_OK)
         return; /* it knows more streams than anyone may: nothing for it here */
-    l->serving = true;
-    l->lsn     = journal_first_missing(j, &l->have);
-    l->credit  = 0;
+    l->serving     = true;
+    l->floors_seen = 0;
+    l->kept        = false;
+    l->located     = false;
+    l->credit      = 0;
     gossip_on_credit(g, link, pull->credit);
 }
 
@@ -41,80 +61,294 @@ gossip_on_credit(struct gossip *g, uint32_t link, uint64_t bytes)
     l->credit                = l->credit > INT64_MAX - more ? INT64_MAX : l->credit + more;
 }
 
-static void
-send_pulled(struct gossip_link *l, struct out *out, uint32_t link, struct batch *b)
-{
-    size_t cost = batch_cost(b);
-    if (batch_last(b) <= vector_seq(&l->have, b->stream))
-        return;
-    out_send(out, link,
-             &(struct frame){.kind = FRAME_PUSH, .push = {.flags = PUSH_PULLED, .batch = b}});
-    l->credit -= (int64_t)cost; /* overdrawn at most once: else the window would grow */
-    l->queued += cost;
-    l->pushes_out++;
-    enum err e = vector_raise(&l->have, (struct mark){b->stream, batch_last(b)});
-    (void)e; /* LIMIT: it may get one twice, and drops it */
-}
-
-/* The page that came from disk; false: credit or room ran out first. */
+/* Credit may be overdrawn by one frame: were it forgiven, the window would grow. */
 static bool
-serve_page(struct gossip_link *l, struct out *out, uint32_t link)
+has_window(const struct gossip_link *l)
 {
-    while (l->page_at < l->page->count) {
-        if (l->credit <= 0 || l->queued > LINK_QUEUE_BYTES_MAX / 2)
-            return false;
-        /* The page may go before the effect is carried out; the arena keeps nothing
-         * alive, so the page is dropped only at the next call. */
-        send_pulled(l, out, link, l->page->batch[l->page_at++]);
-    }
-    return true;
+    return l->credit > 0 && l->queued <= LINK_QUEUE_BYTES_MAX / 2;
 }
 
 bool
 serve_can_go_on(const struct gossip *g, const struct gossip_link *l)
 {
-    return g->reads < LINKS_MAX && l->serving && l->reader == 0 && l->credit > 0 &&
-           l->queued <= LINK_QUEUE_BYTES_MAX / 2;
+    return g->reads < LINKS_MAX && l->serving && l->reader == 0 && has_window(l);
+}
+
+static void
+send(const struct serving *v, const struct frame *f, size_t cost)
+{
+    out_send(v->out, v->link, f);
+    v->l->credit -= (int64_t)cost;
+    v->l->queued += cost;
+}
+
+static void
+raise(struct gossip_link *l, uint64_t stream, uint64_t seq)
+{
+    enum err e = vector_raise(&l->have, (struct mark){stream, seq});
+    (void)e; /* LIMIT: it may get one twice, and drops it */
+}
+
+/* ---- gaps ---- */
+
+uint64_t
+floor_told(const struct journal *j, const struct stream *s)
+{
+    const struct mark_list *owed = s->floor_owed;
+    for (uint32_t i = 0; owed && i < owed->count; i++) {
+        const struct stream *of = journal_find(j, owed->at[i].stream);
+        if (of ? of->floor < owed->at[i].seq : !journal_retired(j, owed->at[i].stream))
+            return 0;
+    }
+    return s->floor;
+}
+
+static void
+find_open(struct serving *v)
+{
+    const struct vector *durable = &v->j->durable;
+    struct mark         *open;
+    if (v->has_open)
+        return;
+    open = arena_take(&v->out->arena, durable->count * sizeof *open);
+    for (uint32_t i = 0; i < durable->count; i++) {
+        const struct stream *s = journal_find(v->j, durable->at[i].stream);
+        if (s->floor > 0 && floor_told(v->j, s) == 0)
+            open[v->open_count++] = (struct mark){s->id, s->floor};
+    }
+    v->open     = open;
+    v->has_open = true;
+}
+
+/* What lies in a gap depends on nothing but this and what our floors tell: `owed`, and the
+ * floors that are not told.  False: more marks than the protocol allows. */
+static bool
+join_owed(struct serving *v, struct frame_gap *f, const struct mark *owed, uint32_t count)
+{
+    find_open(v);
+    struct mark *to = arena_take(&v->out->arena, (count + v->open_count) * sizeof *to);
+    uint32_t     n  = 0;
+    for (uint32_t i = 0, k = 0; i < count || k < v->open_count;) {
+        struct mark a = i < count ? owed[i] : (struct mark){UINT64_MAX, 0};
+        struct mark b = k < v->open_count ? v->open[k] : (struct mark){UINT64_MAX, 0};
+        struct mark m = a.stream < b.stream ? a : b;
+        if (a.stream == b.stream && a.seq > m.seq)
+            m.seq = a.seq;
+        i += a.stream == m.stream;
+        k += b.stream == m.stream;
+        if (m.stream != f->stream && !journal_retired(v->j, m.stream))
+            to[n++] = m;
+    }
+    f->deps       = to;
+    f->deps_count = n;
+    return n <= STREAMS_MAX;
+}
+
+static size_t
+gap_cost(const struct frame_gap *f)
+{
+    return batch_cost(&(struct batch){.origin = f->origin, .deps_count = f->deps_count});
+}
+
+static void
+send_gap(struct serving *v, struct frame_gap *f, const struct mark *owed, uint32_t count)
+{
+    raise(v->l, f->stream, f->to);
+    if (join_owed(v, f, owed, count))
+        send(v, &(struct frame){.kind = FRAME_GAP, .gap = *f}, gap_cost(f));
+}
+
+/* What a gap depends on is told by our floors, so its receiver must know them before it. */
+static bool
+floors_are_told(struct serving *v)
+{
+    v->l->heads_full |= v->l->floors_told != v->j->floor_moves;
+    return v->l->floors_told == v->j->floor_moves;
+}
+
+static void
+send_floor(struct serving *v, const struct stream *s, uint64_t have)
+{
+    const struct mark_list *owed = s->floor_owed;
+    struct frame_gap        f    = {.stream = s->id,
+                                    .from   = have + 1,
+                                    .to     = s->floor,
+                                    .chain  = s->floor_chain,
+                                    .stamp  = s->floor_stamp,
+                                    .origin = s->origin};
+    send_gap(v, &f, owed ? owed->at : NULL, owed ? owed->count : 0);
+}
+
+/* The first gap: what we keep of all that lies in gaps goes next. */
+static bool
+keep_have(struct gossip_link *l)
+{
+    l->kept_next = 0;
+    if (l->kept)
+        return true;
+    l->kept = true;
+    return vector_copy(&l->kept_have, &l->have) == ERR_OK;
+}
+
+/* For each stream whose floor is above what the peer has.  False: more when it can go on. */
+static bool
+serve_floors(struct serving *v)
+{
+    const struct vector *durable = &v->j->durable;
+    for (uint32_t i = 0; i < durable->count; i++) {
+        const struct stream *s    = journal_find(v->j, durable->at[i].stream);
+        uint64_t             have = vector_seq(&v->l->have, s->id);
+        if (s->floor <= have)
+            continue;
+        if (!floors_are_told(v) || !has_window(v->l) || !keep_have(v->l))
+            return false;
+        send_floor(v, s, have);
+    }
+    v->l->floors_seen = v->j->floor_moves;
+    return true;
+}
+
+/* ---- messages ---- */
+
+static void
+send_latest(struct serving *v, const struct entry *e)
+{
+    const struct msg m = {.topic = e->topic, .headers = e->headers, .body = e->body};
+    send(v,
+         &(struct frame){
+             .kind   = FRAME_LATEST,
+             .latest = {.mark = e->mark, .lamport = e->lamport, .wall = e->wall, .msg = m}},
+         latest_cost(&m));
+}
+
+static void
+send_batch(struct serving *v, struct batch *b)
+{
+    /* Behind a hole lies what retention took a moment ago: the GAP for that comes yet. */
+    if (b->first <= vector_seq(&v->l->have, b->stream) + 1)
+        raise(v->l, b->stream, batch_last(b));
+    send(v, &(struct frame){.kind = FRAME_PUSH, .push = {.flags = PUSH_PULLED, .batch = b}},
+         batch_cost(b));
+    v->l->pushes_out++;
+}
+
+/* Of our log, in its place.  False: not now. */
+static bool
+send_logged(struct serving *v, struct batch *b)
+{
+    if (batch_last(b) <= vector_seq(&v->l->have, b->stream))
+        return true;
+    if (!batch_is_gap(b)) {
+        send_batch(v, b);
+        return true;
+    }
+    if (!floors_are_told(v))
+        return false;
+    struct frame_gap f = {.stream = b->stream,
+                          .from   = b->first,
+                          .to     = batch_last(b),
+                          .chain  = b->chain,
+                          .stamp  = batch_stamp(b),
+                          .origin = b->origin};
+    send_gap(v, &f, b->deps, b->deps_count);
+    return true;
+}
+
+/* The page that came from disk, as far as credit and room reach.  It may go before the effect
+ * is carried out; the arena keeps nothing alive, so it is dropped only at the next call. */
+static void
+serve_page(struct serving *v)
+{
+    struct gossip_link *l = v->l;
+    while (l->page_at < l->page->count && has_window(l)) {
+        if (l->kept)
+            send_latest(v, &l->page->entry[l->page_at]);
+        else if (!send_logged(v, l->page->batch[l->page_at]))
+            return;
+        l->page_at++;
+    }
+}
+
+static void
+end_page(struct gossip_link *l)
+{
+    if (l->kept) {
+        l->kept_next = l->page->lsn_next;
+        l->kept      = l->kept_next != 0;
+    } else {
+        l->lsn = l->page->lsn_next;
+    }
+    page_drop(l->page);
+    l->page = NULL;
+}
+
+static void
+ask_page(struct serving *v)
+{
+    struct gossip_link *l    = v->l;
+    struct read         read = {
+                .start     = l->lsn > 0 ? READ_AT_LSN : READ_AT_VECTOR,
+                .lsn       = l->lsn,
+                .lsn_last  = v->j->lsn,
+                .have      = l->have,
+                .batches   = true,
+                .bytes_max = CREDIT_BYTES / 4,
+                .count_max = 4096,
+    };
+    if (l->kept) {
+        read.start   = READ_KEPT;
+        read.lsn     = l->kept_next;
+        read.have    = l->kept_have;
+        read.batches = false;
+    }
+    v->g->reads++;
+    l->reader = GOSSIP_READER | (uint64_t)v->link << READER_SHIFT | ++v->g->ids;
+    out_add(v->out, &(struct effect){.kind = EFFECT_READ, .read = {l->reader, read}});
+}
+
+/* From memory.  False: not there, or not now. */
+static bool
+serve_tail(struct serving *v)
+{
+    const struct tail_item *t = v->l->lsn > 0 ? journal_tail_at(v->j, v->l->lsn) : NULL;
+    if (!t || !send_logged(v, t->batch))
+        return false;
+    v->l->lsn = t->lsn + batch_lsns(t->batch);
+    return true;
+}
+
+static void
+serve_log(struct serving *v)
+{
+    struct gossip_link *l = v->l;
+    if (!l->located)
+        l->lsn = journal_first_missing(v->j, &l->have);
+    l->located = true;
+    while (has_window(l) && l->lsn <= v->j->lsn && serve_tail(v))
+        continue;
+    if (l->lsn > v->j->lsn)
+        l->serving = false;
+    else if (has_window(l) && (l->lsn == 0 || !journal_tail_at(v->j, l->lsn)))
+        ask_page(v);
 }
 
 void
 serve(struct gossip *g, struct journal *j, struct out *out, uint32_t link)
 {
     struct gossip_link *l = &g->link[link];
-    if (l->page && l->page_at == l->page->count) {
-        l->lsn = l->page->lsn_next;
-        page_drop(l->page);
-        l->page = NULL;
-    }
-    if (l->page && !serve_page(l, out, link))
+    struct serving      v = {.g = g, .j = j, .out = out, .l = l, .link = link};
+    if (l->page && l->page_at == l->page->count)
+        end_page(l);
+    if (l->page) {
+        serve_page(&v); /* what is sent of it is in `out` now: go on at the next turn */
         return;
-    if (l->page)
-        return; /* its batches are in `out` now: go on at the next turn */
-    while (serve_can_go_on(g, l)) {
-        const struct tail_item *t;
-        if (l->lsn > j->lsn) {
-            l->serving = false;
-            return;
-        }
-        t = l->lsn > 0 ? journal_tail_at(j, l->lsn) : NULL;
-        if (t) {
-            send_pulled(l, out, link, t->batch);
-            l->lsn = t->lsn + batch_lsns(t->batch);
-            continue;
-        }
-        const struct read read = {
-            .start     = l->lsn > 0 ? READ_AT_LSN : READ_AT_VECTOR,
-            .lsn       = l->lsn,
-            .lsn_last  = j->lsn,
-            .have      = l->have,
-            .batches   = true,
-            .bytes_max = CREDIT_BYTES / 4,
-            .count_max = 4096,
-        };
-        g->reads++;
-        l->reader = GOSSIP_READER | (uint64_t)link << READER_SHIFT | ++g->ids;
-        out_add(out, &(struct effect){.kind = EFFECT_READ, .read = {l->reader, read}});
     }
+    if (!serve_can_go_on(g, l) || (l->floors_seen != j->floor_moves && !serve_floors(&v)))
+        return;
+    if (!l->kept)
+        serve_log(&v);
+    else if (has_window(l))
+        ask_page(&v);
 }
 
 void

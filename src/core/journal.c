@@ -163,7 +163,7 @@ recover_stream(struct journal *j, const struct stream_state *from)
 void
 journal_init(struct journal *j, const struct recovered *recovered, size_t tail_bytes)
 {
-    *j = (struct journal){.tail_bytes = tail_bytes};
+    *j = (struct journal){.tail_bytes = tail_bytes, .floor_moves = 1};
     pool_init(&j->streams, sizeof(struct stream), STREAMS_MAX);
     pool_init(&j->retired, sizeof(struct retired), RETIRED_MAX);
     map_init(&j->by_id);

@@ -141,7 +141,7 @@ struct journal {
     uint64_t          lsn;         /* last durable one */
     uint64_t          stamp;       /* highest durable */
     uint64_t          changes;     /* counts moves of durable */
-    uint64_t          floor_moves; /* counts moves of floors */
+    uint64_t          floor_moves; /* counts moves of floors, from 1 on */
     struct list       by_change, deps_dirty;
     struct pool       retired;
     struct map        retired_by_id;
