@@ -9,6 +9,7 @@
 
 #include "base/prng.h"
 #include "base/trace.h"
+#include "core/gossip.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -173,6 +174,23 @@ give_up(struct swarm *w, const char *why)
     fail_msg("%s", why);
 }
 
+/* A disk that is lost takes along all that came after what was on it alone: nothing ever
+ * depends on what nobody has.  And L7. */
+static void
+nothing_is_late_or_waits(struct swarm *w)
+{
+    for (uint32_t k = 0; k < SUBS; k++)
+        if (sim_late(w->s, w->sub[k]) > 0)
+            give_up(w, "S9: something came late without need");
+    for (uint32_t i = 0; i < w->brokers; i++) {
+        const struct gossip *g = broker_gossip(sim_broker(w->s, i));
+        if (g->waived > 0 || g->late > 0)
+            give_up(w, "S9: something was waived without need");
+        if (g->held_back.used > 0)
+            give_up(w, "L7: something is held back for ever");
+    }
+}
+
 static void
 judge(struct swarm *w)
 {
@@ -194,6 +212,7 @@ judge(struct swarm *w)
     if (!has_settled(w->s) || sim_frames(w->s, FRAME_COORDINATOR) != elections ||
         sim_frames(w->s, FRAME_PUSH) != pushes)
         give_up(w, "not stable and quiet");
+    nothing_is_late_or_waits(w);
 }
 
 static void
