@@ -10,7 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { FILE_BYTES_MAX = 64 << 10, LIST_BYTES_MAX = 8 << 10 };
+enum { FILE_BYTES_MAX = 64 << 10, LIST_BYTES_MAX = 8 << 10, CAUSAL_WAIT_MS_MIN = 100 };
 
 enum kind { TEXT, LIST, PORT, SIZE, LEVEL, TIME, FLAG };
 
@@ -154,6 +154,16 @@ set_text(char **value, bool append, const char *text)
     return NULL;
 }
 
+static const char *
+set_time(const struct row *r, const char *text, uint64_t *value)
+{
+    if (!parse_time(text, value))
+        return "a time is 0, or a number with ms, s, m, h or d";
+    if (strcmp(r->name, "causal-wait") == 0 && *value < CAUSAL_WAIT_MS_MIN)
+        return "it must be 100ms or more: members tell each other within 50ms what they have";
+    return NULL;
+}
+
 /* NULL, or what is wrong with the text.  `append`: another item for a list. */
 static const char *
 set(struct config *c, const struct row *r, bool append, const char *text)
@@ -176,7 +186,7 @@ set(struct config *c, const struct row *r, bool append, const char *text)
     case LEVEL:
         return parse_level(text, value) ? NULL : "a level is error, warn, info or debug";
     case TIME:
-        return parse_time(text, value) ? NULL : "a time is 0, or a number with ms, s, m, h or d";
+        return set_time(r, text, value);
     case FLAG:
         return parse_flag(text, value) ? NULL : "it is yes or no";
     }

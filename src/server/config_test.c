@@ -122,6 +122,7 @@ test_wrong_options_are_named(void **state)
     (void)state;
     assert_int_equal(LOAD("--prot", "1"), CONFIG_USAGE);
     assert_true(says("--prot") && says("--help"));
+    assert_int_equal(LOAD("--host", "h", "--port", "1", "--causal-wait", "100ms"), CONFIG_RUN);
     assert_int_equal(LOAD("extra"), CONFIG_USAGE);
     assert_true(says("extra"));
     assert_int_equal(LOAD("--port"), CONFIG_USAGE);
@@ -140,6 +141,9 @@ test_wrong_options_are_named(void **state)
         {"--host", "a/b"},
         {"--cluster", ""},
         {"--cluster", "a\nb"},
+        {"--causal-wait", "0"},
+        {"--causal-wait", "99ms"},
+        {"--causal-wait", "10"},
         {"--cors", "https://x.org,*"},
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
