@@ -199,7 +199,7 @@ struct mono    broker_deadline(const struct broker *b);
 /* The next session that a message woke; false: none. */
 bool broker_ready(struct broker *b, uint64_t *session, uint64_t *ref);
 
-/* The session's next message.
+/* The session's next message, or gap.
  * OK    *entry is set, borrowed until the next call.
  * MORE  nothing now; the session will be on the ready list again.
  * BUSY  it waits for the disk; FACT_TURN starts the read, PAGE makes it ready. */

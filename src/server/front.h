@@ -127,7 +127,7 @@ MUST_USE enum err server_subscribe(struct conn *c, const struct subscribe_args *
                                    struct sub **sub);
 void              server_unsubscribe(struct conn *c, struct sub *sub);
 uint64_t          sub_ref(const struct sub *sub);
-/* The next message, borrowed until the next call.  False: nothing now, or the conn
+/* The next message or gap, borrowed until the next call.  False: nothing now, or the conn
  * has no room; ready() will be called again. */
 bool server_pull(struct conn *c, struct sub *sub, struct entry *entry);
 /* Where a client goes on that saw all that was pulled; *cursor by vector_init().  False:
@@ -164,7 +164,7 @@ struct server_counters {
     uint64_t conns_open, conns_accepted, conns_over_limit, out_of_files, conns_unknown_protocol;
     uint64_t heads_too_slow;
     uint64_t links_open, link_bytes_in, link_bytes_out, dials, dials_failed;
-    uint64_t publishes, publishes_busy, publishes_full, deliveries;
+    uint64_t publishes, publishes_busy, publishes_full, deliveries, gaps;
     uint64_t commits, commit_groups, commits_failed, reads;
     uint64_t client_bytes_in;
     uint64_t disk_free_bytes, file_bytes, wal_bytes;

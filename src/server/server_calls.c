@@ -109,7 +109,8 @@ server_pull(struct conn *c, struct sub *sub, struct entry *entry)
     }
     enum err e = broker_pull(s->broker, sub->session, entry);
     if (e == ERR_OK) {
-        s->counters.deliveries++;
+        s->counters.deliveries += entry->gap_to == 0;
+        s->counters.gaps += entry->gap_to != 0;
         return true;
     }
     if (e == ERR_BUSY) {
