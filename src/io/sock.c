@@ -316,6 +316,12 @@ pump(struct sock *s)
 }
 
 void
+sock_tell_drained(struct sock *s)
+{
+    s->waited = true;
+}
+
+void
 sock_flush_all(struct loop *l)
 {
     /* What is written meanwhile comes behind the end, and is sent as well. */

@@ -29,7 +29,8 @@ struct sock_events {
     void (*bytes)(void *ctx, struct str s);
     /* The other side sends no more. */
     void (*ended)(void *ctx);
-    /* All that was written left, after some of it had to wait.  May be NULL. */
+    /* All that was written left, after some of it had to wait or sock_tell_drained().  May be
+     * NULL. */
     void (*drained)(void *ctx);
     /* Bulk writes left; so many bytes of them still wait.  May be NULL. */
     void (*bulk_sent)(void *ctx, size_t bytes_waiting);
@@ -50,6 +51,8 @@ struct buf *sock_out(struct sock *s);
 /* One frame that others may be put before, never into. */
 void   sock_write_bulk(struct sock *s, struct str frame);
 size_t sock_pending_bytes(const struct sock *s);
+/* drained() comes for what is pending now, also when the socket takes all of it at once. */
+void   sock_tell_drained(struct sock *s);
 
 /* Reads nothing until sock_resume(): the other side feels it. */
 void sock_pause(struct sock *s);

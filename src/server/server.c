@@ -111,7 +111,8 @@ feed_stalled(struct conn *c)
     }
 }
 
-/* Who has no room still is told so by `drained` later. */
+/* Who has no room still is told so by `drained` later: nothing of this turn has left yet, and
+ * the socket may take all of it at once. */
 static void
 recheck_room(struct server *s)
 {
@@ -120,8 +121,12 @@ recheck_room(struct server *s)
     while (!list_is_empty(&taken)) {
         struct conn *c = CONN_OF(taken.next, recheck);
         list_remove(&c->recheck);
-        if (conn_is_closing(c) || !conn_has_room(c))
+        if (conn_is_closing(c))
             continue;
+        if (!conn_has_room(c)) {
+            sock_tell_drained(c->sock);
+            continue;
+        }
         conn_brake(c, BRAKE_OUTPUT, false);
         feed_stalled(c);
     }

@@ -4,7 +4,7 @@ import select
 import socket
 import time
 
-from cluster import JsonSocket, curl, wait_for
+from cluster import Http, JsonSocket, curl, wait_for
 
 
 def test_a_head_that_comes_a_byte_a_second(broker):
@@ -93,3 +93,14 @@ def test_idle_costs_nothing(three):
     for b, was in zip(three.brokers, before):
         used = (b.cpu_seconds() - was) / (time.monotonic() - start)
         assert used < 0.03, f"{used:.1%} of a core while idle"
+
+
+def test_a_long_answer_that_leaves_at_once(broker):
+    # Broken if a connection is read no more after an answer of over a MiB that its socket took
+    # without having to wait.
+    text = "".join(f"{i}-".ljust(1200, "x") + "\n" for i in range(1000))
+    assert broker.cli("publish", "--topic", "x", "--lines", stdin=text).returncode == 0
+    with Http(broker.port, timeout=10) as http:
+        for _ in range(3):
+            a = http("GET", "/topics/x?cursor=earliest&wait=0")
+            assert len(a.body) > 1 << 20 and len(a.json()["messages"]) == 1000
