@@ -2,7 +2,7 @@
 
 #include "story.h"
 
-#include "core/journal.h"
+#include "core/gossip.h"
 
 enum { A, B, C, D, WAIT = 10000 };
 
@@ -199,6 +199,42 @@ a_frozen_stream_holds_nobody_up(void **state)
     story_ends(s, "causal_frozen");
 }
 
+static bool
+c_is_offered_a_gap(struct sim *s)
+{
+    return gossip_has_offers(broker_gossip(sim_broker(s, C)));
+}
+
+/* What retention took would be waited for as if it were lost, or what came after it be called
+ * late; and when nobody says any more that it is gone, all would wait for ever. */
+static void
+a_gap_comes_before_a_waiver(void **state)
+{
+    (void)state;
+    struct scene x = begin();
+    sim_cut(x.s, A, C);
+    sim_cut(x.s, A, B); /* else B would take the gap first, and offer it */
+    sim_retention(x.s, A, (struct retention){.age_ms = 5000});
+    sim_start(x.s, A);
+    sim_start(x.s, B);
+    sim_run(x.s, 6000);
+    sim_heal(x.s, A, C);
+    assert_true(sim_until(x.s, c_is_offered_a_gap, 5000));
+    sim_crash(x.s, A); /* before C has taken it */
+    sim_run(x.s, WAIT - 500);
+    assert_got(x.s, x.sub, "", 0);
+    assert_int_equal(sim_gone(x.s, x.sub), 0);
+    sim_start(x.s, A);
+    sim_run(x.s, 6000);
+    assert_got(x.s, x.sub, "b", 0);
+    assert_int_equal(sim_gone(x.s, x.sub), 1);
+    sim_crash(x.s, A);
+    sim_start(x.s, D); /* nobody has a, and nobody needs it */
+    sim_run(x.s, 3000);
+    assert_got(x.s, x.sub, "b d", 0);
+    story_ends(x.s, "causal_gap");
+}
+
 int
 main(void)
 {
@@ -210,6 +246,7 @@ main(void)
         cmocka_unit_test(what_was_given_up_comes_after_all),
         cmocka_unit_test(a_restart_does_not_wait_twice),
         cmocka_unit_test(a_frozen_stream_holds_nobody_up),
+        cmocka_unit_test(a_gap_comes_before_a_waiver),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
