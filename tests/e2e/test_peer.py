@@ -680,12 +680,13 @@ def test_out_of_order_is_held_back(broker):
 
 def test_what_a_batch_depends_on_comes_first(broker):
     # Broken if an effect is shown before its cause, which another stream holds, or if the cause
-    # is not asked for: whoever sends a batch has its deps on disk.
+    # is not asked for, or the effect is, which waits here.
     subscriber = broker.subscribe("peer/topic")
     cause, effect = Stream(), Stream(origin="127.0.0.1:8", lamport=2)
     with Peer(broker, ADDR).up() as link:
         link.push(effect.batch("effect", deps={cause.id: 1}), effect.batch("later"))
-        assert link.expect("PULL", 3)["have"] == {}
+        link.say_heads({cause.id: 1, effect.id: 2})
+        assert link.expect("PULL", 3)["have"] == {effect.id: 2}
         assert subscriber.bodies() == [] and broker.vector() == {}
         link.push({**cause.batch("cause"), "flags": 1})
         link.expect_head(effect.id, 2)
