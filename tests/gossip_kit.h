@@ -96,6 +96,36 @@ get_heads(struct desk *d, uint32_t link, uint8_t flags, uint64_t stream, uint64_
                     &(struct frame_heads){.flags = flags, .head = &h, .count = stream > 0}, d->now);
 }
 
+/* Everything a peer has of one stream: the first full HEADS of its link. */
+static inline void
+get_floor(struct desk *d, uint32_t link, uint64_t stream, uint64_t floor, uint64_t seq)
+{
+    const struct head h = {.stream = stream, .head = seq, .floor = floor};
+    gossip_on_heads(&d->g, &d->j, link,
+                    &(struct frame_heads){.flags = HEADS_FULL, .head = &h, .count = stream > 0},
+                    d->now);
+}
+
+/* A gap up to `last` of a stream; a writer that goes on behind it. */
+static inline struct frame_gap
+gap_upto(const struct writer *w, uint64_t from, const struct vector *deps)
+{
+    return (struct frame_gap){.stream     = w->stream,
+                              .from       = from,
+                              .to         = w->next - 1,
+                              .chain      = w->chain,
+                              .stamp      = w->lamport - 1,
+                              .origin     = STR("host:3000"),
+                              .deps       = deps->at,
+                              .deps_count = deps->count};
+}
+
+static inline enum err
+get_gap(struct desk *d, uint32_t link, const struct frame_gap *gap)
+{
+    return gossip_on_gap(&d->g, &d->j, d->now, link, gap);
+}
+
 /* The oldest commit is on disk. */
 static inline void
 commit(struct desk *d)

@@ -1,0 +1,726 @@
+/* Of core/gossip.h: gaps that peers offer, when they are taken, and what is owed above them. */
+#include "tests/gossip_kit.h"
+
+/* A stream that was written up to `last`, and nothing of it is anywhere. */
+static struct writer
+gone_upto(uint64_t stream, uint64_t last)
+{
+    struct writer w = writer_of(stream);
+    while (w.next <= last) {
+        uint64_t rest  = last - w.next + 1;
+        uint32_t count = rest < BATCH_MESSAGES_MAX ? (uint32_t)rest : BATCH_MESSAGES_MAX;
+        blob_drop(write_batch(&w, (struct writing){.count = count}));
+    }
+    return w;
+}
+
+/* GAPs are quiet: they are judged. */
+static void
+judge(struct desk *d)
+{
+    wait_ms(d, OFFER_QUIET_MS);
+    turn(d);
+}
+
+static struct batch *
+taken(const struct desk *d, uint32_t i)
+{
+    for (uint32_t k = 0; k < d->out.count; k++) {
+        const struct effect *e = &d->out.at[k];
+        if (e->kind == EFFECT_PERSIST && e->persist.kind == COMMIT_GAPS)
+            return i < e->persist.gaps->count ? e->persist.gaps->at[i] : NULL;
+    }
+    return NULL;
+}
+
+static void
+assert_taken(const struct desk *d, uint32_t i, uint64_t stream, uint64_t first, uint64_t last)
+{
+    const struct batch *b = taken(d, i);
+    assert_non_null(b);
+    assert_int_equal(b->stream, stream);
+    assert_int_equal(b->first, first);
+    assert_int_equal(batch_last(b), last);
+}
+
+static void
+assert_owed(const struct batch *b, const struct vector *want)
+{
+    const struct vector owed = {.at = (struct mark *)(uintptr_t)b->deps, .count = b->deps_count};
+    assert_vector(&owed, want);
+}
+
+static uint64_t
+held(struct desk *d, uint64_t stream)
+{
+    return journal_find(&d->j, stream)->held;
+}
+
+/* ---- taking ---- */
+
+/* Broken when a newcomer cannot get over what is gone everywhere, or takes it before all that
+ * is offered with it came. */
+static void
+a_gap_is_taken_when_all_are_quiet(void **state)
+{
+    (void)state;
+    struct desk   d;
+    struct writer w = gone_upto(7, 40);
+    open_with(&d, 1);
+    get_floor(&d, 0, 7, 40, 41);
+    struct frame_gap gap = gap_upto(&w, 1, &nothing);
+    assert_int_equal(get_gap(&d, 0, &gap), ERR_OK);
+    assert_int_equal(get(&d, 0, write_one(&w), PUSH_PULLED), ERR_OK); /* waits behind it */
+    wait_ms(&d, OFFER_QUIET_MS - 1);
+    turn(&d);
+    assert_null(taken(&d, 0));
+    assert_int_equal(gossip_deadline(&d.g, &d.j).ms, d.now.ms + 1);
+    wait_ms(&d, 1);
+    turn(&d);
+    assert_taken(&d, 0, 7, 1, 40);
+    assert_true(str_eq(taken(&d, 0)->origin, STR("host:3000")));
+    assert_int_equal(held(&d, 7), 41); /* and what waited for it */
+    assert_int_equal(d.g.offers.used, 0);
+    assert_int_equal(d.g.held_back.used, 0);
+    assert_int_equal(d.g.link[0].held_back_bytes, 0);
+    commit_all(&d);
+    const struct stream *s = journal_find(&d.j, 7);
+    assert_int_equal(s->floor, 40);
+    assert_int_equal(s->durable, 41);
+    assert_int_equal(d.j.lsn, 2);
+    close_desk(&d);
+}
+
+/* Broken when a peer that sends gaps without end keeps all others from being taken. */
+static void
+gaps_that_keep_coming_are_judged_all_the_same(void **state)
+{
+    (void)state;
+    struct desk d;
+    uint32_t    n = 0;
+    open_with(&d, 1);
+    for (; n * 40 < OFFER_MAX_MS; n++) {
+        struct writer    w   = gone_upto(100 + n, 5);
+        struct frame_gap gap = gap_upto(&w, 1, &nothing);
+        get_floor(&d, 0, w.stream, 5, 5);
+        assert_int_equal(get_gap(&d, 0, &gap), ERR_OK);
+        turn(&d);
+        assert_null(taken(&d, 0));
+        wait_ms(&d, 40);
+    }
+    turn(&d);
+    assert_non_null(taken(&d, n - 1));
+    close_desk(&d);
+}
+
+/* Broken when what one broker has lost is taken for lost, though another one still has it. */
+static void
+who_has_lost_less_is_pulled_from(void **state)
+{
+    (void)state;
+    struct desk   d;
+    struct writer w = gone_upto(7, 40);
+    open_with(&d, 3);
+    struct batch *real[] = {write_one(&w), write_one(&w)};
+    get_floor(&d, 0, 7, 42, 42); /* after the one that is asked next */
+    get_floor(&d, 1, 7, 40, 42);
+    get_floor(&d, 2, 7, 41, 42);
+    wait_ms(&d, LACK_MS);
+    turn(&d);
+    assert_int_equal(count_sent(&d, 1, FRAME_PULL), 1);
+    assert_int_equal(d.g.pulls, 1);
+    struct frame_gap far = gap_upto(&w, 1, &nothing); /* from an earlier pull */
+    assert_int_equal(get_gap(&d, 0, &far), ERR_OK);
+    judge(&d);
+    assert_null(taken(&d, 0));
+    struct writer    at_40 = gone_upto(7, 40);
+    struct frame_gap near  = gap_upto(&at_40, 1, &nothing);
+    assert_int_equal(get_gap(&d, 1, &near), ERR_OK);
+    judge(&d);
+    assert_taken(&d, 0, 7, 1, 40);
+    assert_int_equal(get(&d, 1, real[0], PUSH_PULLED), ERR_OK);
+    assert_int_equal(get(&d, 1, real[1], PUSH_PULLED), ERR_OK);
+    assert_int_equal(held(&d, 7), 42);
+    wait_ms(&d, OFFER_AGAIN_MS);
+    turn(&d);
+    assert_int_equal(d.g.offers.used, 0); /* the other one came to nothing */
+    commit_all(&d);
+    close_desk(&d);
+}
+
+/* Broken when an offer that may not be taken ties us to the peer that made it, while another
+ * one could supply. */
+static void
+an_offer_that_is_blocked_ends_the_pull(void **state)
+{
+    (void)state;
+    struct desk   d;
+    struct writer s = gone_upto(7, 40);
+    open_with(&d, 2);
+    get_floor(&d, 0, 7, 40, 40);
+    wait_ms(&d, LACK_MS);
+    turn(&d);
+    assert_int_equal(count_sent(&d, 0, FRAME_PULL), 1);
+    struct frame_gap gap = gap_upto(&s, 1, &nothing);
+    assert_int_equal(get_gap(&d, 0, &gap), ERR_OK);
+    get_floor(&d, 1, 7, 39, 40);
+    wait_ms(&d, LACK_MS);
+    turn(&d);
+    assert_null(taken(&d, 0));
+    assert_int_equal(count_sent(&d, 1, FRAME_PULL), 1); /* at once, without 500 ms */
+    assert_int_equal(count_sent(&d, 0, FRAME_PULL), 0);
+    wait_ms(&d, PULL_RETRY_MS);
+    turn(&d); /* it says nothing, and nobody else could help */
+    assert_int_equal(count_sent(&d, 1, FRAME_PULL), 1);
+    assert_true(gossip_deadline(&d.g, &d.j).ms > d.now.ms);
+    gossip_link_down(&d.g, &d.j, 1, d.now);
+    wait_ms(&d, OFFER_AGAIN_MS);
+    turn(&d);
+    assert_taken(&d, 0, 7, 1, 40); /* now nobody has it */
+    close_desk(&d);
+}
+
+/* Broken when a stuck holder of one stream keeps us from all others. */
+static void
+a_holder_that_does_not_answer_does_not_block_other_streams(void **state)
+{
+    (void)state;
+    struct desk d;
+    open_with(&d, 2);
+    get_heads(&d, 0, 0, 7, 9);
+    wait_ms(&d, LACK_MS);
+    turn(&d);
+    assert_int_equal(count_sent(&d, 0, FRAME_PULL), 1);
+    get_heads(&d, 1, 0, 9, 9);
+    wait_ms(&d, PULL_RETRY_MS);
+    turn(&d);
+    assert_int_equal(count_sent(&d, 1, FRAME_PULL), 1);
+    wait_ms(&d, PULL_RETRY_MS);
+    turn(&d);
+    assert_int_equal(count_sent(&d, 0, FRAME_PULL), 1);
+    close_desk(&d);
+}
+
+/* Broken when a broker takes a gap while one that it is not linked with, or that has not told
+ * what it has, may keep what is in it; or waits for such a one for ever. */
+static void
+members_that_are_not_linked_are_waited_for(void **state)
+{
+    (void)state;
+    struct desk   d;
+    struct writer w = gone_upto(7, 40), v = gone_upto(9, 5);
+    open_with(&d, 2);
+    get_floor(&d, 0, 7, 40, 40);
+    get_heads(&d, 1, 0, 3, 1);
+    struct frame_gap gap = gap_upto(&w, 1, &nothing), other = gap_upto(&v, 1, &nothing);
+    assert_int_equal(get_gap(&d, 0, &gap), ERR_OK);
+    judge(&d);
+    assert_null(taken(&d, 0)); /* the second link has not told all */
+    get_floor(&d, 1, 3, 0, 1);
+    d.scattered = true;
+    wait_ms(&d, OFFER_WAIT_MS - OFFER_QUIET_MS - OFFER_AGAIN_MS);
+    turn(&d);
+    assert_null(taken(&d, 0));
+    get_floor(&d, 0, 9, 5, 5);
+    assert_int_equal(get_gap(&d, 0, &other), ERR_OK);
+    assert_int_equal(get_gap(&d, 0, &gap), ERR_OK); /* said again: it waits since it came first */
+    wait_ms(&d, OFFER_AGAIN_MS);
+    turn(&d);
+    assert_taken(&d, 0, 7, 1, 40);
+    assert_null(taken(&d, 1));
+    d.scattered = false;
+    wait_ms(&d, OFFER_AGAIN_MS);
+    turn(&d);
+    assert_taken(&d, 0, 9, 1, 5);
+    close_desk(&d);
+}
+
+/* Broken when a broker gives up who offers gaps that it makes wait itself, and pulls the same
+ * from one after the other. */
+static void
+who_offers_is_not_given_up_while_we_wait(void **state)
+{
+    (void)state;
+    struct desk   d;
+    struct writer w = gone_upto(7, 40);
+    open_with(&d, 2);
+    get_floor(&d, 0, 7, 40, 60);
+    get_floor(&d, 1, 7, 40, 60);
+    wait_ms(&d, LACK_MS);
+    turn(&d);
+    uint32_t         first = d.g.pull_link;
+    struct frame_gap gap   = gap_upto(&w, 1, &nothing);
+    d.scattered            = true;
+    assert_int_equal(get_gap(&d, first, &gap), ERR_OK);
+    for (uint32_t ms = 0; ms < 4500; ms += 100) {
+        wait_ms(&d, 100);
+        turn(&d);
+    }
+    assert_int_equal(d.g.pulls, 1);
+    wait_ms(&d, 600);
+    turn(&d);
+    assert_taken(&d, 0, 7, 1, 40);
+    close_desk(&d);
+}
+
+/* ---- two that have each lost what the other keeps ---- */
+
+/* X lost s to 100 and t to 50, Y s to 99 and t to 52. */
+struct crossed {
+    struct writer s, t;
+    struct batch *s100, *t51, *t52;
+};
+
+static struct crossed
+cross(struct desk *d)
+{
+    struct crossed c = {.s = gone_upto(7, 99), .t = gone_upto(9, 50)};
+    open_with(d, 2);
+    c.s100                = write_one(&c.s);
+    c.t51                 = write_one(&c.t);
+    c.t52                 = write_one(&c.t);
+    const struct head x[] = {{7, 100, 100}, {9, 52, 50}}, y[] = {{7, 100, 99}, {9, 52, 52}};
+    gossip_on_heads(&d->g, &d->j, 0, &(struct frame_heads){HEADS_FULL, {0}, x, 2}, d->now);
+    gossip_on_heads(&d->g, &d->j, 1, &(struct frame_heads){HEADS_FULL, {0}, y, 2}, d->now);
+    return c;
+}
+
+static void
+x_answers(struct desk *d, struct crossed *c, uint64_t have_s)
+{
+    struct writer    t50 = gone_upto(9, 50);
+    struct frame_gap s = gap_upto(&c->s, have_s + 1, &nothing), t = gap_upto(&t50, 1, &nothing);
+    assert_int_equal(get_gap(d, 0, &s), ERR_OK);
+    assert_int_equal(get_gap(d, 0, &t), ERR_OK);
+    assert_int_equal(get(d, 0, again(c->t51), PUSH_PULLED), ERR_OK);
+    assert_int_equal(get(d, 0, again(c->t52), PUSH_PULLED), ERR_OK);
+}
+
+static void
+y_answers(struct desk *d, struct crossed *c, uint64_t have_t)
+{
+    struct writer    s99 = gone_upto(7, 99);
+    struct frame_gap s   = gap_upto(&s99, 1, &nothing);
+    struct frame_gap t   = gap_upto(&c->t, have_t + 1, &nothing);
+    assert_int_equal(get_gap(d, 1, &s), ERR_OK);
+    if (have_t < 52)
+        assert_int_equal(get_gap(d, 1, &t), ERR_OK);
+    assert_int_equal(get(d, 1, again(c->s100), PUSH_PULLED), ERR_OK);
+}
+
+static void
+assert_nothing_lost(struct desk *d, struct crossed *c)
+{
+    assert_int_equal(held(d, 7), 100);
+    assert_int_equal(held(d, 9), 52);
+    commit_all(d);
+    assert_int_equal(journal_find(&d->j, 7)->floor, 99);
+    assert_int_equal(journal_find(&d->j, 9)->floor, 50);
+    assert_int_equal(d->j.lsn, 5);
+    blob_drop(c->s100);
+    blob_drop(c->t51);
+    blob_drop(c->t52);
+    close_desk(d);
+}
+
+/* Broken when two peers that each keep what the other has lost make us lose some of it, or wait
+ * for each other for ever; whoever is pulled from first. */
+static void
+each_supplies_what_the_other_has_lost(void **state)
+{
+    (void)state;
+    struct desk d;
+    for (uint32_t first = 0; first < 2; first++) {
+        struct crossed c = cross(&d);
+        if (first == 0)
+            x_answers(&d, &c, 0);
+        else
+            y_answers(&d, &c, 0);
+        judge(&d);
+        /* Not what the first one has lost: what both have, in which the other gap's past ends. */
+        assert_null(taken(&d, 1));
+        assert_owed(taken(&d, 0), first == 0 ? &VECTOR({7, 99}) : &VECTOR({9, 50}));
+        if (first == 0)
+            y_answers(&d, &c, held(&d, 9));
+        else
+            x_answers(&d, &c, held(&d, 7));
+        judge(&d);
+        assert_nothing_lost(&d, &c);
+    }
+    struct crossed c = cross(&d);
+    x_answers(&d, &c, 0);
+    y_answers(&d, &c, 0);
+    judge(&d); /* both at once */
+    assert_owed(taken(&d, 0), &nothing);
+    assert_owed(taken(&d, 1), &nothing);
+    assert_nothing_lost(&d, &c);
+}
+
+/* ---- what is owed ---- */
+
+/* Broken when a message is delivered before one that it may depend on, since what stood
+ * between them is gone. */
+static void
+what_a_gap_owes_holds_back_the_next_batch(void **state)
+{
+    (void)state;
+    struct desk   d;
+    struct writer s = gone_upto(7, 40), t = writer_of(9);
+    open_with(&d, 2);
+    struct batch     *t1  = write_one(&t);
+    const struct head x[] = {{7, 41, 40}, {9, 1, 1}}, y[] = {{9, 1, 0}};
+    gossip_on_heads(&d.g, &d.j, 0, &(struct frame_heads){HEADS_FULL, {0}, x, 2}, d.now);
+    gossip_on_heads(&d.g, &d.j, 1, &(struct frame_heads){HEADS_FULL, {0}, y, 1}, d.now);
+    struct frame_gap gap = gap_upto(&s, 1, &VECTOR({11, 3}));
+    assert_int_equal(get_gap(&d, 0, &gap), ERR_OK);
+    judge(&d);
+    assert_taken(&d, 0, 7, 1, 40);
+    assert_owed(taken(&d, 0), &VECTOR({9, 1}, {11, 3})); /* X lost t:1, Y has it */
+    assert_int_equal(get(&d, 0, write_one(&s), PUSH_PULLED), ERR_OK);
+    assert_int_equal(held(&d, 7), 40);
+    commit_all(&d);
+    struct writer u = gone_upto(11, 2);
+    get_floor(&d, 0, 11, 2, 3);
+    gap = gap_upto(&u, 1, &nothing);
+    assert_int_equal(get_gap(&d, 0, &gap), ERR_OK);
+    judge(&d);
+    assert_owed(taken(&d, 0), &VECTOR({9, 1}));
+    assert_int_equal(get(&d, 1, t1, PUSH_PULLED), ERR_OK);
+    assert_int_equal(held(&d, 7), 40);
+    assert_int_equal(get(&d, 0, write_one(&u), PUSH_PULLED), ERR_OK);
+    assert_int_equal(held(&d, 11), 3);
+    assert_int_equal(held(&d, 7), 41);
+    commit_all(&d);
+    close_desk(&d);
+}
+
+/* Broken when what we hold, but may pass on out of order, is not named to who gets the gap from
+ * us; or what is below our own floor is. */
+static void
+what_is_owed_is_all_that_is_not_below_our_floors(void **state)
+{
+    (void)state;
+    struct desk   d;
+    struct writer a = writer_of(3), s = gone_upto(7, 40), t = gone_upto(9, 5);
+    open_with(&d, 2);
+    journal_put(&d.j, write_one(&a)); /* ours, in full */
+    const struct head x[] = {{3, 1, 1}, {7, 41, 40}, {9, 5, 5}, {11, 2, 2}};
+    gossip_on_heads(&d.g, &d.j, 0, &(struct frame_heads){HEADS_FULL, {0}, x, 4}, d.now);
+    get_floor(&d, 1, 11, 0, 2);
+    struct frame_gap gap_s = gap_upto(&s, 1, &nothing), gap_t = gap_upto(&t, 1, &nothing);
+    assert_int_equal(get_gap(&d, 0, &gap_s), ERR_OK);
+    assert_int_equal(get_gap(&d, 0, &gap_t), ERR_OK);
+    judge(&d);
+    assert_taken(&d, 0, 7, 1, 40);
+    assert_owed(taken(&d, 0), &VECTOR({3, 1}, {11, 2})); /* t is lost here too, with it */
+    assert_owed(taken(&d, 1), &VECTOR({3, 1}, {11, 2}));
+    commit_all(&d);
+    close_desk(&d);
+}
+
+/* Broken when each of many gaps names all the others: thousands of streams would be millions of
+ * marks. */
+static void
+two_thousand_gaps_are_taken_at_once(void **state)
+{
+    (void)state;
+    enum { MANY = 2000 };
+    struct desk  d;
+    struct head *head = mem_new(MANY * sizeof *head);
+    open_with(&d, 2);
+    for (uint32_t i = 0; i < MANY; i++)
+        head[i] = (struct head){1000 + i, 4, 4};
+    gossip_on_heads(&d.g, &d.j, 0, &(struct frame_heads){HEADS_FULL, {0}, head, MANY}, d.now);
+    gossip_on_heads(&d.g, &d.j, 1, &(struct frame_heads){HEADS_FULL, {0}, head, MANY}, d.now);
+    for (uint32_t i = 0; i < MANY; i++) {
+        struct writer    w   = gone_upto(1000 + i, 4);
+        struct frame_gap gap = gap_upto(&w, 1, &nothing);
+        assert_int_equal(get_gap(&d, 0, &gap), ERR_OK);
+    }
+    judge(&d);
+    assert_int_equal(count_persists(&d), 1);
+    assert_taken(&d, 0, 1000, 1, 4);
+    assert_taken(&d, MANY - 1, 1000 + MANY - 1, 1, 4);
+    assert_null(taken(&d, MANY));
+    for (uint32_t i = 0; i < MANY; i++)
+        assert_owed(taken(&d, i), &nothing);
+    assert_int_equal(d.g.offers.used, 0);
+    commit_all(&d);
+    assert_int_equal(d.j.lsn, MANY);
+    turn(&d);
+    assert_int_equal(gossip_lack(&d.g, &d.j), 0);
+    mem_free(head);
+    close_desk(&d);
+}
+
+/* ---- what ends an offer ---- */
+
+/* Broken when a gap is taken of which the newest messages were still on their way: nobody asks
+ * for them again. */
+static void
+a_gap_waits_for_the_newest_messages_in_it(void **state)
+{
+    (void)state;
+    struct desk               d;
+    struct writer             w      = gone_upto(7, 40);
+    const struct frame_latest latest = {.mark    = {7, 39},
+                                        .lamport = 39,
+                                        .wall    = {5},
+                                        .msg     = {.topic = STR("a/b"), .body = STR("x")}};
+    open_with(&d, 1);
+    get_floor(&d, 0, 7, 40, 40);
+    struct frame_gap gap = gap_upto(&w, 1, &nothing);
+    assert_int_equal(get_gap(&d, 0, &gap), ERR_OK);
+    wait_ms(&d, OFFER_QUIET_MS);
+    assert_int_equal(gossip_on_latest(&d.g, &d.j, &d.c, &d.out, d.now, 0, &latest), ERR_OK);
+    const struct commit *c = &d.out.at[d.out.count - 1].persist;
+    assert_int_equal(c->kind, COMMIT_LATEST);
+    assert_int_equal(c->batch->first, 39);
+    assert_int_equal(c->batch->lamport_first, 39);
+    assert_true(str_eq(c->batch->msg[0].topic, STR("a/b")));
+    assert_true(str_eq(c->batch->origin, STR("host:3000")));
+    turn(&d);
+    assert_null(taken(&d, 0));
+    judge(&d);
+    assert_null(taken(&d, 0)); /* quiet, but not on disk */
+    commit_all(&d);
+    judge(&d);
+    assert_taken(&d, 0, 7, 1, 40);
+    commit_all(&d);
+    assert_int_equal(d.g.link[0].storing, 0);
+    assert_int_equal(d.g.link[0].credit_due,
+                     128 + 9 + 128 + 16 + 3 + 1); /* both count as they did for who sent them */
+    close_desk(&d);
+}
+
+/* Broken when a link that died half way leaves gaps to be taken without the messages that were
+ * to come with them, or keeps memory. */
+static void
+offers_die_with_their_link_and_with_the_disk(void **state)
+{
+    (void)state;
+    struct desk   d;
+    struct writer w = gone_upto(7, 40);
+    open_with(&d, 1);
+    struct frame_gap gap = gap_upto(&w, 1, &nothing);
+    for (uint32_t k = 0; k < 2; k++) {
+        get_floor(&d, 0, 7, 40, 40);
+        assert_int_equal(get_gap(&d, 0, &gap), ERR_OK);
+        assert_int_equal(get_gap(&d, 0, &gap), ERR_OK); /* in place of the first */
+        assert_int_equal(d.g.offers.used, 1);
+        assert_true(d.g.link[0].held_back_bytes > 0);
+        if (k == 0) {
+            gossip_link_down(&d.g, &d.j, 0, d.now);
+            assert_int_equal(blob_bytes_used(), d.blobs);
+            link_up(&d, 0);
+        } else {
+            gossip_disk(&d.g, &d.j, false, d.now);
+            assert_int_equal(get_gap(&d, 0, &gap), ERR_OK); /* nothing is taken now */
+            gossip_disk(&d.g, &d.j, true, d.now);
+        }
+        assert_int_equal(d.g.offers.used, 0);
+        assert_int_equal(d.g.link[0].held_back_bytes, 0);
+        wait_ms(&d, 1000);
+        turn(&d);
+        assert_null(taken(&d, 0));
+    }
+    assert_int_equal(count_sent(&d, 0, FRAME_PULL), 1); /* it is asked for again */
+    close_desk(&d);
+}
+
+/* Broken when gaps of a peer fill the memory, or tie up the credit that its batches need. */
+static void
+offers_are_bounded_and_hold_no_credit(void **state)
+{
+    (void)state;
+    struct desk  d;
+    struct mark *deps = mem_new(STREAMS_MAX * sizeof *deps);
+    size_t       cost = 0;
+    open_with(&d, 2);
+    get_heads(&d, 1, 0, 3, 1); /* it has not told all: every gap waits */
+    for (uint32_t i = 0; i < 5000; i++)
+        deps[i] = (struct mark){100 + i, 1};
+    const struct vector many = {.at = deps, .count = 5000};
+    for (uint32_t i = 0; i < 300; i++) {
+        struct writer    w   = gone_upto(100000 + i, 1);
+        struct frame_gap gap = gap_upto(&w, 1, &many);
+        cost += 128 + gap.origin.n + 16 * gap.deps_count;
+        assert_int_equal(get_gap(&d, 0, &gap), ERR_OK);
+    }
+    assert_true(d.g.offers.used > 100 && d.g.offers.used < 300);
+    assert_true(d.g.link[0].held_back_bytes <= HELD_BACK_BYTES_MAX);
+    assert_true(blob_bytes_used() <= HELD_BACK_BYTES_MAX);
+    judge(&d);
+    assert_null(taken(&d, 0));
+    assert_int_equal(sent(&d, 0, FRAME_CREDIT, 0)->credit.bytes, cost);
+    mem_free(deps);
+    close_desk(&d);
+}
+
+/* Broken when a gap gets into a stream that takes nothing: our own, a frozen or a retired one. */
+static void
+some_streams_take_no_gaps(void **state)
+{
+    (void)state;
+    struct desk   d;
+    struct writer f = writer_of(7), own = gone_upto(5, 9), r = writer_of(3);
+    open_with(&d, 1);
+    assert_non_null(journal_mint(&d.j, 5, STR("me:1")));
+    journal_put(&d.j, write_one(&f));
+    journal_freeze(&d.j, journal_find(&d.j, 7));
+    journal_put(&d.j, write_one(&r));
+    const uint64_t retired = 3;
+    journal_retain(&d.j,
+                   &(struct retained){.count = 1,
+                                      .floor = &(struct stream_floor){.stream = 3, .floor = 1},
+                                      .retired_count = 1,
+                                      .retired       = &retired});
+    assert_non_null(journal_retired(&d.j, 3));
+    blob_drop(write_batch(&f, (struct writing){.count = 5}));
+    blob_drop(write_batch(&r, (struct writing){.count = 5}));
+    const struct writer *all[] = {&f, &own, &r};
+    for (int i = 0; i < 3; i++) {
+        struct frame_gap gap = gap_upto(all[i], 1, &nothing);
+        get_floor(&d, 0, gap.stream, gap.to, gap.to);
+        assert_int_equal(get_gap(&d, 0, &gap), ERR_OK);
+    }
+    wait_ms(&d, LACK_MS);
+    turn(&d);
+    assert_int_equal(count_persists(&d), 0);
+    assert_int_equal(d.g.offers.used, 0);
+    assert_null(journal_find(&d.j, 3));
+    assert_int_equal(gossip_lack(&d.g, &d.j), 0);
+    assert_int_equal(count_sent(&d, 0, FRAME_PULL), 0);
+    close_desk(&d);
+}
+
+/* Broken when a gap joins two branches of a stream: what follows it would be refused at some
+ * brokers and stored at others. */
+static void
+a_gap_of_another_branch_freezes_the_stream(void **state)
+{
+    (void)state;
+    struct desk   d;
+    struct writer w = writer_of(7);
+    open_with(&d, 1);
+    journal_put(&d.j, write_batch(&w, (struct writing){.lamport = 1000}));
+    struct writer other = gone_upto(7, 40); /* its stamps are lower */
+    get_floor(&d, 0, 7, 40, 40);
+    struct frame_gap gap = gap_upto(&other, 2, &nothing);
+    assert_int_equal(get_gap(&d, 0, &gap), ERR_OK);
+    judge(&d);
+    assert_null(taken(&d, 0));
+    assert_true(journal_find(&d.j, 7)->frozen);
+    assert_int_equal(d.out.at[0].persist.kind, COMMIT_FROZEN);
+    assert_int_equal(d.g.offers.used, 0);
+    commit_all(&d);
+    close_desk(&d);
+}
+
+/* Broken when nonsense of a peer gets in, or a sound frame ends the link. */
+static void
+malformed_gaps_and_messages_are_refused(void **state)
+{
+    (void)state;
+    struct desk            d;
+    struct writer          w    = gone_upto(7, 40);
+    const struct frame_gap good = gap_upto(&w, 1, &nothing);
+    open_with(&d, 1);
+    for (int i = 0; i < 10; i++) {
+        struct frame_gap bad    = good;
+        struct mark      deps[] = {{9, 1}, {11, 1}};
+        bad.deps                = deps;
+        bad.deps_count          = 2;
+        if (i == 0)
+            bad.stream = 0;
+        else if (i == 1)
+            bad.from = 0;
+        else if (i == 2)
+            bad.from = 41;
+        else if (i == 3)
+            bad.to = UINT64_MAX;
+        else if (i == 4)
+            bad.stamp = 0;
+        else if (i == 5)
+            bad.stamp = STAMP_MAX + 1;
+        else if (i == 6)
+            bad.origin.n = 0;
+        else if (i == 7)
+            deps[1].stream = 9;
+        else if (i == 8)
+            deps[0].stream = 7;
+        else
+            deps[0].seq = 0;
+        assert_int_equal(get_gap(&d, 0, &bad), ERR_PROTO);
+    }
+    static const uint8_t broken[] = {'a', ':', ' ', 0xff, '\n'};
+    for (int i = 0; i < 7; i++) {
+        struct frame_latest bad = {.mark = {7, 3}, .lamport = 3, .msg = {.topic = STR("t")}};
+        if (i == 0)
+            bad.msg.topic = STR("a/+");
+        else if (i == 1)
+            bad.msg.topic = (struct str){0};
+        else if (i == 2)
+            bad.msg.flags = MSG_DIGEST_ONLY;
+        else if (i == 3)
+            bad.lamport = STAMP_MAX + 1;
+        else if (i == 4)
+            bad.mark.seq = 0;
+        else if (i == 5)
+            bad.msg.headers = (struct str){broken, sizeof broken};
+        else
+            bad.msg.body.n = BODY_BYTES_MAX + 1;
+        assert_int_equal(gossip_on_latest(&d.g, &d.j, &d.c, &d.out, d.now, 0, &bad), ERR_PROTO);
+    }
+    assert_int_equal(d.g.refused, 17);
+    assert_int_equal(d.g.offers.used, 0);
+    assert_int_equal(d.c.count, 0);
+    assert_int_equal(get_gap(&d, 0, &good), ERR_OK);
+    close_desk(&d);
+}
+
+/* Broken when a publisher is told of copies where there is only a gap. */
+static void
+a_gap_is_no_copy(void **state)
+{
+    (void)state;
+    struct desk   d;
+    struct writer w = writer_of(7);
+    open_with(&d, 2);
+    journal_put(&d.j, write_batch(&w, (struct writing){.count = 40}));
+    get_floor(&d, 0, 7, 0, 40);
+    get_floor(&d, 1, 7, 30, 40);
+    assert_int_equal(gossip_copies(&d.g, &d.j, (struct mark){7, 30}), 2);
+    assert_int_equal(gossip_copies(&d.g, &d.j, (struct mark){7, 31}), 3);
+    gossip_link_down(&d.g, &d.j, 1, d.now); /* what was believed is for that link alone */
+    link_up(&d, 1);
+    get_floor(&d, 1, 7, 0, 40);
+    assert_int_equal(gossip_copies(&d.g, &d.j, (struct mark){7, 30}), 3);
+    close_desk(&d);
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_gap_is_taken_when_all_are_quiet),
+        cmocka_unit_test(gaps_that_keep_coming_are_judged_all_the_same),
+        cmocka_unit_test(who_has_lost_less_is_pulled_from),
+        cmocka_unit_test(an_offer_that_is_blocked_ends_the_pull),
+        cmocka_unit_test(a_holder_that_does_not_answer_does_not_block_other_streams),
+        cmocka_unit_test(members_that_are_not_linked_are_waited_for),
+        cmocka_unit_test(who_offers_is_not_given_up_while_we_wait),
+        cmocka_unit_test(each_supplies_what_the_other_has_lost),
+        cmocka_unit_test(what_a_gap_owes_holds_back_the_next_batch),
+        cmocka_unit_test(what_is_owed_is_all_that_is_not_below_our_floors),
+        cmocka_unit_test(two_thousand_gaps_are_taken_at_once),
+        cmocka_unit_test(a_gap_waits_for_the_newest_messages_in_it),
+        cmocka_unit_test(offers_die_with_their_link_and_with_the_disk),
+        cmocka_unit_test(offers_are_bounded_and_hold_no_credit),
+        cmocka_unit_test(some_streams_take_no_gaps),
+        cmocka_unit_test(a_gap_of_another_branch_freezes_the_stream),
+        cmocka_unit_test(malformed_gaps_and_messages_are_refused),
+        cmocka_unit_test(a_gap_is_no_copy),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
