@@ -11,12 +11,16 @@
 
 #include <string.h>
 
+/* Said once: each page would meet it again. */
 static void
-doubt(const struct index_run *run)
+doubt(struct store_reader *r)
 {
-    tracef(TRACE_WARN,
-           "store: the index of lsn %llu to %llu is damaged; messages are found without it",
-           (unsigned long long)run->row.first, (unsigned long long)run->row.last);
+    if (!r->has_doubted)
+        tracef(TRACE_WARN,
+               "store: the index of lsn %llu to %llu is damaged; messages are found without it, "
+               "which takes longer",
+               (unsigned long long)r->run.row.first, (unsigned long long)r->run.row.last);
+    r->has_doubted = true;
 }
 
 /* ---- which segment ---- */
@@ -49,21 +53,22 @@ take_marks(struct vector *v, struct str text)
 }
 
 static void
-take_run(struct index_run *run, sqlite3_stmt *q)
+take_run(struct store_reader *r, sqlite3_stmt *q)
 {
-    struct str text = sql_bytes(q, 5);
-    run->row        = (struct segment_row){.first   = sql_u64(q, 0),
-                                           .last    = sql_u64(q, 1),
-                                           .stamp   = sql_u64(q, 2),
-                                           .buckets = (uint32_t)sql_u64(q, 3)};
-    run->is_indexed = false;
+    struct index_run *run  = &r->run;
+    struct str        text = sql_bytes(q, 5);
+    run->row               = (struct segment_row){.first   = sql_u64(q, 0),
+                                                  .last    = sql_u64(q, 1),
+                                                  .stamp   = sql_u64(q, 2),
+                                                  .buckets = (uint32_t)sql_u64(q, 3)};
+    run->is_indexed        = false;
     if (sqlite3_column_type(q, 4) == SQLITE_NULL)
         return; /* of an older version */
     run->is_indexed = sql_u64(q, 4) == segment_hash(&run->row, text) &&
                       run->row.last - run->row.first < SEGMENT_ROWS_MAX &&
                       take_marks(&run->marks, text) == ERR_OK;
     if (!run->is_indexed)
-        doubt(run);
+        doubt(r);
 }
 
 enum err
@@ -76,7 +81,7 @@ index_seek(struct store_reader *r, uint64_t lsn)
     while (r->run.row.last < lsn) {
         r->work += WORK_SEGMENT;
         if (sql_next(r->db, q, &e))
-            take_run(&r->run, q);
+            take_run(r, q);
         else /* the newest messages have no index yet */
             r->run.row = (struct segment_row){.first = UINT64_MAX, .last = UINT64_MAX};
     }
@@ -90,19 +95,34 @@ struct posting {
     struct str rows;
 };
 
+/* Takes a number off the front.  Most have one byte or two, and a reader passes over many. */
+static inline bool
+take(struct str *text, uint64_t *value)
+{
+    const uint8_t *p = text->p;
+    size_t         n = 1;
+    if (text->n > 0 && p[0] < 0x80)
+        *value = p[0];
+    else if (text->n > 1 && p[1] < 0x80)
+        *value = (uint64_t)(p[n++] << 7 | (p[0] & 0x7f));
+    else
+        n = varint_get(*text, value);
+    text->p += n;
+    text->n -= n;
+    return n > 0;
+}
+
 /* The next one of a bucket's text, which moves on. */
-static bool
+static inline bool
 next_posting(struct str *text, uint32_t bucket, struct posting *p)
 {
     uint64_t id, bytes;
-    size_t   n = varint_get(*text, &id);
-    *text      = str_cut(*text, n, text->n);
-    size_t m   = n > 0 ? varint_get(*text, &bytes) : 0;
-    if (m == 0 || bytes > text->n - m)
+    if (!take(text, &id) || !take(text, &bytes) || bytes > text->n)
         return false;
     p->id   = id * SEGMENT_BUCKETS + bucket;
-    p->rows = str_cut(*text, m, m + bytes);
-    *text   = str_cut(*text, m + bytes, text->n);
+    p->rows = (struct str){text->p, bytes};
+    text->p += bytes;
+    text->n -= bytes;
     return true;
 }
 
@@ -112,9 +132,8 @@ mark_rows(struct index_run *run, struct str rows, bool *all)
 {
     uint64_t row = 0, step, max = run->row.last - run->row.first;
     *all = *all || rows.n == 0;
-    for (size_t n; rows.n > 0; rows = str_cut(rows, n, rows.n)) {
-        n = varint_get(rows, &step);
-        if (n == 0 || step > max - row)
+    while (rows.n > 0) {
+        if (!take(&rows, &step) || step > max - row)
             return false;
         row += step;
         run->wanted[row / 64] |= UINT64_C(1) << row % 64;
@@ -185,7 +204,7 @@ index_rows(struct store_reader *r, const struct read *read, bool *all)
         e = mark_buckets(r, read, 0, 0, 0, all);
     if (e != ERR_CORRUPT)
         return e;
-    doubt(&r->run);
+    doubt(r);
     *all = true;
     return ERR_OK;
 }

@@ -6,7 +6,7 @@
 #include "core/vector.h"
 #include "tests/store_kit.h"
 
-enum { GROUP = 8, PAGE = 8 << 10 };
+enum { GROUP = 8, PAGE = 8 << 10, TAIL = 1 << 20 };
 
 /* ---- a file ---- */
 
@@ -218,8 +218,8 @@ only_rows_of_the_topic_are_looked_at(void **state)
     assert_int_equal(vector_seq(&f.seen, 5), end);
     assert_int_equal(asked, 0);
     assert_in_range(f.pages, 4, 20);
-    /* A row each, a bucket and a row of segments for each of forty. */
-    assert_true(f.work < RARE * (WORK_LOOKUP + 3) + 45 * (WORK_SEGMENT + WORK_LOOKUP + 40));
+    /* A row and its batch each, a bucket and a row of segments for each of forty. */
+    assert_true(f.work < RARE * (2 * WORK_LOOKUP + 3) + 45 * (WORK_SEGMENT + WORK_LOOKUP + 40));
     vector_fini(&f.seen);
 
     f = read_all(&d, 1, end, none);
@@ -276,6 +276,217 @@ a_pattern_is_asked_once_for_each_topic(void **state)
     disk_close(&d);
 }
 
+/* Without it a broker of one topic reads an index that says nothing, and a segment from its
+ * start for each page. */
+static void
+of_a_frequent_topic_all_rows_are_looked_at_once(void **state)
+{
+    struct disk d;
+    void       *most = filter_of("most"), *all = filter_of("#");
+    (void)state;
+    disk_open(&d, false);
+    fill(&d, 5, 9000, 500, topic_of_text);
+    struct found f = read_all(&d, 1, 9000, most);
+    assert_int_equal(f.count, 9000 / 1000 * 400);
+    assert_true(f.pages > 20);
+    assert_true(f.work < 9000 + f.pages * 4 * (WORK_LOOKUP + WORK_SEGMENT + 1024 / WORK_BYTES));
+    vector_fini(&f.seen);
+    f = read_all(&d, 1, 9000, all);
+    assert_int_equal(f.count, 9000);
+    vector_fini(&f.seen);
+    blob_drop(most);
+    blob_drop(all);
+    disk_close(&d);
+}
+
+/* Without it the cursor of a page that ends inside a segment names what was not passed over,
+ * or lacks what was. */
+static void
+a_page_inside_a_segment_knows_how_far_each_stream_came(void **state)
+{
+    enum { STREAMS = 3, STEP = 7, BATCHES = 1500 };
+    struct disk   d;
+    struct writer w[STREAMS];
+    struct str    topic = STR("rare");
+    void         *ctx   = filter_of("rare");
+    struct vector seen;
+    (void)state;
+    disk_open(&d, false);
+    for (uint32_t i = 0; i < STREAMS; i++)
+        w[i] = kit_writer(10 + i);
+    for (uint32_t i = 0; i < BATCHES; i++) {
+        w[i % STREAMS].lamport = i * STEP + 1;
+        disk_put(&d, kit_batch(&w[i % STREAMS], STEP, i % 100 == 9 ? "rare" : "other"), 1);
+    }
+    vector_init(&seen);
+    uint64_t last = BATCHES * STEP, stamp = 0, pages = 0;
+    for (uint64_t lsn = 1; lsn <= last; pages++) {
+        struct read  read = {.start         = READ_AT_LSN,
+                             .lsn           = lsn,
+                             .lsn_last      = last,
+                             .have          = seen,
+                             .want          = wants,
+                             .want_ctx      = ctx,
+                             .literal       = &topic,
+                             .literal_count = 1,
+                             .bytes_max     = 1};
+        struct page *p    = disk_read(&d, &read);
+        lsn               = p->lsn_next;
+        stamp             = p->stamp > stamp ? p->stamp : stamp;
+        for (uint32_t i = 0; i < p->scanned_count; i++)
+            assert_int_equal(vector_raise(&seen, p->scanned[i]), ERR_OK);
+        assert_int_equal(stamp, lsn - 1); /* here a stamp is an lsn */
+        for (uint64_t i = 0; i < STREAMS; i++) {
+            uint64_t whole = (lsn - 1) / STEP, rest = (lsn - 1) % STEP;
+            uint64_t seq = (whole + STREAMS - 1 - i) / STREAMS * STEP;
+            assert_int_equal(vector_seq(&seen, 10 + i), seq + (whole % STREAMS == i ? rest : 0));
+        }
+        page_drop(p);
+    }
+    assert_true(pages > BATCHES / 100 * STEP);
+    vector_fini(&seen);
+    blob_drop(ctx);
+    disk_close(&d);
+}
+
+/* ---- what is found in any case ---- */
+
+/* Without it a damaged or older index hides messages. */
+static void
+a_damaged_index_hides_nothing(void **state)
+{
+    static const char *const damage[] = {
+        "SELECT 1",
+        "UPDATE postings SET topics = zeroblob(length(topics))",
+        "UPDATE postings SET topics = substr(topics, 1, length(topics) - 1)",
+        "UPDATE postings SET hash = hash + 1",
+        "DELETE FROM postings WHERE id % 3 = 0",
+        "DELETE FROM postings",
+        "UPDATE segments SET buckets = 0",
+        "UPDATE segments SET stamp = 1",
+        "UPDATE segments SET marks = x'00'",
+        "UPDATE segments SET lsn_last = lsn_last - 1000",
+        "UPDATE segments SET lsn_last = 1 << 60",
+        "UPDATE segments SET hash = NULL, marks = NULL, buckets = 0", /* of version 1 */
+        "DELETE FROM segments WHERE lsn_first = 5001",
+        "DELETE FROM segments",
+    };
+    struct disk d;
+    void       *filter[] = {filter_of("rare"), filter_of("ra+"), filter_of("rare/#")};
+    (void)state;
+    disk_open(&d, false);
+    fill(&d, 5, 21000, 1000, topic_rare);
+    execute(&d, "CREATE TABLE s AS SELECT * FROM segments;"
+                "CREATE TABLE p AS SELECT * FROM postings");
+    for (size_t i = 0; i < sizeof damage / sizeof *damage; i++) {
+        execute(&d, damage[i]);
+        for (size_t k = 0; k < sizeof filter / sizeof *filter; k++) {
+            struct found f = read_all(&d, 1, 21000, filter[k]);
+            assert_int_equal(f.count, k == 1 ? 0 : 21000 / 400 + 1);
+            assert_int_equal(f.stamp, 21000);
+            assert_int_equal(vector_seq(&f.seen, 5), 21000);
+            vector_fini(&f.seen);
+        }
+        execute(&d, "DELETE FROM segments; INSERT INTO segments SELECT * FROM s;"
+                    "DELETE FROM postings; INSERT INTO postings SELECT * FROM p");
+    }
+    for (size_t k = 0; k < sizeof filter / sizeof *filter; k++)
+        blob_drop(filter[k]);
+    disk_close(&d);
+}
+
+/* Without it what a broker stored before a restart is missing in the index. */
+static void
+a_restart_inside_a_segment_changes_nothing(void **state)
+{
+    static const char sql[] = "SELECT group_concat(lsn_first || hex(marks) || stamp || hash)"
+                              " FROM segments UNION ALL SELECT hex(topics) FROM postings";
+    struct disk       d[2];
+    struct writer     w[2] = {kit_writer(5), kit_writer(5)};
+    char             *said[2];
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        disk_open(&d[i], false);
+        for (int k = 0; k < 90; k++) {
+            disk_put(&d[i], kit_batch(&w[i], 100, k % 7 ? "a" : "b/"), 1);
+            if (i == 1 && k % 13 == 0) {
+                disk_stop(&d[i]);
+                disk_start(&d[i]);
+            }
+        }
+        said[i] = ask(&d[i], sql);
+        disk_close(&d[i]);
+    }
+    assert_true(strlen(said[0]) > 1000);
+    assert_string_equal(said[0], said[1]);
+    mem_free(said[0]);
+    mem_free(said[1]);
+}
+
+/* Without it who reads a rare topic is not told what is gone for everybody. */
+static void
+a_gap_is_met_by_readers_of_any_topic(void **state)
+{
+    struct disk   d;
+    struct writer a = kit_writer(5), b = kit_writer(6);
+    struct str    topic[] = {STR("rare"), STR("none")};
+    void         *ctx     = filter_of("rare");
+    (void)state;
+    disk_open(&d, false);
+    disk_put(&d, kit_batch(&b, 1, "other"), 1);
+    for (int i = 0; i < 5; i++)
+        disk_put(&d, kit_batch(&a, 1000, i == 0 ? "other/" : "other"), 1);
+    disk_put(&d, kit_gap(&b, 99, NULL, 0), 1);
+    for (int i = 0; i < 5; i++)
+        disk_put(&d, kit_batch(&a, 1000, i == 0 ? "more/" : "more"), 1);
+    expect(&d, "SELECT count(*) FROM segments WHERE buckets & 65536", "1\n");
+    for (uint32_t k = 0; k < 3; k++) { /* one that is there, none, a pattern */
+        struct read read   = {.lsn_last  = 10002,
+                              .want      = wants,
+                              .want_ctx  = ctx,
+                              .literal   = k < 2 ? &topic[k] : NULL,
+                              .bytes_max = TAIL};
+        read.literal_count = read.literal != NULL;
+        struct page *p     = disk_read(&d, &read);
+        assert_int_equal(p->count, 1);
+        assert_int_equal(p->entry[0].lsn, 5002);
+        assert_int_equal(p->entry[0].mark.seq, 2);
+        assert_int_equal(p->entry[0].gap_to, 99);
+        assert_int_equal(p->lsn_next, 10003);
+        page_drop(p);
+    }
+    blob_drop(ctx);
+    disk_close(&d);
+}
+
+/* Without it retention leaves an index of what is gone, or takes that of what is left. */
+static void
+retention_leaves_the_index_of_what_is_left(void **state)
+{
+    struct disk d;
+    void       *rare = filter_of("rare");
+    (void)state;
+    disk_open(&d, false);
+    fill(&d, 5, 20500, 1000, topic_rare);
+    execute(&d, "DELETE FROM messages WHERE lsn <= 7000");
+    assert_int_equal(segments_retain(d.s, 7001), ERR_OK);
+    expect(&d, "SELECT lsn_first FROM segments", "5001\n10001\n15001\n");
+    expect(&d, "SELECT min(id) >= 5001 * 16 FROM postings", "1\n");
+    expect(&d, "SELECT count(*) FROM postings", "48\n");
+    struct found f = read_all(&d, 7001, 20500, rare);
+    assert_int_equal(f.count, (20200 - 7400) / 400 + 1);
+    vector_fini(&f.seen);
+    execute(&d, "DELETE FROM messages WHERE lsn <= 20499");
+    assert_int_equal(segments_retain(d.s, 20500), ERR_OK);
+    expect(&d, "SELECT (SELECT count(*) FROM postings) + (SELECT count(*) FROM segments)", "0\n");
+    disk_stop(&d);
+    disk_start(&d); /* the open segment begins where the log does */
+    expect(&d, "SELECT count(*) FROM segments", "0\n");
+    assert_int_equal(d.s->segment.lsn_first, 20500);
+    blob_drop(rare);
+    disk_close(&d);
+}
+
 int
 main(void)
 {
@@ -283,6 +494,12 @@ main(void)
         cmocka_unit_test(the_index_is_as_documented),
         cmocka_unit_test(only_rows_of_the_topic_are_looked_at),
         cmocka_unit_test(a_pattern_is_asked_once_for_each_topic),
+        cmocka_unit_test(of_a_frequent_topic_all_rows_are_looked_at_once),
+        cmocka_unit_test(a_page_inside_a_segment_knows_how_far_each_stream_came),
+        cmocka_unit_test(a_damaged_index_hides_nothing),
+        cmocka_unit_test(a_restart_inside_a_segment_changes_nothing),
+        cmocka_unit_test(a_gap_is_met_by_readers_of_any_topic),
+        cmocka_unit_test(retention_leaves_the_index_of_what_is_left),
     };
     return cmocka_run_group_tests_name("index", test, NULL, NULL);
 }

@@ -338,6 +338,7 @@ row_stamp(const struct batch_row *row)
 }
 /* The batch that holds `at`, or the last one before it.  NOTFOUND: none. */
 enum err read_batch_row(struct store_reader *r, struct mark at, struct batch_row *row);
+    bool            has_doubted; /* the index is damaged somewhere */
 enum err read_origin(struct store_reader *r, uint64_t stream, struct buf *out);
 /* 0: none. */
 enum err read_floor(struct store_reader *r, uint64_t stream, uint64_t *floor);
