@@ -554,7 +554,10 @@ one_event(struct sim *s)
     struct event    *e = heap_pop(s);
     struct sim_node *n = &s->node[e->node];
     s->now_ms          = e->at_ms;
-    if (n->life != e->life || !n->broker) {
+    /* Only the last one that was asked for wakes: else a broker that forgets a deadline would
+     * be woken by one of those that it no longer wants. */
+    bool is_stale = e->kind == EVENT_WAKE && e->at_ms != n->wake_ms;
+    if (n->life != e->life || !n->broker || is_stale) {
         event_free(e);
         return;
     }

@@ -391,6 +391,7 @@ wire_get_gap(struct wire_in *in, struct frame *f)
     expect(in, g->from <= g->to, "gap ends before it begins");
     g->chain      = get_hash(in);
     g->stamp      = get_stamp(in);
+    g->came       = get_wall(in);
     g->origin     = get_text(in, 1, WIRE_ORIGIN_BYTES_MAX);
     g->deps_count = get_marks(in);
     g->deps       = in->s->mark;

@@ -247,6 +247,7 @@ wire_put_gap(struct wire_out *o, const struct frame *f)
     put(o, g->to, 8);
     put_hash(o, &g->chain);
     put(o, g->stamp, 8);
+    put(o, (uint64_t)g->came.ms, 8);
     put_text(o, g->origin, 1, WIRE_ORIGIN_BYTES_MAX);
     put_marks(o, g->deps, g->deps_count);
 }

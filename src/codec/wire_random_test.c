@@ -146,6 +146,7 @@ random_data_frame(enum frame_kind kind)
                                         .to         = positive(INT64_MAX),
                                         .chain      = random_hash(),
                                         .stamp      = number(STAMP_MAX),
+                                        .came       = {(int64_t)number(UINT64_MAX)},
                                         .origin     = words(WIRE_ORIGIN_BYTES_MAX),
                                         .deps       = mark,
                                         .deps_count = n};

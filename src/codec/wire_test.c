@@ -29,9 +29,9 @@ static const char *const golden[FRAME_KIND_END] = {
     [FRAME_PULL]   = "00000021258619bc06020123456789abcdef017fffffffffffffffac020000000000400000",
     [FRAME_CREDIT] = "0000000d83aa1350070000000000010000",
     [FRAME_GAP] =
-        "0000005836fb52e1080123456789abcdef0000000000000001000000000000012c000102030405060708090a"
-        "0b0c0d0e0f000000000000004d0e6c6f63616c686f73743a33303030020123456789abcdef017fffffffffff"
-        "ffffac02",
+        "0000006076197438080123456789abcdef0000000000000001000000000000012c000102030405060708090a"
+        "0b0c0d0e0f000000000000004dfffffffffffffffe0e6c6f63616c686f73743a33303030020123456789abcd"
+        "ef017fffffffffffffffac02",
     [FRAME_LATEST] =
         "00000031d7f253ae090123456789abcdef000000000000000c0000000000000063ffffffffffffffff000000"
         "000000016100000000",
@@ -137,8 +137,8 @@ sample_log(struct frame *f)
         f->credit.bytes = 65536;
         break;
     case FRAME_GAP:
-        f->gap =
-            (struct frame_gap){stream1, 1, 300, hash_from(0), 77, STR("localhost:3000"), mark, 2};
+        f->gap = (struct frame_gap){stream1, 1, 300, hash_from(0), 77, {-2}, STR("localhost:3000"),
+                                    mark,    2};
         break;
     case FRAME_LATEST:
         f->latest = (struct frame_latest){{stream1, 12}, 99, {-1}, {.topic = STR("a")}};

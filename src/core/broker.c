@@ -58,6 +58,7 @@ broker_new(const struct broker_config *config, struct mono now)
     out_init(&b->out);
     commits_init(&b->commits);
     journal_init(&b->journal, config->recovered, config->tail_bytes);
+    b->journal.retire_ms = config->retire_ms;
     stamp_init(&b->clock, b->journal.stamp);
     own_init(&b->own, b->origin, config->seed);
     gossip_init(&b->gossip);
@@ -566,7 +567,7 @@ broker_step(struct broker *b, struct mono now, struct wall wall, const struct fa
     out_reset(&b->out);
     b->answer = (struct effects){0};
     b->now    = now;
-    b->wall   = wall;
+    b->wall = b->journal.wall = wall;
     /* Before anything is heard: what was queued while we slept proves nothing about
      * who was alive meanwhile. */
     if (roster_stalled(&b->roster, now)) {

@@ -112,9 +112,8 @@ gossip_on_gap(struct gossip *g, struct journal *j, struct mono now, uint32_t lin
     }
     if (g->pulling && g->pull_link == link)
         g->pull_progress = now;
-    struct stream *s     = journal_stream(j, gap->stream);
-    struct offer   fresh = {
-          .gap = batch_gap(gap, gap->from, (struct wall){0}), .link = link, .since = now};
+    struct stream *s   = journal_stream(j, gap->stream);
+    struct offer fresh = {.gap = batch_gap(gap, gap->from, gap->came), .link = link, .since = now};
     if (!g->disk_works || !s || s->live || s->frozen || gap->to <= s->held) {
         l->credit_due += batch_cost(fresh.gap);
         blob_drop(fresh.gap);
@@ -445,6 +444,19 @@ all_fit(struct judgement *w)
     return true;
 }
 
+/* When the newest of the stream came to who told of the gap, so that all retire it at about the
+ * same time; within half of what that takes, so that a wrong clock retires nothing that may
+ * still go on. */
+static struct wall
+came(const struct judgement *w, const struct batch *gap)
+{
+    struct wall now = w->side->wall, at = gap->wall;
+    int64_t     half = (int64_t)(w->in->j->retire_ms / 2);
+    if (at.ms > now.ms)
+        return now;
+    return at.ms < now.ms - half ? (struct wall){now.ms - half} : at;
+}
+
 static struct batch *
 gap_from(const struct judgement *w, const struct taken *t)
 {
@@ -456,7 +468,7 @@ gap_from(const struct judgement *w, const struct taken *t)
                                   .origin     = gap->origin,
                                   .deps       = t->owed,
                                   .deps_count = t->owed_count};
-    return batch_gap(&f, t->s->held + 1, w->side->wall);
+    return batch_gap(&f, t->s->held + 1, came(w, gap));
 }
 
 static void

@@ -175,6 +175,7 @@ send_floor(struct serving *v, const struct stream *s, uint64_t have)
                                     .to     = s->floor,
                                     .chain  = s->floor_chain,
                                     .stamp  = s->floor_stamp,
+                                    .came   = s->came,
                                     .origin = s->origin};
     send_gap(v, &f, owed ? owed->at : NULL, owed ? owed->count : 0);
 }
@@ -249,6 +250,7 @@ send_logged(struct serving *v, struct batch *b)
                           .to     = batch_last(b),
                           .chain  = b->chain,
                           .stamp  = batch_stamp(b),
+                          .came   = journal_find(v->j, b->stream)->came,
                           .origin = b->origin};
     send_gap(v, &f, b->deps, b->deps_count);
     return true;

@@ -144,6 +144,7 @@ recover_stream(struct journal *j, const struct stream_state *from)
     s->floor                         = from->floor;
     s->floor_chain                   = from->floor_chain;
     s->floor_stamp                   = from->floor_stamp;
+    s->came                          = from->came;
     s->waived = s->waived_durable = from->waived;
     s->owed                       = kept(from->owed);
     s->owed_at                    = from->head;
@@ -432,6 +433,7 @@ journal_persist(struct journal *j, struct batch *b, uint64_t lsn, bool late)
     s->durable       = batch_last(b);
     s->durable_chain = b->chain;
     s->durable_stamp = batch_stamp(b);
+    s->came          = batch_is_gap(b) && b->wall.ms < j->wall.ms ? b->wall : j->wall;
     if (s->owed && s->durable > s->owed_at) { /* what it asked for was held */
         blob_drop(s->owed);
         s->owed = NULL;
@@ -550,6 +552,13 @@ journal_deps(struct journal *j, bool all, struct mark *deps, uint32_t deps_max)
 }
 
 /* ---- retention ---- */
+
+bool
+journal_may_be_retired(const struct journal *j, const struct stream *s)
+{
+    return j->retire_ms > 0 && !s->live && s->durable > 0 && s->floor == s->durable &&
+           j->wall.ms - s->came.ms >= (int64_t)(j->retire_ms / 2);
+}
 
 enum err
 journal_floors(const struct journal *j, struct vector *v)

@@ -48,6 +48,7 @@ struct stream {
     struct mark_list *owed;         /* one reference, or NULL; as are the next two */
     struct mark_list *durable_owed; /* for what comes above `durable` */
     struct mark_list *floor_owed;   /* for what comes above the floor */
+    struct wall       came;         /* when its newest came here, or to who told of a gap */
     bool              frozen;
     bool              live;       /* minted by this process: ours alone to append to */
     uint64_t          changed;    /* journal.changes when `durable` last moved */
@@ -128,6 +129,9 @@ void journal_trim_tail(struct journal *j, size_t bytes);
 
 /* ---- retention ---- */
 
+/* Fully expired, and quiet for half of what it takes to be retired: other brokers, whose clocks
+ * differ, may have retired it already. */
+bool journal_may_be_retired(const struct journal *j, const struct stream *s);
 /* The floors of all streams: where `earliest` begins. */
 MUST_USE enum err journal_floors(const struct journal *j, struct vector *v);
 /* A step of retention is on disk. */
@@ -142,6 +146,8 @@ struct journal {
     uint64_t          stamp;       /* highest durable */
     uint64_t          changes;     /* counts moves of durable */
     uint64_t          floor_moves; /* counts moves of floors, from 1 on */
+    struct wall       wall;        /* now, and how long a stream is quiet before it is retired: */
+    uint64_t          retire_ms;   /* both are set by the broker */
     struct list       by_change, deps_dirty;
     struct pool       retired;
     struct map        retired_by_id;

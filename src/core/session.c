@@ -151,6 +151,20 @@ forget_retired(struct session *s, const struct journal *j)
     s->seen.count = n;
 }
 
+/* A broker that the client came from may have retired what we have not yet. */
+static void
+skip_half_retired(struct session *s, const struct journal *j)
+{
+    for (uint32_t i = 0; j->retire_ms > 0 && i < j->durable.count; i++) {
+        const struct stream *st = journal_find(j, j->durable.at[i].stream);
+        if (st->durable_stamp > s->stamp || vector_seq(&s->seen, st->id) > 0 ||
+            !journal_may_be_retired(j, st))
+            continue;
+        enum err e = vector_raise(&s->seen, (struct mark){st->id, st->durable});
+        (void)e; /* LIMIT: it is told of a gap that is none to it */
+    }
+}
+
 /* Streams that are not in `seen` were read to their end, and then dropped, or never: that is
  * for the stamp to say.  *at is behind the one that is returned. */
 static const struct retired *
@@ -215,13 +229,14 @@ session_start_at(struct sessions *all, struct session *s, const struct journal *
         return e;
     s->stamp = stamp;
     forget_retired(s, j);
+    skip_half_retired(s, j);
     bool lacks_retired = next_retired(s, j, &(uint32_t){0});
-    if (vector_covers(seen, &j->durable) && !lacks_retired) {
+    if (vector_covers(&s->seen, &j->durable) && !lacks_retired) {
         enter_head(s, j);
         return ERR_OK;
     }
     enter(s, SESSION_BEHIND);
-    s->lsn        = journal_first_missing(j, seen);
+    s->lsn        = journal_first_missing(j, &s->seen);
     s->retired_at = lacks_retired ? 0 : NAMED_ALL;
     make_ready(all, s);
     return ERR_OK;

@@ -93,6 +93,7 @@ struct frame_gap {
     uint64_t           stream, from, to;
     struct hash128     chain; /* at `to`, as are the rest */
     uint64_t           stamp;
+    struct wall        came; /* when the newest that its sender holds of the stream came there */
     struct str         origin;
     const struct mark *deps;
     uint32_t           deps_count;

@@ -215,6 +215,7 @@ take_stream(struct store *s, sqlite3_stmt *q)
                               .floor       = head->floor,
                               .floor_chain = head->floor_chain,
                               .floor_stamp = head->floor_stamp,
+                              .came        = head->received,
                               .retired     = head->is_retired,
                               .origin      = keep_text(s, sql_bytes(q, 1)),
                               .frozen      = sql_u64(q, 2) & STREAM_FROZEN,

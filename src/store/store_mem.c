@@ -157,6 +157,7 @@ store_mem_recover(struct store_mem *m)
     for (uint32_t i = 0; i < m->stream_count; i++) {
         const struct mem_stream *st = &m->stream[i];
         state[i]                    = st->state;
+        state[i].came               = st->received;
         state[i].floor_owed         = st->floor_owed;
         state[i].owed = st->state.floor == st->state.head ? st->floor_owed : st->head_owed;
         if (state[i].stamp > r->stamp)
@@ -194,11 +195,20 @@ append(struct store_mem *m, struct batch *b, bool late, struct wall received)
     st->state.chain   = b->chain;
     st->state.stamp   = batch_stamp(b);
     st->state.retired = false;
-    st->received      = received;
+    st->received      = batch_is_gap(b) && b->wall.ms < received.ms ? b->wall : received;
     for (uint32_t i = 0; i < b->count; i++)
         if (!(b->msg[i].flags & MSG_DIGEST_ONLY))
             mem_topic_count(mem_topic_of(m, b->msg[i].topic, b), b->lamport_first + i,
                             (struct mark){b->stream, b->first + i});
+}
+
+uint32_t
+mem_digests(const struct batch *b)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < b->count; i++)
+        n += b->msg[i].flags & MSG_DIGEST_ONLY;
+    return n;
 }
 
 /* The same digests, so the same chain: only what was lost of messages comes back. */
@@ -207,7 +217,8 @@ repair(struct store_mem *m, struct batch *b)
 {
     for (uint32_t i = 0; i < m->count; i++) {
         struct batch *old = m->at[i].batch;
-        if (old->stream != b->stream || old->first != b->first || !hash128_eq(old->chain, b->chain))
+        if (old->stream != b->stream || old->first != b->first ||
+            !hash128_eq(old->chain, b->chain) || mem_digests(old) <= mem_digests(b))
             continue;
         blob_keep(b);
         m->at[i].batch = b;

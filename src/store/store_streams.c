@@ -90,7 +90,7 @@ streams_append(struct store *s, struct stream *st, const struct batch *b, struct
     st->stamp    = batch_stamp(b);
     st->chain    = b->chain;
     st->lsn      = s->lsn;
-    st->received = received;
+    st->received = batch_is_gap(b) && b->wall.ms < received.ms ? b->wall : received;
     touch(&s->streams, st);
 }
 

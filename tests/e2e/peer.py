@@ -279,7 +279,7 @@ KINDS = {
     6: ("PULL", [("have", MARKS), ("credit", u64)]),
     7: ("CREDIT", [("more", u64)]),
     8: ("GAP", [("stream", STREAM), ("from", SEQ), ("to", SEQ), ("chain", HASH),
-                ("stamp", STAMP), ("origin", Text(1)), ("deps", MARKS)]),
+                ("stamp", STAMP), ("came", WALL), ("origin", Text(1)), ("deps", MARKS)]),
     9: ("LATEST", [("stream", STREAM), ("seq", SEQ), ("stamp", STAMP), ("wall", WALL),
                    ("message", MESSAGE)]),
     10: ("PING", [("id", u64), ("reply", BOOL), ("token", TOKEN)]),

@@ -206,7 +206,7 @@ def election(**changes):
 
 
 def gap(**changes):
-    return encode("GAP", **{"stream": 1, "from": 1, "to": 2, "chain": peer.ZERO, "stamp": 1,
+    return encode("GAP", **{"stream": 1, "from": 1, "to": 2, "chain": peer.ZERO, "stamp": 1, "came": 0,
                             "origin": "a:1", "deps": {}, **changes})
 
 
