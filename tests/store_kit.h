@@ -15,6 +15,7 @@
 
 #include <errno.h>
 #include <ftw.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,10 +28,13 @@
 static int kit_writes_left = -1; /* writes that succeed before all fail; -1: none fails */
 static int kit_fsync_errno;      /* 0: it works */
 static int kit_fsyncs;
+static int kit_dies_in; /* the process is killed at that write from now on; 0: it is not */
 
 ssize_t
 pwrite64(int fd, const void *p, size_t n, off64_t at)
 {
+    if (kit_dies_in > 0 && --kit_dies_in == 0)
+        kill(getpid(), SIGKILL);
     if (kit_writes_left == 0) {
         errno = ENOSPC;
         return -1;
@@ -284,6 +288,18 @@ disk_read(struct disk *d, const struct read *read)
     enum err     e = d->in_memory ? store_mem_read(d->m, read, &p) : store_read(d->r, read, &p);
     assert_int_equal(e, ERR_OK);
     return p;
+}
+
+/* A step of retention; NULL: nothing was to be done. */
+static inline struct retained *
+disk_retain(struct disk *d, const struct retention *policy, int64_t now)
+{
+    struct retained *r = NULL;
+    struct wall      w = {now};
+    assert_int_equal(d->in_memory ? store_mem_retain(d->m, policy, w, &r)
+                                  : store_retain(d->s, policy, w, &r),
+                     ERR_OK);
+    return r;
 }
 
 /* Every commit fails from now on, or none. */

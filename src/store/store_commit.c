@@ -9,19 +9,6 @@
 
 /* ---- batches ---- */
 
-static enum err
-topic_of(struct store *s, struct str name, struct topic **out)
-{
-    *out = topics_find(&s->topics, name);
-    if (*out)
-        return ERR_OK;
-    *out            = topics_add(&s->topics, name);
-    sqlite3_stmt *q = s->sql[SQL_TOPIC];
-    sql_bind_u64(q, 1, (*out)->id);
-    sql_bind_text(q, 2, name);
-    return sql_run(s->db, q);
-}
-
 /* One row for all of it: seq is that of the last, there is no topic and no text. */
 static enum err
 append_gap(struct store *s, const struct batch *b)
@@ -55,7 +42,7 @@ append_message(struct store *s, const struct batch *b, uint32_t i, bool late)
     struct mark       mark  = {b->stream, b->first + i};
     struct entry      e     = {.lsn = s->lsn + 1, .mark = mark, .lamport = b->lamport_first + i};
     struct topic     *topic = NULL;
-    enum err          err   = gone ? ERR_OK : topic_of(s, m->topic, &topic);
+    enum err          err   = gone ? ERR_OK : topics_of(s, m->topic, &topic);
     if (err != ERR_OK)
         return err;
     sqlite3_stmt *q = s->sql[SQL_MESSAGE];
@@ -191,6 +178,7 @@ write_one(struct store *s, const struct commit *c, struct wall received)
     case COMMIT_KNOWN:
         return peers_known(s, c->known);
     case COMMIT_LATEST:
+        return latest_take(s, c->batch);
     case COMMIT_REPAIR:
         return ERR_OK;
     }

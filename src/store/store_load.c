@@ -42,23 +42,6 @@ one_number(struct store *s, const char *text, uint64_t *value)
 
 /* ---- heads, topics, the open segment ---- */
 
-/* One reference; NULL and OK: nothing. */
-static enum err
-take_marks(struct str blob, struct mark_list **out)
-{
-    uint32_t count = 0;
-    *out           = NULL;
-    if (blob.n == 0)
-        return ERR_OK;
-    if (marks_decode(blob, NULL, &count) != ERR_OK)
-        return ERR_CORRUPT;
-    if (count == 0)
-        return ERR_OK;
-    *out          = blob_new(sizeof **out + count * sizeof(struct mark));
-    (*out)->count = count;
-    return marks_decode(blob, (*out)->at, &count);
-}
-
 static enum err
 take_head(struct store *s, sqlite3_stmt *q)
 {
@@ -70,12 +53,13 @@ take_head(struct store *s, sqlite3_stmt *q)
     st->floor         = sql_u64(q, 6);
     st->floor_stamp   = sql_u64(q, 8);
     st->is_retired    = sql_u64(q, 10) & STREAM_RETIRED;
+    s->streams.retired += st->is_retired;
     if (st->lsn > s->lsn)
         s->lsn = st->lsn;
     if (!sql_hash(q, 2, &st->chain) || st->floor > st->head ||
         (st->floor > 0 && !sql_hash(q, 7, &st->floor_chain)))
         return ERR_CORRUPT;
-    return take_marks(sql_bytes(q, 9), &st->floor_owed);
+    return marks_read(sql_bytes(q, 9), &st->floor_owed);
 }
 
 static enum err
@@ -89,6 +73,29 @@ take_topic(struct store *s, sqlite3_stmt *q)
     t->lsn          = sql_u64(q, 3);
     t->lamport      = sql_u64(q, 4);
     t->mark         = (struct mark){sql_u64(q, 5), sql_u64(q, 6)};
+    t->removed      = sql_u64(q, 7);
+    return ERR_OK;
+}
+
+/* What a step of retention took, since the rows of topics were written. */
+static enum err
+take_removal(struct store *s, sqlite3_stmt *q)
+{
+    struct str blob = sql_bytes(q, 0);
+    uint64_t   id   = 0, step, lost;
+    s->topics.removals++;
+    for (size_t at = 0, n; at < blob.n; at += n) {
+        n = varint_get(str_cut(blob, at, blob.n), &step);
+        if (n == 0 || step > s->topics.count)
+            return ERR_CORRUPT;
+        at += n;
+        id += step;
+        n = varint_get(str_cut(blob, at, blob.n), &lost);
+        if (n == 0 || id == 0 || id > s->topics.count)
+            return ERR_CORRUPT;
+        s->topics.at[id - 1]->removed += lost;
+        s->topics.at[id - 1]->is_dirty = true;
+    }
     return ERR_OK;
 }
 
@@ -124,11 +131,17 @@ load_forget(struct store *s)
 static enum err
 load_numbers(struct store *s)
 {
-    uint64_t last = 0, in_segments = 0, first = 0;
+    uint64_t last = 0, in_segments = 0, first = 0, forgotten = 0;
     enum err e = each_row(s,
                           "SELECT stream, head, head_chain, head_stamp, head_lsn, head_ms, floor,"
                           " floor_chain, floor_stamp, floor_deps, flags FROM streams",
                           0, take_head);
+    if (e == ERR_OK)
+        e = one_number(s, "SELECT value FROM meta WHERE name = 'stamp'", &s->stamp);
+    if (e == ERR_OK)
+        e = one_number(s, "SELECT value FROM meta WHERE name = 'lsn'", &forgotten);
+    if (forgotten > s->lsn) /* of a stream whose row is gone */
+        s->lsn = forgotten;
     if (e == ERR_OK)
         e = one_number(s, "SELECT max(lsn) FROM messages", &last);
     /* Retention may have taken all messages, but none lies above the highest head. */
@@ -159,8 +172,12 @@ load_state(struct store *s)
     if (from > s->segment.lsn_first)
         from = s->segment.lsn_first;
     if (e == ERR_OK)
-        e = each_row(s, "SELECT id, name, count, lsn, lamport, stream, seq FROM topics ORDER BY id",
+        e = each_row(s,
+                     "SELECT id, name, count, lsn, lamport, stream, seq, removed FROM topics"
+                     " ORDER BY id",
                      0, take_topic);
+    if (e == ERR_OK)
+        e = each_row(s, "SELECT topics FROM removals", 0, take_removal);
     if (e == ERR_OK)
         e = each_row(s, "SELECT lsn, stream, seq, lamport, topic FROM messages WHERE lsn >= ?1",
                      from, take_message);
@@ -259,7 +276,7 @@ take_owed(struct store *s, sqlite3_stmt *q)
         return ERR_CORRUPT;
     struct stream_state *st   = state_at(r, low);
     struct mark_list    *owed = NULL;
-    enum err             e    = st->floor == st->head ? ERR_OK : take_marks(sql_bytes(q, 1), &owed);
+    enum err             e    = st->floor == st->head ? ERR_OK : marks_read(sql_bytes(q, 1), &owed);
     st->owed                  = st->floor == st->head ? st->owed : owed;
     return e;
 }
@@ -329,7 +346,7 @@ load_recovered(struct store *s)
 {
     struct recovered *r = &s->recovered;
     load_recovered_fini(s); /* of an attempt that found the file corrupt */
-    *r         = (struct recovered){.lsn = s->lsn, .lsn_first = s->lsn_first};
+    *r         = (struct recovered){.lsn = s->lsn, .lsn_first = s->lsn_first, .stamp = s->stamp};
     enum err e = each_row(s, "SELECT stream, origin, flags, waived FROM streams ORDER BY stream", 0,
                           take_stream);
     if (e == ERR_OK)

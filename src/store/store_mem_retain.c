@@ -141,7 +141,8 @@ static bool
 is_old(const struct kept_batch *k, const struct retention *policy, struct wall now)
 {
     int64_t since = k->batch->wall.ms < k->received.ms ? k->batch->wall.ms : k->received.ms;
-    return policy->age_ms > 0 && now.ms - since > (int64_t)policy->age_ms;
+    return policy->age_ms > 0 && policy->age_ms < INT64_MAX / 2 && now.ms > 0 &&
+           since < now.ms - (int64_t)policy->age_ms;
 }
 
 static struct str

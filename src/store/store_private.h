@@ -4,13 +4,14 @@
  *   store_sql.c     statements, errors, transactions
  *   store_schema.c  making and migrating the file
  *   store_load.c    what a start finds: heads, members, token, topics
- *   store_topics.c  topics in memory, their snapshot
+ *   store_topics.c  topics in memory, their snapshot    store_latest.c  their newest messages
  *   store_segments.c  the index of the log
  *   store_streams.c  heads and floors  store_peers.c  the roster
+ *   store_retain.c  what goes off the front
  *   store_commit.c  commits            store_tend.c  checkpoints     store_room.c  free disk
  *   store_read.c    where a read starts     store_scan.c  what it finds
  *   store_index.c   where in a run to look  store_wanted.c  which topics are wanted
- *   store_rebuild.c batches
+ *   store_rebuild.c batches                 store_kept.c  what the log has no more
  *
  * What memory says of streams and topics is what the transaction in progress makes
  * of it: after a rollback all of it is loaded anew. */
@@ -44,8 +45,22 @@ enum statement {
     SQL_STREAM_FLAGS,
     SQL_WAIVED,
     SQL_FROZEN,
+    SQL_STREAM_DROP,
     SQL_TOPIC,
     SQL_TOPIC_COUNTS,
+    SQL_TOPIC_NEWEST,
+    SQL_REMOVAL,
+    SQL_REMOVALS_CLEAR,
+    SQL_KEEP,
+    SQL_KEPT_PUT,
+    SQL_LATEST_LOG,
+    SQL_LATEST_KEPT,
+    SQL_FRONT,
+    SQL_FRONT_BATCH,
+    SQL_FRONT_DEPS,
+    SQL_FRONT_ROWS,
+    SQL_FRONT_DROP,
+    SQL_MESSAGES_DROP,
     SQL_SEGMENT,
     SQL_POSTINGS,
     SQL_SEGMENTS_DROP,
@@ -66,7 +81,9 @@ struct topic {
     uint32_t    slot;     /* in the open segment, if its id stands there */
     bool        is_dirty; /* differs from its row */
     uint16_t    name_bytes;
-    uint64_t    count, lsn, lamport; /* messages, and of the newest: */
+    uint32_t    lost;                /* to the step of retention in progress */
+    uint64_t    removed;             /* of its messages, by retention */
+    uint64_t    count, lsn, lamport; /* messages ever, and of the newest: */
     struct mark mark;
     uint8_t     name[];
 };
@@ -75,7 +92,8 @@ struct topics {
     struct map     by_name;
     struct topic **at; /* id i lies at i - 1 */
     uint32_t       count, cap;
-    uint64_t       lsn; /* rows of topics hold all up to here */
+    uint64_t       lsn;      /* rows of topics hold all up to here */
+    uint32_t       removals; /* rows that say what was taken since */
 };
 
 #define SLOT_NONE UINT32_MAX
@@ -109,13 +127,17 @@ struct stream {
     struct wall       received;
     struct str        origin; /* of a new one, borrowed until it is written */
     bool              is_dirty, floor_is_dirty;
-    bool              is_retired; /* on disk */
+    bool              is_retired;
+    uint32_t          change; /* its place, from 1, in the step of retention in progress */
 };
 
 struct streams {
     struct map      by_id;
     struct stream **dirty;
     uint32_t        dirty_count, dirty_cap;
+    uint32_t        retired; /* how many */
+    uint64_t        due_ms;  /* retention looks at all of them after `due`, or when this */
+    int64_t         due;     /* is not its policy.retire_ms */
 };
 
 struct store {
@@ -130,6 +152,7 @@ struct store {
 
     uint64_t       lsn;       /* last in use */
     uint64_t       lsn_first; /* oldest that is left; lsn + 1: none */
+    uint64_t       stamp;     /* highest of streams that were forgotten */
     struct topics  topics;
     struct segment segment;
     struct streams streams;
@@ -187,8 +210,15 @@ void     load_recovered_fini(struct store *s);
 struct topic *topics_find(const struct topics *t, struct str name);
 struct topic *topics_add(struct topics *t, struct str name);
 void          topics_fini(struct topics *t);
+/* Finds it, or makes it and its row. */
+enum err topics_of(struct store *s, struct str name, struct topic **out);
 /* One more message of it was stored; in the order of lsn. */
 void topics_count(struct topic *topic, const struct entry *e);
+/* (lamport, stream, seq) is the total order of messages. */
+bool topics_is_newer(const struct topic *t, const struct entry *e);
+void topics_newest(struct topic *t, const struct entry *e);
+/* Which is its newest, at once. */
+enum err topics_write_newest(struct store *s, const struct topic *t);
 /* Writes the rows of all that changed; within a transaction.  A rollback loads them anew. */
 enum err topics_write(struct store *s);
 /* The same in a transaction of its own. */
@@ -207,11 +237,19 @@ enum err segment_close(struct store *s);
 enum err segments_retain(struct store *s, uint64_t lsn_first);
 uint64_t segment_hash(const struct segment_row *row, struct str marks);
 
+/* ---- store_latest.c ---- */
+
+/* The message at `lsn` goes, and is the newest of its topic. */
+enum err latest_keep(struct store *s, uint64_t lsn);
+/* A batch of one message, from a peer: kept when it is the newest. */
+enum err latest_take(struct store *s, const struct batch *b);
+
 /* ---- store_streams.c ---- */
 
 struct stream *streams_find(const struct streams *all, uint64_t stream);
 struct stream *streams_add(struct streams *all, uint64_t stream);
 void           streams_fini(struct streams *all);
+void           streams_forget(struct streams *all, uint64_t stream);
 /* `b` was appended and ends at s->lsn.  Written by streams_write(), in this transaction. */
 void     streams_append(struct store *s, struct stream *st, const struct batch *b,
                         struct wall received);
@@ -221,6 +259,8 @@ enum err streams_write_flags(struct store *s, uint64_t stream, uint32_t set, uin
 enum err streams_waive(struct store *s, struct mark mark);
 /* One reference; NULL: no marks. */
 struct mark_list *marks_list(const struct mark *mark, uint32_t count);
+/* The same from a blob in the file.  CORRUPT. */
+enum err marks_read(struct str blob, struct mark_list **out);
 
 /* ---- store_peers.c ---- */
 
@@ -244,9 +284,10 @@ void tend_close(struct store *s);
 enum reading {
     READ_BEGIN,
     READ_END,
-    READ_STREAMS,  /* stream, head, head_lsn of all */
-    READ_FLOORS,   /* of those that have one: stream, floor, its stamp, origin */
-    READ_FLOOR,    /* of a stream */
+    READ_STREAMS, /* stream, head, head_lsn of all */
+    READ_FLOORS,  /* of those that have one: stream, floor, its stamp, origin */
+    READ_FLOOR,   /* of a stream */
+    READ_KEPT_ROWS,
     READ_BATCH,    /* the batch that has a seq, or the last before it */
     READ_BATCH_UP, /* the first batch at or above a seq */
     READ_AT,       /* stream and seq at an lsn, or the next in use */
@@ -317,6 +358,7 @@ struct store_reader {
     struct verdicts verdicts[VERDICTS_MAX];
     size_t          verdicts_bytes;
     uint64_t        calls;
+    bool            has_doubted; /* the index is damaged somewhere */
 };
 
 /* A row of batches; its deps lie in the reader until the next one. */
@@ -338,7 +380,6 @@ row_stamp(const struct batch_row *row)
 }
 /* The batch that holds `at`, or the last one before it.  NOTFOUND: none. */
 enum err read_batch_row(struct store_reader *r, struct mark at, struct batch_row *row);
-    bool            has_doubted; /* the index is damaged somewhere */
 enum err read_origin(struct store_reader *r, uint64_t stream, struct buf *out);
 /* 0: none. */
 enum err read_floor(struct store_reader *r, uint64_t stream, uint64_t *floor);
@@ -371,6 +412,11 @@ enum err index_seek(struct store_reader *r, uint64_t lsn);
 enum err index_rows(struct store_reader *r, const struct read *read, bool *all);
 /* The lsn of the next of them at or above `lsn`; behind the segment when there is none. */
 uint64_t index_next_row(const struct store_reader *r, uint64_t lsn);
+
+/* ---- store_kept.c ---- */
+
+/* READ_KEPT, whole. */
+enum err kept_read(struct store_reader *r, const struct read *read, struct page_maker *page);
 
 /* ---- store_scan.c ---- */
 

@@ -11,12 +11,17 @@
     "SELECT lsn, stream, seq, lamport, topic, wall_ms, flags, headers, body FROM messages"
 
 static const char *const text_of[READING_COUNT] = {
-    [READ_BEGIN]   = "BEGIN",
-    [READ_END]     = "COMMIT",
-    [READ_STREAMS] = "SELECT stream, head, head_lsn FROM streams WHERE head > 0 ORDER BY stream",
-    [READ_FLOORS]  = "SELECT stream, floor, floor_stamp, origin FROM streams"
-                     " WHERE floor > 0 AND flags & 2 = 0 ORDER BY stream",
-    [READ_FLOOR]   = "SELECT floor FROM streams WHERE stream = ?1",
+    [READ_BEGIN]     = "BEGIN",
+    [READ_END]       = "COMMIT",
+    [READ_STREAMS]   = "SELECT stream, head, head_lsn FROM streams WHERE head > 0 ORDER BY stream",
+    [READ_FLOORS]    = "SELECT stream, floor, floor_stamp, origin FROM streams"
+                       " WHERE floor > 0 AND flags & 2 = 0 ORDER BY stream",
+    [READ_KEPT_ROWS] = "SELECT k.topic, k.stream, k.seq, k.lamport, k.wall_ms,"
+                       " coalesce(nullif(s.origin, ''), k.origin), t.name, k.headers, k.body"
+                       " FROM kept k JOIN topics t ON t.id = k.topic"
+                       " LEFT JOIN streams s ON s.stream = k.stream"
+                       " WHERE k.topic >= ?1 ORDER BY k.topic",
+    [READ_FLOOR]     = "SELECT floor FROM streams WHERE stream = ?1",
     [READ_BATCH] =
         "SELECT first, last, lsn, lamport_first, wall_ms, received_ms, flags, prev,"
         " chain, deps FROM batches WHERE stream = ?1 AND first <= ?2 ORDER BY first DESC LIMIT 1",
@@ -391,6 +396,20 @@ give_back(struct store_reader *r)
     buf_clear_free(&r->deps);
 }
 
+static enum err
+read_log(struct store_reader *r, const struct read *read, struct page_maker *page)
+{
+    enum err e = find_front(r, read);
+    if (e == ERR_OK)
+        e = find_start(r, read, page);
+    r->floors_said = says_floors(r, read);
+    if (e == ERR_OK && r->floors_said)
+        e = put_floors(r, read, page);
+    if (e == ERR_OK)
+        e = read->batches ? scan_batches(r, read, page) : scan_messages(r, read, page);
+    return e;
+}
+
 enum err
 store_read(struct store_reader *r, const struct read *read, struct page **out)
 {
@@ -399,14 +418,7 @@ store_read(struct store_reader *r, const struct read *read, struct page **out)
     r->work    = 0;
     enum err e = sql_run(r->db, r->sql[READ_BEGIN]);
     if (e == ERR_OK)
-        e = find_front(r, read);
-    if (e == ERR_OK)
-        e = find_start(r, read, &page);
-    r->floors_said = says_floors(r, read);
-    if (e == ERR_OK && r->floors_said)
-        e = put_floors(r, read, &page);
-    if (e == ERR_OK)
-        e = read->batches ? scan_batches(r, read, &page) : scan_messages(r, read, &page);
+        e = read->start == READ_KEPT ? kept_read(r, read, &page) : read_log(r, read, &page);
     enum err ended = sqlite3_get_autocommit(r->db) ? ERR_OK : sql_run(r->db, r->sql[READ_END]);
     if (e == ERR_OK)
         e = ended;

@@ -225,6 +225,378 @@ a_waiver_is_found_again(void **state)
     disk_close(&d);
 }
 
+/* ---- retention ---- */
+
+/* Steps until there is nothing more; the lsn that is oldest then, 0: nothing was done. */
+static uint64_t
+expire(struct disk *d, struct retention policy, int64_t now)
+{
+    uint64_t first = 0;
+    bool     more  = true;
+    while (more) {
+        struct retained *r = disk_retain(d, &policy, now);
+        more               = r && r->more;
+        first              = r ? r->lsn_first : first;
+        retained_drop(r);
+    }
+    return first;
+}
+
+/* Batches of kit_batch() were sealed when the writer's lamport was that. */
+#define SEALED 1700000000000
+
+/* lsn 1..5 went: stream 5 up to 3, stream 9 up to 2. */
+static void
+pages_tell_what_went(struct disk *d)
+{
+    struct mark  have[] = {{5, 1}};
+    struct read  read   = {.lsn_last = 10, .bytes_max = TAIL};
+    struct page *p      = disk_read(d, &read);
+    assert_int_equal(p->count, 2 + 5);
+    is_gap(&p->entry[0], 1, 5, 1, 3);
+    is_gap(&p->entry[1], 1, 9, 1, 2);
+    assert_int_equal(p->entry[0].lamport, 3);
+    assert_int_equal(p->entry[2].lsn, 6);
+    page_drop(p);
+    read.start = READ_AT_VECTOR;
+    read.have  = (struct vector){have, 1, 1};
+    p          = disk_read(d, &read);
+    assert_int_equal(p->lsn_first, 6);
+    is_gap(&p->entry[0], 6, 5, 2, 3);
+    page_drop(p);
+    read.batches = true;
+    p            = disk_read(d, &read);
+    assert_int_equal(p->count, 2);
+    assert_int_equal(p->batch[0]->first, 4);
+    page_drop(p);
+    read = (struct read){.start = READ_SINCE, .lsn_last = 10, .bytes_max = TAIL};
+    p    = disk_read(d, &read); /* from as far back as there is, and no gap */
+    assert_int_equal(p->lsn_first, 6);
+    assert_int_equal(p->count, 5);
+    assert_int_equal(p->before_count, 2);
+    assert_int_equal(p->before[0].seq, 3);
+    assert_int_equal(p->before[1].seq, 2);
+    page_drop(p);
+}
+
+/* Without it old messages stay for ever, or go in silence, or young ones go. */
+static void
+what_is_old_goes_from_the_front(void **state)
+{
+    struct disk            d;
+    struct writer          a = kit_writer(5), b = kit_writer(9);
+    const struct retention week = {.age_ms = 1000};
+    disk_open(&d, *state != NULL);
+    disk_put(&d, kit_batch(&a, 3, "t"), SEALED + 5000); /* lsn 1..3: sealed at 1 */
+    b.lamport = 2000;
+    disk_put(&d, kit_batch(&b, 2, "t/"), SEALED + 1500); /* 4, 5: by a clock that is fast */
+    struct hash128 chain = b.chain;
+    a.lamport            = 3000;
+    disk_put(&d, kit_batch(&a, 4, "u"), SEALED + 9000); /* 6..9: sealed at 3000 */
+    b.lamport = 2100;
+    disk_put(&d, kit_batch(&b, 1, "u"), SEALED + 2000); /* 10: old, but behind a younger one */
+    assert_int_equal(expire(&d, week, SEALED + 1001), d.in_memory ? 1 : 0);
+    assert_int_equal(expire(&d, week, SEALED + 1002), 4);
+    assert_int_equal(expire(&d, week, SEALED + 2500), d.in_memory ? 4 : 0);
+    struct retained *r = disk_retain(&d, &week, SEALED + 2501);
+    assert_true(r && !r->more);
+    assert_int_equal(r->lsn_first, 6);
+    assert_int_equal(r->count, 1);
+    assert_int_equal(r->floor[0].stream, 9);
+    assert_int_equal(r->floor[0].floor, 2);
+    assert_int_equal(r->floor[0].stamp, 2001);
+    assert_true(hash128_eq(r->floor[0].chain, chain));
+    assert_null(r->floor[0].owed);
+    assert_int_equal(r->retired_count + r->forgotten_count, 0);
+    retained_drop(r);
+    for (int round = 0; round < 2; round++) {
+        pages_tell_what_went(&d);
+        restart(&d);
+        assert_int_equal(d.found->lsn_first, 6);
+        assert_int_equal(d.found->lsn, 10);
+        assert_int_equal(found_stream(&d, 9)->floor, 2);
+        assert_int_equal(found_stream(&d, 9)->floor_stamp, 2001);
+        assert_true(hash128_eq(found_stream(&d, 9)->floor_chain, chain));
+        assert_int_equal(found_stream(&d, 9)->head, 3);
+    }
+    assert_int_equal(expire(&d, week, INT64_MAX), 11);
+    restart(&d);
+    assert_int_equal(d.found->lsn_first, 11);
+    assert_int_equal(d.found->stamp, 3003);
+    assert_int_equal(disk_put(&d, kit_batch(&a, 1, "t"), SEALED), 11);
+    disk_close(&d);
+}
+
+/* Without it a broken or hostile clock of an origin keeps messages for ever, or ends us. */
+static void
+clocks_far_off_do_no_harm(void **state)
+{
+    static const int64_t wall[] = {INT64_MAX, INT64_MIN, 0, SEALED * 2};
+    struct disk          d;
+    struct writer        a = kit_writer(5);
+    disk_open(&d, *state != NULL);
+    for (size_t i = 0; i < sizeof wall / sizeof *wall; i++) {
+        struct batch *b = kit_batch(&a, 1, "t");
+        b->wall.ms      = wall[i];
+        disk_put(&d, b, SEALED);
+    }
+    struct retention policy = {.age_ms = 1000};
+    assert_int_equal(expire(&d, policy, SEALED + 1000), d.in_memory ? 1 : 0);
+    assert_int_equal(expire(&d, policy, SEALED + 1001), 5);
+    disk_put(&d, kit_batch(&a, 1, "t"), SEALED);
+    policy.age_ms = UINT64_MAX;
+    assert_int_equal(expire(&d, policy, SEALED), d.in_memory ? 5 : 0);
+    policy.age_ms = 1;
+    assert_int_equal(expire(&d, policy, INT64_MIN), d.in_memory ? 5 : 0);
+    policy.retire_ms = UINT64_MAX;
+    assert_int_equal(expire(&d, policy, INT64_MAX), 6);
+    disk_close(&d);
+}
+
+/* Without it a joiner cannot have what a quiet topic said last, and `latest` shows nothing. */
+static void
+the_newest_of_a_topic_is_kept(void **state)
+{
+    struct disk            d;
+    struct writer          a = kit_writer(5), b = kit_writer(9);
+    const struct retention all = {.age_ms = 1};
+    disk_open(&d, *state != NULL);
+    disk_put(&d, kit_batch(&b, 4, "b"), 1);
+    disk_put(&d, kit_batch(&a, 3, "a/"), 1);
+    a.lamport = 2;
+    disk_put(&d, kit_batch(&a, 2, "b"), 1); /* older than what `b` has */
+    assert_int_equal(expire(&d, all, 100), 10);
+    for (int round = 0; round < 2; round++) {
+        static const struct {
+            const char *topic;
+            uint64_t    stream, seq, lamport;
+        } row[]            = {{"b", 9, 4, 4}, {"a/1", 5, 1, 1}, {"a/2", 5, 2, 2}, {"a/3", 5, 3, 3}};
+        struct mark have[] = {{5, 2}};
+        struct read read   = {.start = READ_KEPT, .bytes_max = 1, .lsn_last = 9};
+        uint32_t    n      = 0;
+        do { /* one a page */
+            struct page *p = disk_read(&d, &read);
+            for (uint32_t i = 0; i < p->count; i++, n++) {
+                const struct entry *e = &p->entry[i];
+                assert_true(str_eq(e->topic, str_of(row[n].topic)));
+                assert_int_equal(e->mark.stream, row[n].stream);
+                assert_int_equal(e->mark.seq, row[n].seq);
+                assert_int_equal(e->lamport, row[n].lamport);
+                assert_int_equal(e->body.n, 20);
+                assert_int_equal(e->headers.n > 0, e->mark.seq % 2 == 0);
+                assert_true(str_eq(e->origin, STR("host:3000")));
+                assert_int_equal(e->gap_to, 0);
+            }
+            read.lsn = p->lsn_next;
+            page_drop(p);
+        } while (read.lsn > 0);
+        assert_int_equal(n, 4);
+        read = (struct read){
+            .start = READ_KEPT, .have = {have, 1, 1}, .lsn_last = 9, .bytes_max = TAIL};
+        struct page *p = disk_read(&d, &read);
+        assert_int_equal(p->count, 2);
+        page_drop(p);
+        restart(&d);
+    }
+    /* Something newer is stored, goes, and takes the place. */
+    b.lamport = 9;
+    disk_put(&d, kit_batch(&b, 1, "b"), 1);
+    assert_int_equal(expire(&d, all, 100), 11);
+    struct read  read = {.start = READ_KEPT, .lsn_last = 10, .bytes_max = TAIL};
+    struct page *p    = disk_read(&d, &read);
+    assert_int_equal(p->count, 4);
+    assert_int_equal(p->entry[0].mark.seq, 5);
+    page_drop(p);
+    disk_close(&d);
+}
+
+static void
+tell_latest(struct disk *d, struct writer *w, const char *topic)
+{
+    struct commit        c = {.kind = COMMIT_LATEST, .batch = kit_batch(w, 1, topic)};
+    struct commit_result r;
+    disk_commit(d, &c, 1, 1, &r);
+    assert_int_equal(r.err, ERR_OK);
+    blob_drop(c.batch);
+}
+
+static struct mark
+kept_of(struct disk *d, const char *topic)
+{
+    struct read  read  = {.start = READ_KEPT, .bytes_max = TAIL};
+    struct page *p     = disk_read(d, &read);
+    struct mark  found = {0};
+    assert_int_equal(p->lsn_next, 0);
+    for (uint32_t i = 0; i < p->count; i++)
+        if (str_eq(p->entry[i].topic, str_of(topic)))
+            found = p->entry[i].mark;
+    page_drop(p);
+    return found;
+}
+
+/* Without it what a peer tells of a topic hides what is newer here, or is lost. */
+static void
+what_a_peer_tells_is_kept_when_it_is_newer(void **state)
+{
+    struct disk            d;
+    struct writer          a = kit_writer(5), b = kit_writer(9);
+    const struct retention all = {.age_ms = 1};
+    disk_open(&d, *state != NULL);
+    a.lamport = 10;
+    disk_put(&d, kit_batch(&a, 1, "t"), 1);
+    tell_latest(&d, &b, "t"); /* 1 */
+    assert_int_equal(kept_of(&d, "t").seq, 0);
+    tell_latest(&d, &b, "new");
+    b.lamport = 11;
+    tell_latest(&d, &b, "t"); /* 3 */
+    for (int round = 0; round < 2; round++) {
+        assert_int_equal(kept_of(&d, "new").seq, 2);
+        assert_int_equal(kept_of(&d, "t").stream, 9);
+        assert_int_equal(kept_of(&d, "t").seq, 3);
+        restart(&d);
+    }
+    b.lamport = 11;
+    b.next    = 2;
+    tell_latest(&d, &b, "t"); /* as new, but of a lower seq */
+    assert_int_equal(kept_of(&d, "t").seq, 3);
+    expire(&d, all, 100); /* what goes was not the newest */
+    assert_int_equal(kept_of(&d, "t").seq, 3);
+    assert_int_equal(disk_put(&d, kit_batch(&a, 2, "t"), 1), 2); /* lamport 11, 12 */
+    expire(&d, all, 100);
+    assert_int_equal(kept_of(&d, "t").stream, 5);
+    assert_int_equal(kept_of(&d, "t").seq, 3);
+    restart(&d);
+    assert_int_equal(kept_of(&d, "t").seq, 3);
+    disk_close(&d);
+}
+
+/* Without it a joiner waits for what is gone everywhere, or gets a batch before its past. */
+static void
+a_gap_that_goes_leaves_what_it_owes(void **state)
+{
+    struct disk            d;
+    struct writer          a = kit_writer(5), b = kit_writer(9), c = kit_writer(7);
+    struct mark            dep[] = {{7, 1}, {9, 1}};
+    const struct retention all   = {.age_ms = 1000};
+    disk_open(&d, *state != NULL);
+    disk_put(&d, kit_batch(&a, 1, "t"), 1);
+    disk_put(&d, kit_batch(&c, 1, "t"), 1);
+    disk_put(&d, kit_gap(&a, 10, dep, 2), 2);
+    disk_put(&d, kit_batch(&b, 1, "t"), SEALED);
+    disk_put(&d, kit_batch(&a, 1, "t"), SEALED);
+    struct retained *r = disk_retain(&d, &all, 1500);
+    assert_int_equal(r->lsn_first, 4);
+    assert_int_equal(r->count, 2);
+    const struct stream_floor *f = &r->floor[r->floor[1].stream == 5];
+    assert_int_equal(f->floor, 10);
+    assert_int_equal(f->stamp, 10);
+    assert_true(f->owed && f->owed->count == 1 && f->owed->at[0].stream == 9);
+    retained_drop(r);
+    restart(&d);
+    assert_true(found_stream(&d, 5)->floor_owed && found_stream(&d, 5)->floor_owed->count == 1);
+    assert_null(found_stream(&d, 5)->owed);
+    expire(&d, all, SEALED * 2);
+    restart(&d);
+    assert_int_equal(found_stream(&d, 5)->floor, 11);
+    assert_null(found_stream(&d, 5)->floor_owed);
+    assert_null(found_stream(&d, 5)->owed);
+    assert_int_equal(d.found->lsn_first, 6);
+    disk_close(&d);
+}
+
+/* Without it every cursor grows for ever, or a process that is over comes back. */
+static void
+quiet_streams_retire_and_are_forgotten(void **state)
+{
+    struct disk      d;
+    struct writer    a = kit_writer(5), b = kit_writer(9), c = kit_writer(7);
+    struct retention policy = {.age_ms = 10, .retire_ms = 1000};
+    struct read      read   = {.lsn_last = 3, .bytes_max = TAIL};
+    disk_open(&d, *state != NULL);
+    a.lamport = 77;
+    disk_put(&d, kit_batch(&a, 1, "t"), 100);
+    disk_put(&d, kit_batch(&b, 1, "t"), 600);
+    disk_put(&d, kit_batch(&c, 1, "t"), SEALED); /* holds up nobody but itself */
+    expire(&d, policy, 1100);
+    struct retained *r = disk_retain(&d, &policy, 1101);
+    assert_true(r && r->retired_count == 1 && r->retired[0] == 5 && r->forgotten_count == 0);
+    assert_int_equal(r->lsn_first, 3);
+    assert_int_equal(r->count, 0);
+    retained_drop(r);
+    struct page *p = disk_read(&d, &read); /* nobody is told of it any more */
+    assert_int_equal(p->count, 2);
+    assert_int_equal(p->entry[0].mark.stream, 9);
+    page_drop(p);
+    restart(&d);
+    assert_int_equal(d.found->stream_count, 3);
+    assert_true(found_stream(&d, 5)->retired);
+    assert_int_equal(found_stream(&d, 5)->head, 1);
+    assert_int_equal(found_stream(&d, 5)->stamp, 77);
+    assert_false(found_stream(&d, 9)->retired);
+    r = disk_retain(&d, &policy, 1602);
+    assert_true(r && r->retired_count == 1 && r->retired[0] == 9);
+    retained_drop(r);
+    disk_put(&d, kit_batch(&b, 1, "t"), 1700); /* it was on its way */
+    restart(&d);
+    assert_false(found_stream(&d, 9)->retired);
+    r = disk_retain(&d, &policy, 2101);
+    assert_true(r && r->forgotten_count == 1 && r->forgotten[0] == 5 && r->retired_count == 0);
+    retained_drop(r);
+    restart(&d);
+    assert_int_equal(d.found->stream_count, 2);
+    assert_int_equal(kept_of(&d, "t").stream, 5);
+    disk_close(&d);
+}
+
+/* Without it messages that go are counted for ever, or lsn and stamp begin anew. */
+static void
+an_empty_log_goes_on_where_it_was(void **state)
+{
+    struct disk      d;
+    struct writer    a      = kit_writer(5);
+    struct retention policy = {.age_ms = 10, .retire_ms = 1000};
+    disk_open(&d, *state != NULL);
+    a.lamport = 77;
+    disk_put(&d, kit_batch(&a, 5, "t"), 100);
+    for (int64_t now = 1101; now < 5000; now += 1000) {
+        expire(&d, policy, now);
+        restart(&d);
+        assert_int_equal(d.found->lsn, 5);
+        assert_int_equal(d.found->lsn_first, 6);
+        if (!d.in_memory)
+            assert_int_equal(d.found->stamp, 81);
+    }
+    assert_int_equal(d.found->stream_count, 0);
+    struct writer b = kit_writer(6);
+    assert_int_equal(disk_put(&d, kit_batch(&b, 1, "t"), 9000), 6);
+    disk_close(&d);
+}
+
+/* Without it retention holds up the writer, or never ends. */
+static void
+a_step_takes_no_more_than_it_may(void **state)
+{
+    struct disk            d;
+    struct writer          a      = kit_writer(5);
+    const struct retention policy = {.age_ms = 10};
+    uint64_t               first = 1, last = 0;
+    int                    steps = 0;
+    disk_open(&d, *state != NULL);
+    for (int i = 0; i < 20; i++)
+        last = disk_put(&d, kit_batch(&a, 1000, "t"), 100) + 999;
+    for (bool more = true; more; steps++) {
+        struct retained *r = disk_retain(&d, &policy, 1000);
+        assert_true(r && r->lsn_first > first && r->lsn_first - first <= 4096);
+        assert_int_equal(r->more, r->lsn_first <= last);
+        first = r->lsn_first;
+        more  = r->more;
+        retained_drop(r);
+    }
+    assert_int_equal(first, last + 1);
+    assert_true(steps >= 5);
+    disk_close(&d);
+}
+
 #define ON_BOTH(f)                                                                                 \
     {#f " (sqlite)", f, NULL, NULL, NULL},                                                         \
     {                                                                                              \
@@ -239,6 +611,14 @@ main(void)
         ON_BOTH(pages_and_times_pass_a_gap),
         ON_BOTH(what_a_gap_owes_is_found_again),
         ON_BOTH(a_waiver_is_found_again),
+        ON_BOTH(what_is_old_goes_from_the_front),
+        ON_BOTH(clocks_far_off_do_no_harm),
+        ON_BOTH(the_newest_of_a_topic_is_kept),
+        ON_BOTH(what_a_peer_tells_is_kept_when_it_is_newer),
+        ON_BOTH(a_gap_that_goes_leaves_what_it_owes),
+        ON_BOTH(quiet_streams_retire_and_are_forgotten),
+        ON_BOTH(an_empty_log_goes_on_where_it_was),
+        ON_BOTH(a_step_takes_no_more_than_it_may),
     };
     return cmocka_run_group_tests_name("store retention", test, NULL, NULL);
 }

@@ -25,6 +25,7 @@ static const char *const text_of[SQL_COUNT] = {
     [SQL_FLOOR]   = "UPDATE streams SET floor = ?2, floor_chain = ?3, floor_stamp = ?4,"
                     " floor_deps = ?5 WHERE stream = ?1",
     [SQL_STREAM_FLAGS] = "UPDATE streams SET flags = (flags | ?2) & ~?3 WHERE stream = ?1",
+    [SQL_STREAM_DROP]  = "DELETE FROM streams WHERE stream = ?1",
     [SQL_WAIVED] = "INSERT INTO streams(stream, origin, head, head_chain, head_stamp, head_lsn,"
                    " head_ms, floor, flags, waived)"
                    " VALUES (?1, '', 0, zeroblob(16), 0, 0, 0, 0, 0, ?2)"
@@ -34,8 +35,33 @@ static const char *const text_of[SQL_COUNT] = {
                    " ON CONFLICT(stream) DO UPDATE SET flags = flags | 1",
     [SQL_TOPIC]  = "INSERT INTO topics(id, name, count, lsn, lamport, stream, seq)"
                    " VALUES (?1, ?2, 0, 0, 0, 0, 0)",
-    [SQL_TOPIC_COUNTS]  = "UPDATE topics SET count = ?2, lsn = ?3, lamport = ?4, stream = ?5,"
-                          " seq = ?6 WHERE id = ?1",
+    [SQL_TOPIC_COUNTS]   = "UPDATE topics SET count = ?2, lsn = ?3, lamport = ?4, stream = ?5,"
+                           " seq = ?6, removed = ?7 WHERE id = ?1",
+    [SQL_TOPIC_NEWEST]   = "UPDATE topics SET lsn = ?2, lamport = ?3, stream = ?4, seq = ?5"
+                           " WHERE id = ?1",
+    [SQL_REMOVAL]        = "INSERT INTO removals(lsn, topics) VALUES (?1, ?2)",
+    [SQL_REMOVALS_CLEAR] = "DELETE FROM removals",
+    [SQL_KEEP] = "INSERT OR REPLACE INTO kept(topic, stream, seq, lamport, wall_ms, flags, origin,"
+                 " digest, headers, body) SELECT m.topic, m.stream, m.seq, m.lamport, m.wall_ms,"
+                 " m.flags, s.origin, m.digest, m.headers, m.body FROM messages m"
+                 " JOIN streams s ON s.stream = m.stream WHERE m.lsn = ?1",
+    [SQL_KEPT_PUT]    = "INSERT OR REPLACE INTO kept(topic, stream, seq, lamport, wall_ms, flags,"
+                        " origin, digest, headers, body)"
+                        " VALUES (?1, ?2, ?3, ?4, ?5, 0, ?6, ?7, ?8, ?9)",
+    [SQL_LATEST_LOG]  = "SELECT m.lsn, m.stream, m.seq, m.lamport, m.wall_ms, m.flags, s.origin,"
+                        " m.headers, m.body FROM messages m"
+                        " JOIN streams s ON s.stream = m.stream WHERE m.lsn = ?1",
+    [SQL_LATEST_KEPT] = "SELECT 0, stream, seq, lamport, wall_ms, flags, origin, headers, body"
+                        " FROM kept WHERE topic = ?1",
+    [SQL_FRONT] = "SELECT lsn, stream, seq FROM messages WHERE lsn >= ?1 ORDER BY lsn LIMIT 1",
+    [SQL_FRONT_BATCH] = "SELECT first, last, lsn, lamport_first, wall_ms, received_ms, flags, chain"
+                        " FROM batches WHERE stream = ?1 AND first <= ?2"
+                        " ORDER BY first DESC LIMIT 1",
+    [SQL_FRONT_DEPS]  = "SELECT deps FROM batches WHERE stream = ?1 AND first = ?2",
+    [SQL_FRONT_ROWS]  = "SELECT lsn, topic, seq, length(headers), length(body) FROM messages"
+                        " WHERE lsn >= ?1 AND lsn <= ?2",
+    [SQL_FRONT_DROP]  = "DELETE FROM batches WHERE stream = ?1 AND first = ?2",
+    [SQL_MESSAGES_DROP] = "DELETE FROM messages WHERE lsn < ?1",
     [SQL_SEGMENT]       = "INSERT INTO segments(lsn_first, lsn_last, stamp, buckets, hash, marks)"
                           " VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
     [SQL_POSTINGS]      = "INSERT INTO postings(id, hash, topics) VALUES (?1, ?2, ?3)",

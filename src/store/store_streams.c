@@ -31,6 +31,18 @@ streams_add(struct streams *all, uint64_t stream)
 }
 
 void
+streams_forget(struct streams *all, uint64_t stream)
+{
+    struct stream *st = streams_find(all, stream);
+    if (!st)
+        return;
+    all->retired -= st->is_retired;
+    map_remove(&all->by_id, stream, st);
+    blob_drop(st->floor_owed);
+    mem_free(st);
+}
+
+void
 streams_fini(struct streams *all)
 {
     size_t at = 0;
@@ -52,6 +64,22 @@ marks_list(const struct mark *mark, uint32_t count)
     l->count            = count;
     memcpy(l->at, mark, count * sizeof *mark);
     return l;
+}
+
+enum err
+marks_read(struct str blob, struct mark_list **out)
+{
+    uint32_t count = 0;
+    *out           = NULL;
+    if (blob.n == 0)
+        return ERR_OK;
+    if (marks_decode(blob, NULL, &count) != ERR_OK)
+        return ERR_CORRUPT;
+    if (count == 0)
+        return ERR_OK;
+    *out          = blob_new(sizeof **out + count * sizeof(struct mark));
+    (*out)->count = count;
+    return marks_decode(blob, (*out)->at, &count);
 }
 
 static void
@@ -142,8 +170,9 @@ streams_write(struct store *s)
             e = streams_write_flags(s, st->stream, 0, STREAM_RETIRED);
         st->origin         = (struct str){0};
         st->floor_is_dirty = false;
-        st->is_retired     = false;
-        st->is_dirty       = false;
+        s->streams.retired -= st->is_retired;
+        st->is_retired = false;
+        st->is_dirty   = false;
     }
     s->streams.dirty_count = 0;
     return e;

@@ -47,9 +47,21 @@ topics_fini(struct topics *t)
     *t = (struct topics){0};
 }
 
-/* (lamport, stream, seq) is the total order of messages. */
-static bool
-is_newer(const struct entry *e, const struct topic *t)
+enum err
+topics_of(struct store *s, struct str name, struct topic **out)
+{
+    *out = topics_find(&s->topics, name);
+    if (*out)
+        return ERR_OK;
+    *out            = topics_add(&s->topics, name);
+    sqlite3_stmt *q = s->sql[SQL_TOPIC];
+    sql_bind_u64(q, 1, (*out)->id);
+    sql_bind_text(q, 2, name);
+    return sql_run(s->db, q);
+}
+
+bool
+topics_is_newer(const struct topic *t, const struct entry *e)
 {
     if (e->lamport != t->lamport)
         return e->lamport > t->lamport;
@@ -59,15 +71,32 @@ is_newer(const struct entry *e, const struct topic *t)
 }
 
 void
+topics_newest(struct topic *t, const struct entry *e)
+{
+    t->lsn     = e->lsn;
+    t->lamport = e->lamport;
+    t->mark    = e->mark;
+}
+
+void
 topics_count(struct topic *topic, const struct entry *e)
 {
     topic->count++;
-    if (is_newer(e, topic)) {
-        topic->lsn     = e->lsn;
-        topic->lamport = e->lamport;
-        topic->mark    = e->mark;
-    }
+    if (topics_is_newer(topic, e))
+        topics_newest(topic, e);
     topic->is_dirty = true;
+}
+
+enum err
+topics_write_newest(struct store *s, const struct topic *t)
+{
+    sqlite3_stmt *q = s->sql[SQL_TOPIC_NEWEST];
+    sql_bind_u64(q, 1, t->id);
+    sql_bind_u64(q, 2, t->lsn);
+    sql_bind_u64(q, 3, t->lamport);
+    sql_bind_u64(q, 4, t->mark.stream);
+    sql_bind_u64(q, 5, t->mark.seq);
+    return sql_run(s->db, q);
 }
 
 enum err
@@ -84,16 +113,20 @@ topics_write(struct store *s)
         sql_bind_u64(q, 4, t->lamport);
         sql_bind_u64(q, 5, t->mark.stream);
         sql_bind_u64(q, 6, t->mark.seq);
+        sql_bind_u64(q, 7, t->removed);
         enum err e = sql_run(s->db, q);
         if (e != ERR_OK)
             return e;
         t->is_dirty = false; /* a rollback loads all anew */
     }
     enum err e = sql_meta_put(s, "topics_lsn", s->lsn);
+    if (e == ERR_OK && s->topics.removals > 0)
+        e = sql_run(s->db, s->sql[SQL_REMOVALS_CLEAR]);
     if (e != ERR_OK)
         return e;
-    s->topics.lsn   = s->lsn;
-    s->tends_waited = 0;
+    s->topics.lsn      = s->lsn;
+    s->topics.removals = 0;
+    s->tends_waited    = 0;
     return ERR_OK;
 }
 
@@ -114,7 +147,8 @@ void
 store_topics(struct store *s, store_topic_visitor *visit, void *ctx)
 {
     for (uint32_t i = 0; i < s->topics.count; i++) {
-        const struct topic *t = s->topics.at[i];
-        visit(ctx, (struct str){t->name, t->name_bytes}, t->count, t->lsn);
+        const struct topic *t    = s->topics.at[i];
+        uint64_t            left = t->count > t->removed ? t->count - t->removed : 0;
+        visit(ctx, (struct str){t->name, t->name_bytes}, left, t->lsn);
     }
 }
