@@ -206,8 +206,8 @@ def election(**changes):
 
 
 def gap(**changes):
-    return encode("GAP", **{"stream": 1, "from": 1, "to": 2, "chain": peer.ZERO, "stamp": 1, "came": 0,
-                            "origin": "a:1", "deps": {}, **changes})
+    return encode("GAP", **{"stream": 1, "from": 1, "to": 2, "chain": peer.ZERO, "stamp": 1,
+                            "came": bytes(8), "origin": "a:1", "deps": {}, **changes})
 
 
 def with_tail(f, tail=b"\0"):
