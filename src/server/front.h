@@ -130,6 +130,8 @@ uint64_t          sub_ref(const struct sub *sub);
 /* The next message or gap, borrowed until the next call.  False: nothing now, or the conn
  * has no room; ready() will be called again. */
 bool server_pull(struct conn *c, struct sub *sub, struct entry *entry);
+/* The last pull ended because more has to be read from disk. */
+bool sub_is_reading(const struct sub *sub);
 /* Where a client goes on that saw all that was pulled; *cursor by vector_init().  False:
  * FROM_SINCE, and where that is was not read from disk yet. */
 MUST_USE bool server_cursor(struct conn *c, struct sub *sub, struct vector *cursor,

@@ -70,7 +70,8 @@ struct http_poll {
     bool                patient;        /* wait > 0 */
     bool                uncovered;      /* covered=1, and the cursor is not covered (yet) */
     bool                settled;        /* the wait for that is over: resume() goes on */
-    bool                placed;         /* a stream: its first place was said */
+    bool                hurried;        /* something was found: the rest may take MORE_MS */
+    uint64_t            placed;         /* a stream: hash of the last place said; 0: none yet */
     struct mono         deadline;
 };
 

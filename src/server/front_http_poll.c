@@ -15,6 +15,7 @@ enum {
     LIMIT       = 1000,
     LIMIT_MAX   = 10000,
     SCAN_MS_MAX = 30000,                      /* wait=0: for the disk to be read */
+    MORE_MS     = 100,                        /* for more, once something was found */
     PAGE_BYTES  = PAGE_BYTES_MAX - (3 << 19), /* no further message after this */
 };
 
@@ -218,13 +219,29 @@ is_caught_up(struct conn *c, struct http_conn *h)
            vector_covers(&h->after_vector, broker_vector(server_broker(conn_server(c))));
 }
 
+static bool
+is_full(const struct http_poll *p)
+{
+    return p->count >= p->limit || p->messages.n + p->gaps.n >= PAGE_BYTES;
+}
+
+/* What was found is not held back for long while the disk is searched for the rest. */
+static void
+hurry(struct conn *c, struct http_conn *h)
+{
+    struct http_poll *p   = h->poll;
+    struct mono       end = mono_after(server_now(conn_server(c)), MORE_MS);
+    if (!p->hurried)
+        http_set_timer(c, h, HTTP_TIMER_POLL, p->patient ? mono_min(p->deadline, end) : end);
+    p->hurried = true;
+}
+
 static void
 pull(struct conn *c, struct http_conn *h)
 {
     struct http_poll *p = h->poll;
     struct entry      e;
-    while (p->count < p->limit && p->messages.n + p->gaps.n < PAGE_BYTES &&
-           server_pull(c, p->sub, &e)) {
+    while (!is_full(p) && server_pull(c, p->sub, &e)) {
         struct buf *to = e.gap_to != 0 ? &p->gaps : &p->messages;
         if (to->n > 0)
             render(to, STR(","));
@@ -235,7 +252,10 @@ pull(struct conn *c, struct http_conn *h)
         render_message(to, &e, STR(""));
         p->count++;
     }
-    if (p->count > 0 || p->gaps.n > 0 || (!p->patient && is_caught_up(c, h)))
+    bool found = p->count > 0 || p->gaps.n > 0;
+    if (found && !is_full(p) && sub_is_reading(p->sub))
+        hurry(c, h);
+    else if (found || (!p->patient && is_caught_up(c, h)))
         answer(c, h);
 }
 

@@ -92,6 +92,12 @@ sub_ref(const struct sub *sub)
 }
 
 bool
+sub_is_reading(const struct sub *sub)
+{
+    return sub->is_reading;
+}
+
+bool
 server_pull(struct conn *c, struct sub *sub, struct entry *entry)
 {
     struct server *s = c->server;
@@ -107,7 +113,8 @@ server_pull(struct conn *c, struct sub *sub, struct entry *entry)
         loop_again(s->loop);
         return false;
     }
-    enum err e = broker_pull(s->broker, sub->session, entry);
+    enum err e      = broker_pull(s->broker, sub->session, entry);
+    sub->is_reading = e == ERR_BUSY;
     if (e == ERR_OK) {
         s->counters.deliveries += entry->gap_to == 0;
         s->counters.gaps += entry->gap_to != 0;

@@ -41,6 +41,7 @@ struct sub {
     struct list  in_conn;
     struct list  stalled; /* in conn->stalled: has more, the conn has no room */
     uint64_t     session, ref;
+    bool         is_reading; /* as of the last pull: more has to come from disk */
 };
 
 struct wait {
