@@ -573,6 +573,7 @@ broker_step(struct broker *b, struct mono now, struct wall wall, const struct fa
     if (roster_stalled(&b->roster, now)) {
         tracef(TRACE_WARN, "this process did not run for over a second");
         bully_stalled(&b->bully, now);
+        gossip_stalled(&b->gossip, now);
     }
     b->answer.err   = on[fact->kind](b, fact);
     b->answer.at    = b->out.at;

@@ -78,6 +78,8 @@ void gossip_changed(struct gossip *g, struct mono now);
 /* The disk failed: nothing is asked for until it works. */
 void gossip_disk(struct gossip *g, struct journal *j, bool works, struct mono now);
 
+/* This process slept: nobody was heard meanwhile, so that time does not count. */
+void gossip_stalled(struct gossip *g, struct mono now);
 /* What nobody could supply for causal_wait_ms is waived, before the turn's end. */
 void gossip_waive(struct gossip *g, struct journal *j, struct commits *c, struct out *out,
                   struct mono now);

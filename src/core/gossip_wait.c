@@ -169,6 +169,15 @@ gossip_waive(struct gossip *g, struct journal *j, struct commits *c, struct out 
     }
 }
 
+void
+gossip_stalled(struct gossip *g, struct mono now)
+{
+    LIST_EACH(node, &g->clocks)
+    {
+        LIST_OF(node, struct held_back, clock)->since = now;
+    }
+}
+
 struct mono
 wait_deadline(const struct gossip *g)
 {

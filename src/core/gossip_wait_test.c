@@ -326,6 +326,28 @@ a_waiver_outlives_a_restart(void **state)
     close_desk(&d);
 }
 
+/* Broken when a process that slept has no ear for those who have what it waits for. */
+static void
+sleep_is_no_wait(void **state)
+{
+    (void)state;
+    struct desk   d;
+    struct writer b = writer_of(B), c = writer_of(C);
+    open_with(&d, 2);
+    take(&d, 0, write_after(&b, A, 1));
+    wait_ms(&d, 4000);
+    take(&d, 0, write_after(&c, D, 1));
+    wait_ms(&d, 60000);
+    gossip_stalled(&d.g, d.now);
+    wait_ms(&d, WAIT - 1);
+    turn(&d);
+    assert_int_equal(d.c.count, 0);
+    wait_ms(&d, 1);
+    turn(&d);
+    assert_int_equal(d.c.count, 4);
+    close_desk(&d);
+}
+
 /* ---- at once ---- */
 
 /* Broken when messages wait for more of a stream of which nothing more is taken. */
@@ -575,6 +597,7 @@ main(void)
         cmocka_unit_test(nobody_waits_no_waiver),
         cmocka_unit_test(a_waiver_counts_from_the_disk_on),
         cmocka_unit_test(a_waiver_outlives_a_restart),
+        cmocka_unit_test(sleep_is_no_wait),
         cmocka_unit_test(a_stream_that_freezes_frees_who_waits_for_it),
         cmocka_unit_test(a_stream_without_room_holds_nobody_up),
         cmocka_unit_test(behind_a_hole_batches_are_dropped_in_the_end),

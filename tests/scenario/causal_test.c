@@ -159,6 +159,25 @@ what_was_given_up_comes_after_all(void **state)
     story_ends(x.s, "causal_after_all");
 }
 
+/* A broker that slept would give up in the instant in which it wakes, before it hears that
+ * everything is there. */
+static void
+sleep_is_no_wait(void **state)
+{
+    (void)state;
+    struct scene x = begin();
+    sim_start(x.s, B);
+    sim_run(x.s, 5000);
+    sim_pause(x.s, C);
+    sim_run(x.s, 1000);
+    sim_start(x.s, A);
+    sim_run(x.s, 6000); /* not so long that its links end */
+    sim_resume(x.s, C);
+    sim_run(x.s, 5000);
+    assert_got(x.s, x.sub, "a b", 0);
+    story_ends(x.s, "causal_sleep");
+}
+
 /* After a restart all that was given up would be waited for once more. */
 static void
 a_restart_does_not_wait_twice(void **state)
@@ -244,6 +263,7 @@ main(void)
         cmocka_unit_test(waiting_is_quiet),
         cmocka_unit_test(who_has_it_comes_back_in_time),
         cmocka_unit_test(what_was_given_up_comes_after_all),
+        cmocka_unit_test(sleep_is_no_wait),
         cmocka_unit_test(a_restart_does_not_wait_twice),
         cmocka_unit_test(a_frozen_stream_holds_nobody_up),
         cmocka_unit_test(a_gap_comes_before_a_waiver),
