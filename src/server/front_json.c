@@ -211,7 +211,7 @@ publish(struct conn *c, struct json_conn *j, const struct json_request *r)
         }
         causal = j->after == AFTER_COVERED ? CAUSAL_YES : CAUSAL_NO;
     }
-    struct publish_args args = {.topic = r->topic, .body = r->message, .stamp = r->stamp};
+    struct publish_args args = {.topic = r->topic[0], .body = r->message, .stamp = r->stamp};
     enum err            e    = server_publish(c, &args, j->due_next);
     if (e == ERR_BUSY)
         return e;
@@ -290,9 +290,10 @@ where_from(struct json_conn *j, const struct json_request *r, struct subscribe_a
 static void
 subscribe(struct conn *c, struct json_conn *j, const struct json_request *r)
 {
-    struct subscribe_args args = {.filter = &r->topic, .filter_count = 1, .stamp = r->stamp};
-    struct sub           *sub;
-    const char           *why = where_from(j, r, &args);
+    struct subscribe_args args = {
+        .filter = r->topic, .filter_count = r->topic_count, .stamp = r->stamp};
+    struct sub *sub;
+    const char *why = where_from(j, r, &args);
 
     if (!why && server_subscribe(c, &args, j->sub_count, &sub) != ERR_OK)
         why = "too many subscriptions: close some, or use a pattern in place of many topics";

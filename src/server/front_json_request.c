@@ -34,6 +34,31 @@ read_ref(const struct json_members *m, struct json_request *r)
     return NULL;
 }
 
+/* One, or for a subscription a list of them. */
+static const char *
+read_topics(const struct json_value *v, struct json_request *r, uint8_t **room)
+{
+    bool              publish = r->verb == JSON_VERB_PUBLISH;
+    struct str        rest;
+    struct json_value one;
+    const char       *wrong = NULL;
+    if (v && v->kind == JSON_KIND_STRING && text(v, room, &r->topic[0])) {
+        r->topic_count = 1;
+        return publish ? topic_problem(r->topic[0]) : filter_problem(r->topic[0]);
+    }
+    if (publish || !v || v->kind != JSON_KIND_ARRAY)
+        return publish ? "\"topic\" must be a string"
+                       : "\"topic\" must be a string or a list of strings";
+    for (rest = json_items(v); !wrong && json_items_next(&rest, &one); r->topic_count++) {
+        if (r->topic_count == FILTERS_MAX)
+            return "at most 16 filters in one subscription";
+        if (!text(&one, room, &r->topic[r->topic_count]))
+            return "\"topic\" must be a string or a list of strings";
+        wrong = filter_problem(r->topic[r->topic_count]);
+    }
+    return wrong || r->topic_count > 0 ? wrong : "\"topic\" must name something";
+}
+
 static const char *
 read_common(const struct json_members *m, struct json_request *r, uint8_t **room)
 {
@@ -50,13 +75,11 @@ read_common(const struct json_members *m, struct json_request *r, uint8_t **room
         r->verb = JSON_VERB_SUBSCRIBE;
     else
         return "unknown \"type\": send \"publish\" or \"subscribe\"";
-    if (!topic || !text(topic, room, &r->topic))
-        return "\"topic\" must be a string";
     if (stamp && !json_u64(stamp, &r->stamp))
         return "\"lamport_timestamp\" must be a whole number from 0 to 2^53-1";
     if (ack && !json_bool(ack, &r->ack))
         return "\"ack\" must be true or false";
-    return r->verb == JSON_VERB_PUBLISH ? topic_problem(r->topic) : filter_problem(r->topic);
+    return read_topics(topic, r, room);
 }
 
 static const char *

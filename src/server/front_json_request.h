@@ -4,6 +4,7 @@
 
 #include "base/buf.h"
 #include "base/err.h"
+#include "base/limits.h"
 #include "base/str.h"
 
 enum { JSON_REF_BYTES_MAX = 256 };
@@ -13,7 +14,8 @@ enum json_verb { JSON_VERB_PUBLISH, JSON_VERB_SUBSCRIBE };
 /* Slices of the object, or of `room` where something was escaped. */
 struct json_request {
     enum json_verb verb;
-    struct str     topic;   /* valid: a topic to publish to, or a filter */
+    struct str     topic[FILTERS_MAX]; /* valid: one to publish to, or filters */
+    uint32_t       topic_count;
     struct str     message; /* publish */
     struct str     cursor;  /* publish: `after`; subscribe: `cursor`.  Not decoded. */
     bool           has_cursor;

@@ -36,7 +36,7 @@ members_are_read(void **state)
                &room, &r),
         ERR_OK);
     assert_int_equal(r.verb, JSON_VERB_PUBLISH);
-    assert_str(r.topic, "a/b");
+    assert_str(r.topic[0], "a/b");
     assert_str(r.message, "up");
     assert_int_equal(r.stamp, 7);
     assert_true(r.ack);
@@ -49,9 +49,19 @@ members_are_read(void **state)
                             &room, &r),
                      ERR_OK);
     assert_int_equal(r.verb, JSON_VERB_SUBSCRIBE);
-    assert_str(r.topic, "a/#");
+    assert_str(r.topic[0], "a/#");
     assert_str(r.ref, "-1.5e3");
     assert_false(r.ack || r.has_cursor);
+    assert_int_equal(r.topic_count, 1);
+
+    assert_int_equal(
+        decode("{\"type\":\"subscribe\",\"topic\":[ \"a/#\",\"\\u0062\" , \"\\u0063/+\"]}", &room,
+               &r),
+        ERR_OK);
+    assert_int_equal(r.topic_count, 3);
+    assert_str(r.topic[0], "a/#");
+    assert_str(r.topic[1], "b");
+    assert_str(r.topic[2], "c/+");
     buf_fini(&room);
 }
 
@@ -68,7 +78,7 @@ texts_do_not_overlap(void **state)
                "\"message_base64\":\"aGVsbG8\\u003d\"}",
                &room, &r),
         ERR_OK);
-    assert_str(r.topic, "a/b");
+    assert_str(r.topic[0], "a/b");
     assert_str(r.message, "hello");
     assert_str(r.cursor, "C");
     assert_int_equal(
@@ -104,6 +114,14 @@ bad_objects_are_refused(void **state)
         "{\"type\":\"subscribe\",\"topic\":\"a#\"}",
         "{\"type\":\"subscribe\",\"topic\":\"a\",\"cursor\":true}",
         "{\"type\":\"subscribe\",\"topic\":\"a\",}",
+        "{\"type\":\"subscribe\",\"topic\":[]}",
+        "{\"type\":\"subscribe\",\"topic\":[\"a\",1]}",
+        "{\"type\":\"subscribe\",\"topic\":[\"a\",\"b#\"]}",
+        "{\"type\":\"subscribe\",\"topic\":{\"a\":\"a\"}}",
+        "{\"type\":\"subscribe\",\"topic\":[\"1\",\"2\",\"3\",\"4\",\"5\",\"6\",\"7\",\"8\",\"9\","
+        "\"10\",\"11\",\"12\","
+        "\"13\",\"14\",\"15\",\"16\",\"17\"]}",
+        "{\"type\":\"publish\",\"topic\":[\"a\"],\"message\":\"m\"}",
     };
     for (size_t i = 0; i < sizeof row / sizeof *row; i++) {
         struct buf          room;
