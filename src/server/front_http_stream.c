@@ -1,11 +1,13 @@
 /* Reads without an end: Server-Sent Events (WHATWG HTML, section 9.2) and NDJSON.
  *
  * SSE: `id:` is the cursor, so that a browser that comes back says by Last-Event-ID
- * where it was.  It comes first in a block of its own (which fires no event), with
- * each message and each gap, and alone when only the cursor moved. */
+ * where it was.  It comes first of all, with each message and each gap, and when only the
+ * cursor moved.  Where there is nothing else to say it comes as an event "cursor" with data:
+ * many clients forget the id of a block that has none, though the standard keeps it. */
 #include "server/front_http.h"
 
 #include "base/check.h"
+#include "base/hash.h"
 #include "server/render.h"
 
 enum { PING_MS = 15000 };
@@ -20,18 +22,27 @@ say(struct conn *c, struct http_conn *h)
         render(out, buf_str(&h->text));
 }
 
+/* False: `since`, and the disk has not told yet where that is. */
+static bool
+place(struct conn *c, struct http_conn *h, struct str *cursor)
+{
+    if (!http_poll_place(c, h, cursor))
+        return false;
+    h->poll->placed = hash64(*cursor);
+    return true;
+}
+
 static void
 say_place(struct conn *c, struct http_conn *h)
 {
     bool       sse = h->poll->kind == HTTP_POLL_SSE;
     struct str cursor;
-    if (!http_poll_place(c, h, &cursor))
-        return; /* `since`: the disk will tell where that is */
-    h->poll->placed = true;
+    if (!place(c, h, &cursor))
+        return;
     buf_reset(&h->text);
     render(&h->text, sse ? STR("id: ") : STR("{\"cursor\":\""));
     render(&h->text, cursor);
-    render(&h->text, sse ? STR("\n\n") : STR("\"}\n"));
+    render(&h->text, sse ? STR("\nevent: cursor\ndata: {}\n\n") : STR("\"}\n"));
     say(c, h);
 }
 
@@ -40,7 +51,7 @@ say_gap(struct conn *c, struct http_conn *h, const struct entry *gap)
 {
     bool       sse = h->poll->kind == HTTP_POLL_SSE;
     struct str cursor;
-    CHECK(http_poll_place(c, h, &cursor)); /* it was pulled from there */
+    CHECK(place(c, h, &cursor)); /* it was pulled from there */
     buf_reset(&h->text);
     if (sse) {
         render(&h->text, STR("id: "));
@@ -60,7 +71,7 @@ static void
 say_message(struct conn *c, struct http_conn *h, const struct entry *e)
 {
     struct str cursor;
-    CHECK(http_poll_place(c, h, &cursor)); /* as in say_gap() */
+    CHECK(place(c, h, &cursor)); /* as in say_gap() */
     buf_reset(&h->text);
     if (h->poll->kind == HTTP_POLL_SSE) {
         render(&h->text, STR("id: "));
@@ -109,8 +120,18 @@ http_stream_begin(struct conn *c, struct http_conn *h)
 void
 http_stream_ping(struct conn *c, struct http_conn *h)
 {
-    /* Who does not read gets no pings either. */
-    if (conn_has_room(c))
-        say_place(c, h);
+    bool       sse  = h->poll->kind == HTTP_POLL_SSE;
+    uint64_t   said = h->poll->placed;
+    struct str cursor;
     ping_later(c, h);
+    if (!conn_has_room(c))
+        return; /* who does not read gets no pings either */
+    if (sse) {
+        buf_reset(&h->text);
+        render(&h->text, STR(":\n\n"));
+        say(c, h);
+    }
+    if (!sse || (http_poll_place(c, h, &cursor) && hash64(cursor) != said))
+        say_place(c, h);
+    http_cursor_forget(h);
 }

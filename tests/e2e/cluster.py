@@ -492,10 +492,10 @@ class Relay:
     """Listens at 127.0.0.1:port and passes on to target:port, counting both ways.
 
     One thread for all connections.  cut() drops every connection and takes no new
-    one until heal()."""
+    one until heal().  `goal` is where new ones go."""
 
     def __init__(self, port, target):
-        self.target, self.port = target, port
+        self.port, self.goal = port, (target, port)
         self.bytes = 0
         self.is_cut = False
         self.pairs = {}  # socket -> the other end
@@ -534,7 +534,7 @@ class Relay:
             near.close()
             return
         try:
-            far = socket.create_connection((self.target, self.port), timeout=2)
+            far = socket.create_connection(self.goal, timeout=2)
         except OSError:
             near.close()
             return

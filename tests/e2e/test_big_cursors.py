@@ -70,7 +70,7 @@ def read_stream(broker, topic, cursor, accept, count):
             if line.startswith(b"id: "):
                 last = line[4:].decode()
                 event = Cursor(last)
-            elif line.startswith(b"data: "):
+            elif line.startswith(b"data: ") and line != b"data: {}":  # which says the place alone
                 bodies.append(json.loads(line[6:])["body"])
             elif line.startswith(b"{"):
                 m = json.loads(line)
