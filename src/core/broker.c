@@ -54,6 +54,7 @@ broker_new(const struct broker_config *config, struct mono now)
     b->retire_ms  = config->retire_ms;
     b->disk_works = true;
     b->has_room   = true;
+    b->known_at   = mono_after(now, KNOWN_MS);
     b->ping_at = b->probe_at = b->retry_at = b->members_at = MONO_NEVER;
     out_init(&b->out);
     commits_init(&b->commits);

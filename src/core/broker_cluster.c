@@ -240,6 +240,53 @@ save_members(struct broker *b)
         &(struct pending){.commit = {.kind = COMMIT_MEMBERS, .members = roster_list(&b->roster)}});
 }
 
+/* ---- what peers have, for whoever looks at our file ---- */
+
+static struct known_vector *
+known_of(const struct broker *b, uint32_t link)
+{
+    const struct vector *durable = &b->journal.durable;
+    struct known_vector *known   = blob_new(sizeof *known + durable->count * sizeof(struct mark));
+    known->addr                  = b->link[link].addr;
+    for (uint32_t i = 0; i < durable->count; i++) {
+        const struct stream *s = journal_find(&b->journal, durable->at[i].stream);
+        if (s->known[b->link[link].member] > 0)
+            known->at[known->count++] = (struct mark){s->id, s->known[b->link[link].member]};
+    }
+    return known;
+}
+
+static bool
+has_news(const struct broker *b, uint32_t link)
+{
+    return b->link[link].state == LINK_UP && b->gossip.link[link].news;
+}
+
+/* Seldom, since nothing depends on it: an idle cluster writes nothing. */
+static void
+save_known(struct broker *b)
+{
+    if (!broker_disk_works(b) || !mono_reached(b->now, b->known_at))
+        return;
+    for (uint32_t i = 0; i < LINKS_MAX; i++) {
+        if (!has_news(b, i))
+            continue;
+        const struct commit c = {.kind = COMMIT_KNOWN, .known = known_of(b, i)};
+        commits_add(&b->commits, &b->out, &(struct pending){.commit = c});
+        b->gossip.link[i].news = false;
+        b->known_at            = mono_after(b->now, KNOWN_MS);
+    }
+}
+
+static struct mono
+known_deadline(const struct broker *b)
+{
+    for (uint32_t i = 0; broker_disk_works(b) && i < LINKS_MAX; i++)
+        if (has_news(b, i))
+            return b->known_at;
+    return MONO_NEVER;
+}
+
 /* ---- time ---- */
 
 static void
@@ -273,13 +320,14 @@ cluster_tick(struct broker *b)
     struct bully_do what = bully_tick(&b->bully, b->now, &view);
     act(b, &what);
     save_members(b);
+    save_known(b);
 }
 
 struct mono
 cluster_deadline(const struct broker *b)
 {
     struct mono at = mono_min(bully_deadline(&b->bully), roster_deadline(&b->roster, b->now));
-    return mono_min(at, b->members_at);
+    return mono_min(mono_min(at, b->members_at), known_deadline(b));
 }
 
 bool

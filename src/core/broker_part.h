@@ -29,6 +29,7 @@ enum {
     PROBE_MAX_MS   = 30000, /* ... and when it fails again and again */
     FLAPPING_MS    = 60000, /* it fails again so soon: twice as long until the next probe */
     RETRY_READ_MS  = 1000,
+    KNOWN_MS       = 5000, /* what a peer has is written down at most so often */
 
     TAIL_IDLE_BYTES = 1 << 20,
 
@@ -85,6 +86,7 @@ struct broker {
     struct out      out;
     struct effects  answer; /* the direct part of what the step returns */
     struct mono     ping_at, probe_at, retry_at, members_at;
+    struct mono     known_at;    /* what peers have is written down, if there is news */
     struct mono     disk_worked; /* since when, after it had failed */
     struct mono     sealed;      /* when an own batch last was */
     uint64_t        retire_ms;   /* 0: never */

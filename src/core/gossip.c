@@ -119,8 +119,10 @@ gossip_on_heads(struct gossip *g, struct journal *j, uint32_t link, const struct
         struct stream *s = journal_stream(j, heads->head[i].stream);
         if (!s) /* retired here; or no room for it: counted where its batches are refused */
             continue;
-        if (heads->head[i].head > s->known[l->member])
+        if (heads->head[i].head > s->known[l->member]) {
             s->known[l->member] = heads->head[i].head;
+            l->news             = true;
+        }
         if (heads->head[i].floor > s->known_floor[l->member])
             s->known_floor[l->member] = heads->head[i].floor;
         gossip_judge_lack(g, s, now);

@@ -115,6 +115,7 @@ struct gossip_link {
     uint64_t    floors_told; /* journal.floor_moves when all of them were */
     bool        heads_now, heads_full;
     bool        told_all; /* the peer, once */
+    bool        news;     /* of what it has, since the broker wrote that down */
     struct mono heads_full_at;
     bool        push_off; /* its queue was full */
     size_t      queued;

@@ -74,3 +74,19 @@ def test_status_and_topics_agree_with_the_log(broker):
     broker.kill()
     broker.start()
     wait_for(counts, 5, "the counts after a crash")
+
+
+def test_the_lag_of_a_peer_that_is_behind(three):
+    # Broken if nothing is written of what peers have, or if a peer that is behind looks level.
+    a, b, c = three.brokers
+    for n in range(3):
+        a.publish("x", str(n))
+    three.wait_equal()
+    query = "select peer, sum(behind) from lag group by peer order by peer"
+    level = sorted(f"127.0.0.1:{p.port}|0" for p in (b, c))
+    wait_for(lambda: sorted(a.sqlite(query)) == level, 12, "what the peers have")
+    c.kill()
+    for n in range(4):
+        a.publish("x", str(n))
+    behind = sorted([f"127.0.0.1:{b.port}|0", f"127.0.0.1:{c.port}|4"])
+    wait_for(lambda: sorted(a.sqlite(query)) == behind, 12, "the lag")
