@@ -12,6 +12,7 @@ from peer import Peer, Stream
 from raw import Raw, publish, request, request_bytes
 
 ADDR = ("127.0.0.1", 9)  # below every broker: nobody waits for it to lead
+KEEP = ["--retention", "0"]  # what the peer sends is years old
 SLACK = 3 if SLOW else 1
 
 
@@ -31,7 +32,7 @@ def wait_body(broker, body, timeout=10):
 @pytest.fixture
 def short(cluster):
     """One broker that waits 1 s for what nobody has."""
-    return cluster.make(1, args=["--causal-wait", "1s"])[0]
+    return cluster.make(1, args=["--causal-wait", "1s", *KEEP])[0]
 
 
 def faces(broker):
@@ -189,7 +190,7 @@ FACES = [by_http, by_lines, by_socket]
 def pair(cluster):
     """A cursor that has seen a message of an origin that is no broker, and the broker that
     lacks it: (broker, cursor, the message's batch)."""
-    near, far = cluster.make(2, start=False)
+    near, far = cluster.make(2, start=False, args=KEEP)
     far.start()
     seen = Stream()
     batch = seen.batch("cause")
