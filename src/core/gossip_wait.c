@@ -121,14 +121,15 @@ give_up(const struct intake *in, struct held_back *h)
 static void
 waive(const struct intake *in, struct stream *s, uint64_t seq)
 {
-    struct mark m = {s->id, seq};
+    struct str  origin = s->origin.n > 0 ? s->origin : STR("unknown");
+    struct mark m      = {s->id, seq};
     char        text[MARK_TEXT_BYTES];
     mark_text(m, text);
     if (s->waived == 0) /* then once for all of it: it may be many */
         tracef(TRACE_WARN,
                "nobody in reach can supply %s (origin %.*s): what depends on it is delivered all "
                "the same, flagged late; start the broker that has it",
-               text, STR_ARG(s->origin));
+               text, STR_ARG(origin));
     journal_waive(s, seq);
     in->g->waived++;
     commits_add(in->c, in->out, &(struct pending){.commit = {.kind = COMMIT_WAIVED, .mark = m}});
