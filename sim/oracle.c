@@ -1,6 +1,7 @@
 #include "sim/oracle.h"
 
 #include "base/check.h"
+#include "base/mem.h"
 #include "core/batch.h"
 #include "core/vector.h"
 #include "sim/sim_part.h"
@@ -104,19 +105,6 @@ raise_to(struct vector *v, struct mark m)
     CHECK(e == ERR_OK);
 }
 
-/* The gap that this batch follows in its stream, if it does. */
-static const struct batch *
-gap_before(const struct store_mem *disk, uint32_t k, const struct batch *b)
-{
-    uint64_t lsn;
-    while (k-- > 0) {
-        const struct batch *before = store_mem_batch(disk, k, &lsn);
-        if (before->stream == b->stream)
-            return batch_is_gap(before) ? before : NULL;
-    }
-    return NULL;
-}
-
 /* What was retired so long ago that it is forgotten counts too. */
 static bool
 is_held(struct sim *s, uint32_t i, const struct vector *held, const struct vector *waived,
@@ -127,43 +115,82 @@ is_held(struct sim *s, uint32_t i, const struct vector *held, const struct vecto
            (forgets && vector_seq(held, m.stream) == 0);
 }
 
-/* S9: each batch lies behind all that it depends on.  What a disk begins with: for each
- * stream all below its first batch here, and all of those that have none. */
+/* All that a stream's origin had on disk up to some batch of it. */
+struct past {
+    uint32_t      next; /* of all batches that ever were in it: not looked at yet */
+    struct vector deps;
+};
+
+/* Up to and with `last`. */
 static void
-check_deps(struct sim *s, uint32_t i)
+know_past(struct past *p, const struct sim_stream *all, uint64_t last)
 {
-    const struct store_mem *disk = s->node[i].disk;
-    const struct recovered *r    = store_mem_recover(s->node[i].disk);
-    const struct batch     *b;
-    struct vector           held, first, waived;
-    uint64_t                lsn;
-    vector_init(&held);
+    for (; p->next < all->count && all->batch[p->next]->first <= last; p->next++)
+        for (uint32_t d = 0; d < all->batch[p->next]->deps_count; d++)
+            raise_to(&p->deps, all->batch[p->next]->deps[d]);
+}
+
+/* What a disk begins with: for each stream all below its first batch here, and all of those
+ * that have none. */
+static void
+begin_held(const struct store_mem *disk, const struct recovered *r, struct vector *held)
+{
+    const struct batch *b;
+    struct vector       first;
+    uint64_t            lsn;
     vector_init(&first);
-    vector_init(&waived);
-    for (uint32_t k = 0; k < r->stream_count; k++) {
-        raise_to(&held, (struct mark){r->stream[k].stream, r->stream[k].head});
-        if (r->stream[k].frozen)
-            raise_to(&waived, (struct mark){r->stream[k].stream, INT64_MAX});
-        raise_to(&waived, (struct mark){r->stream[k].stream, r->stream[k].waived});
-    }
+    for (uint32_t k = 0; k < r->stream_count; k++)
+        raise_to(held, (struct mark){r->stream[k].stream, r->stream[k].head});
     for (uint32_t k = 0; (b = store_mem_batch(disk, k, &lsn)); k++) {
         if (vector_seq(&first, b->stream) > 0)
             continue;
         raise_to(&first, (struct mark){b->stream, b->first});
-        enum err e = vector_set(&held, (struct mark){b->stream, b->first - 1});
+        enum err e = vector_set(held, (struct mark){b->stream, b->first - 1});
         CHECK(e == ERR_OK);
     }
+    vector_fini(&first);
+}
+
+/* What somebody waived: who takes a gap from there need not know of it. */
+static void
+find_waived(struct sim *s, struct vector *waived)
+{
+    for (uint32_t i = 0; i < s->config.brokers; i++) {
+        const struct recovered *r = store_mem_recover(s->node[i].disk);
+        for (uint32_t k = 0; k < r->stream_count; k++) {
+            uint64_t seq = r->stream[k].frozen ? INT64_MAX : r->stream[k].waived;
+            raise_to(waived, (struct mark){r->stream[k].stream, seq});
+        }
+    }
+}
+
+/* S9: each batch lies behind its whole past, also behind what came to it by batches that are
+ * gone here. */
+static void
+check_deps(struct sim *s, uint32_t i)
+{
+    const struct store_mem *disk = s->node[i].disk;
+    const struct batch     *b;
+    struct vector           held, waived;
+    uint64_t                lsn;
+    struct past            *past = mem_new((s->stream_count + 1) * sizeof *past);
+    vector_init(&held);
+    vector_init(&waived);
+    find_waived(s, &waived);
+    begin_held(disk, store_mem_recover(s->node[i].disk), &held);
     for (uint32_t k = 0; (b = store_mem_batch(disk, k, &lsn)); k++) {
-        const struct batch *gap = batch_is_gap(b) ? NULL : gap_before(disk, k, b);
-        for (uint32_t d = 0; !batch_is_gap(b) && d < b->deps_count; d++)
-            sim_must(s, is_held(s, i, &held, &waived, b->deps[d]), "S9: a dep is not held", i);
-        for (uint32_t d = 0; gap && d < gap->deps_count; d++)
-            sim_must(s, is_held(s, i, &held, &waived, gap->deps[d]),
-                     "S9: what a gap owes is not held", i);
+        const struct sim_stream *all = past_stream(s, b->stream);
+        struct past             *p   = &past[all - s->stream];
+        know_past(p, all, batch_last(b));
+        for (uint32_t d = 0; !batch_is_gap(b) && d < p->deps.count; d++)
+            sim_must(s, is_held(s, i, &held, &waived, p->deps.at[d]), "S9: its past is not held",
+                     i);
         raise_to(&held, (struct mark){b->stream, batch_last(b)});
     }
+    for (uint32_t k = 0; k < s->stream_count; k++)
+        vector_fini(&past[k].deps);
+    mem_free(past);
     vector_fini(&held);
-    vector_fini(&first);
     vector_fini(&waived);
 }
 
@@ -297,6 +324,15 @@ oracle_got_all(struct sim *s, uint32_t sub, const char *bodies)
     }
     sim_must(s, s->sub[sub].count == n, "S12: more was delivered than was published",
              s->sub[sub].node);
+}
+
+void
+oracle_told_all(struct sim *s, uint32_t number)
+{
+    const struct sim_sub *sub  = &s->sub[number];
+    const struct vector  *have = broker_vector(s->node[sub->node].broker);
+    sim_must(s, vector_covers(&sub->told, have), "L2: not all was given, or told to be gone",
+             sub->node);
 }
 
 void

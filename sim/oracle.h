@@ -18,6 +18,8 @@ void oracle_newest(struct sim *s, const char *topic, const char *body);
 void oracle_heads(struct sim *s);
 /* Each publish that was answered OK is on every disk of a broker that is up, once. */
 void oracle_all_acked_everywhere(struct sim *s);
+/* L2, S12: a subscriber to everything was given, or told to be gone, all its broker has. */
+void oracle_told_all(struct sim *s, uint32_t sub);
 /* L2: a subscriber to everything from the earliest on got all that is stored, once. */
 void oracle_got_everything(struct sim *s, uint32_t sub);
 /* The subscriber got each of these bodies once: "a b c", in any order. */

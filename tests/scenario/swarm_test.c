@@ -22,7 +22,7 @@ struct swarm {
     uint32_t          brokers, published;
     uint32_t          sub[SUBS], sub_at[SUBS];
     bool              paused[SIM_BROKERS_MAX];
-    bool              may_lose_disks, lost_a_disk;
+    bool              may_lose_disks, lost_a_disk, retains;
     struct store_mem *old[SIM_BROKERS_MAX];
 };
 
@@ -200,8 +200,12 @@ judge(struct swarm *w)
         sim_move(w->s, w->sub[k], k % w->brokers);
     sim_run(w->s, 20000); /* half-open links are found in 10 s, then a higher one claims */
     oracle_check(w->s);
-    oracle_level(w->s);
-    if (!w->lost_a_disk) {
+    oracle_heads(w->s);
+    for (uint32_t k = 0; k < SUBS; k++)
+        oracle_told_all(w->s, w->sub[k]);
+    if (!w->retains)
+        oracle_level(w->s);
+    if (!w->lost_a_disk && !w->retains) {
         oracle_all_acked_everywhere(w->s);
         for (uint32_t k = 0; k < SUBS; k++)
             oracle_got_everything(w->s, w->sub[k]);
@@ -215,6 +219,20 @@ judge(struct swarm *w)
     nothing_is_late_or_waits(w);
 }
 
+/* How often what the checks are for did happen. */
+static struct {
+    uint64_t gaps, latest, gone;
+} tally;
+
+static void
+count(const struct swarm *w)
+{
+    tally.gaps += sim_frames(w->s, FRAME_GAP);
+    tally.latest += sim_frames(w->s, FRAME_LATEST);
+    for (uint32_t k = 0; k < SUBS; k++)
+        tally.gone += sim_gone(w->s, w->sub[k]);
+}
+
 static void
 run(uint64_t seed)
 {
@@ -223,6 +241,9 @@ run(uint64_t seed)
     w.may_lose_disks = seed % 3 == 0;
     w.s              = sim_new(&(struct sim_config){.seed = seed, .brokers = w.brokers});
     sim_tell(w.s, "seed %llu", (unsigned long long)seed);
+    w.retains = seed % 2 == 0;
+    for (uint32_t i = 0; w.retains && i < w.brokers; i++)
+        sim_retention(w.s, i, (struct retention){.age_ms = 500 + any(&w, 10000)});
     sim_start_all(w.s);
     for (uint32_t k = 0; k < SUBS; k++)
         w.sub[k] = sim_subscribe(w.s, w.sub_at[k] = k % w.brokers, "#", FROM_EARLIEST);
@@ -232,6 +253,7 @@ run(uint64_t seed)
     }
     calm_down(&w);
     judge(&w);
+    count(&w);
     if (getenv("SEED"))
         puts(sim_story(w.s));
     for (uint32_t i = 0; i < w.brokers; i++)
@@ -255,6 +277,14 @@ the_invariants_hold_under_random_faults(void **state)
     uint64_t first = number("SEED", 1), count = getenv("SEED") ? 1 : number("SEEDS", 60);
     for (uint64_t seed = first; seed < first + count; seed++)
         run(seed);
+    if (count >= 60) {
+        assert_true(tally.gaps > count);
+        assert_true(tally.latest > count / 4);
+        assert_true(tally.gone > count);
+    }
+    print_message("%llu gaps and %llu newest messages sent, %llu messages told to be gone\n",
+                  (unsigned long long)tally.gaps, (unsigned long long)tally.latest,
+                  (unsigned long long)tally.gone);
 }
 
 static void
