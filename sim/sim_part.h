@@ -169,6 +169,8 @@ void oracle_copies(struct sim *s, uint32_t i, struct mark m, uint32_t copies);
 
 /* A batch is on some disk; S1: nobody ever sees other bytes for its seqs. */
 void past_batch(struct sim *s, uint32_t i, struct batch *b);
+/* All batches of a stream that ever reached a disk; NULL: none. */
+const struct sim_stream *past_stream(const struct sim *s, uint64_t id);
 /* S10, S12: may this subscriber be given this now?  Notes that it was. */
 void past_deliver(struct sim *s, struct sim_sub *sub, const struct entry *e);
 void past_fini(struct sim *s);

@@ -35,6 +35,12 @@ find(const struct sim *s, uint64_t id)
     return i < s->stream_count && s->stream[i].id == id ? &s->stream[i] : NULL;
 }
 
+const struct sim_stream *
+past_stream(const struct sim *s, uint64_t id)
+{
+    return find(s, id);
+}
+
 static struct sim_stream *
 make(struct sim *s, uint64_t id)
 {
