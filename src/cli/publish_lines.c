@@ -11,7 +11,7 @@
 
 #define NAME "publish"
 
-enum { WINDOW = 64, TEXT_BYTES = 700 };
+enum { WINDOW = 64, TEXT_BYTES = 700, FLUSH_MS = 100 };
 
 /* Lines in a row of which the same is to be said. */
 struct range {
@@ -27,6 +27,7 @@ struct stream {
     unsigned              first;
     struct range          range;
     uint64_t              stored, failed, unknown, twice;
+    uint64_t              flushed_ms;
     int                   code;
     bool                  gave_up; /* do not try a million lines one by one */
 };
@@ -139,6 +140,10 @@ take_answers(struct stream *s, int down_to)
     }
     progress_show(&s->progress, s->stored, "lines/s", "%llu lines acknowledged, %d on their way",
                   (unsigned long long)s->stored, hearsay_outstanding(s->h));
+    if (cli_now_ms() - s->flushed_ms >= FLUSH_MS) { /* receipts are news */
+        s->flushed_ms = cli_now_ms();
+        fflush(stdout);
+    }
 }
 
 static void

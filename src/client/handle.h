@@ -5,13 +5,14 @@
 #ifndef CLIENT_HANDLE_H
 #define CLIENT_HANDLE_H
 
+#include "client/kept.h"
 #include "client/line.h"
 #include "client/page.h"
 #include "hearsay.h"
 
 enum { HANDLE_TEXT_BYTES = 512 };
 
-/* A publish on its way; its bytes are kept until it is answered, to be sent again. */
+/* A publish on its way, kept until it is answered, to be sent again. */
 enum pending_state {
     PENDING_WRITTEN,  /* on no connection */
     PENDING_SENT,     /* on the connection in use, or in its `out` */
@@ -21,13 +22,11 @@ enum pending_state {
 };
 struct pending {
     enum pending_state state;
-    struct buf         bytes; /* as request_publish() makes them */
-    size_t             head;
-    struct buf         after; /* zero-terminated; own_after: instead of what the handle has read */
-    bool               own_after, once;
+    struct kept        kept;
     int                answer_ms;
     unsigned           via;        /* SENT, ANSWERED: `opened` of the connection */
     size_t             wire_bytes; /* SENT */
+    bool               as_line;    /* SENT, ANSWERED: as request_publish() has it */
     bool               again;      /* a broker that failed may have stored it */
     int                status;     /* ANSWERED */
     struct buf         answer;

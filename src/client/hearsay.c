@@ -52,8 +52,7 @@ hearsay_open(const char *brokers)
     buf_init(&h->from, 0);
     buf_init(&h->cursor, 0);
     for (unsigned i = 0; i < HEARSAY_OUTSTANDING_MAX; i++) {
-        buf_init(&h->pending[i].bytes, 0);
-        buf_init(&h->pending[i].after, 0);
+        kept_init(&h->pending[i].kept);
         buf_init(&h->pending[i].answer, LINE_BODY_BYTES_MAX);
     }
     return h;
@@ -73,8 +72,7 @@ hearsay_close(struct hearsay *h)
     buf_fini(&h->from);
     buf_fini(&h->cursor);
     for (unsigned i = 0; i < HEARSAY_OUTSTANDING_MAX; i++) {
-        buf_fini(&h->pending[i].bytes);
-        buf_fini(&h->pending[i].after);
+        kept_fini(&h->pending[i].kept);
         buf_fini(&h->pending[i].answer);
     }
     mem_free(h);

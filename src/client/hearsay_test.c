@@ -397,10 +397,10 @@ subscribes_and_resumes_elsewhere(void **state)
     hearsay_close(h);
     pthread_join(a.thread, NULL);
     pthread_join(b.thread, NULL);
-    assert_non_null(strstr(a.heard[0], "filter=t%2F%23&cursor=latest&wait=0"));
-    assert_non_null(strstr(a.heard[1], "cursor=C0&wait=5"));
-    assert_non_null(strstr(a.heard[2], "cursor=P1&wait=5"));
-    assert_non_null(strstr(b.heard[0], "cursor=P1&"));
+    assert_non_null(strstr(a.heard[0], "filter=t%2F%23&wait=0&limit=1000&cursor=latest "));
+    assert_non_null(strstr(a.heard[1], "wait=5&limit=1000&cursor=C0 "));
+    assert_non_null(strstr(a.heard[2], "wait=5&limit=1000&cursor=P1 "));
+    assert_non_null(strstr(b.heard[0], "cursor=P1 "));
 
     /* What it has read goes along with what it publishes. */
     begin(&a, first, 2);

@@ -220,6 +220,19 @@ page_receipt(struct str body, struct buf *room, struct hearsay_receipt *r)
     return ERR_OK;
 }
 
+int
+page_line_status(struct str body)
+{
+    struct json_members all;
+    const char         *why;
+    uint64_t            status = 201;
+
+    if (json_parse(body, &all, &why) != ERR_OK)
+        return 0;
+    const struct json_value *v = json_member(&all, STR("status"));
+    return !v || (json_u64(v, &status) && status <= 999) ? (int)status : 0;
+}
+
 void
 page_problem(struct str body, struct buf *room, struct page_problem *problem)
 {

@@ -29,6 +29,8 @@ MUST_USE enum err page_message(struct page *p, struct hearsay_message *m, const 
 
 /* A receipt, or a problem with an id; texts go into `room`, which is reset. */
 MUST_USE enum err page_receipt(struct str body, struct buf *room, struct hearsay_receipt *r);
+/* The status that an answer to a line stands for: its own `status`, or 201.  0: no such answer. */
+int page_line_status(struct str body);
 /* What a broker says when it refuses; "" where it says nothing.  Texts go into `room`. */
 struct page_problem {
     const char *code, *detail, *id;

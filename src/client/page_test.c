@@ -124,6 +124,12 @@ reads_receipts_and_problems(void **state)
     assert_int_equal(page_receipt(STR("{\"id\":\"s-1\",\"lamport\":\"8\"}"), &room, &r), ERR_PROTO);
     assert_int_equal(page_receipt(STR("nonsense"), &room, &r), ERR_PROTO);
 
+    assert_int_equal(page_line_status(STR("{\"id\":\"s-1\"}\n")), 201);
+    assert_int_equal(page_line_status(STR("{\"id\":\"s-1\",\"status\":202}\n")), 202);
+    assert_int_equal(page_line_status(STR("{\"status\":507,\"code\":\"disk_full\"}\n")), 507);
+    assert_int_equal(page_line_status(STR("{\"status\":\"507\"}\n")), 0);
+    assert_int_equal(page_line_status(STR("")), 0);
+
     page_problem(STR("{\"code\":\"bad_topic\",\"detail\":\"it is empty\",\"id\":\"s-2\"}"), &room,
                  &problem);
     assert_string_equal(problem.code, "bad_topic");

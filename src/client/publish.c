@@ -52,8 +52,8 @@ first_sent(struct hearsay *h)
 static const char *
 after_of(const struct hearsay *h, const struct pending *p)
 {
-    if (p->own_after)
-        return handle_get(&p->after);
+    if (p->kept.p.after)
+        return p->kept.p.after;
     return h->context_via == h->pub.opened ? "" : handle_get(&h->context);
 }
 
@@ -69,7 +69,9 @@ put_written(struct hearsay *h)
         size_t          before = l->out.n;
         if (p->state != PENDING_WRITTEN)
             continue;
-        request_send(&l->out, buf_str(&p->bytes), p->head, after_of(h, p));
+        struct hearsay_publish whole = p->kept.p;
+        whole.after                  = after_of(h, p);
+        request_publish(&l->out, brokers_now(&l->brokers)->text, &whole, &p->as_line);
         p->wire_bytes = l->out.n - before;
         p->via        = l->opened;
         enter(p, PENDING_SENT);
@@ -88,7 +90,7 @@ take_back(struct hearsay *h, bool first_was_heard)
             continue;
         bool left = unsent == 0;
         unsent -= left ? 0 : unsent < p->wire_bytes ? unsent : p->wire_bytes;
-        enter(p, left && (p == heard || p->once) ? PENDING_UNKNOWN : PENDING_WRITTEN);
+        enter(p, left && (p == heard || p->kept.p.once) ? PENDING_UNKNOWN : PENDING_WRITTEN);
         p->again = p->again || left;
     }
     h->stuck   = false;
@@ -133,6 +135,8 @@ take_answer(struct hearsay *h, struct pending *p)
     p->answer         = l->body;
     l->body           = swap;
     p->status         = l->status;
+    if (p->as_line && p->status == 200) /* the answer to the one line of the request */
+        p->status = page_line_status(buf_str(&p->answer));
     if ((p->status == 503 || p->status == 507) &&
         handle_refusal_is_local(
             h, handle_refused(h, brokers_now(&l->brokers)->text, p->status, buf_str(&p->answer)))) {
@@ -210,15 +214,10 @@ hearsay_publish_begin(struct hearsay *h, const struct hearsay_publish *p)
     if (h->outstanding == HEARSAY_OUTSTANDING_MAX)
         return handle_say(h, HEARSAY_INVALID, "%d publishes are on their way: take answers first",
                           HEARSAY_OUTSTANDING_MAX);
-    struct pending *next = pending_at(h, h->outstanding);
-    buf_reset(&next->bytes);
-    /* The name in Host stays as it is when another broker gets it: none looks at it here. */
-    if (request_publish(&next->bytes, &next->head, brokers_now(&l->brokers)->text, p, &why) !=
-        ERR_OK)
+    if (request_check(&h->room, p, &why) != ERR_OK)
         return handle_say(h, HEARSAY_INVALID, "%s", why);
-    handle_set(&next->after, p->after ? p->after : "");
-    next->own_after = p->after != NULL;
-    next->once      = p->once;
+    struct pending *next = pending_at(h, h->outstanding);
+    kept_set(&next->kept, p);
     next->again     = false;
     next->state     = PENDING_WRITTEN;
     next->answer_ms = l->answer_ms;
@@ -240,8 +239,8 @@ read_answer(struct hearsay *h, const struct pending *p, struct hearsay_receipt *
 {
     bool parsed    = page_receipt(buf_str(&p->answer), &h->room, r) == ERR_OK;
     h->http_status = p->status;
-    if (p->status == 201 || p->status == 202) {
-        if (!parsed || r->id[0] == '\0') {
+    if (p->status == 0 || p->status == 201 || p->status == 202) {
+        if (p->status == 0 || !parsed || r->id[0] == '\0') {
             *r = nothing;
             return handle_say(h, HEARSAY_BROKEN, "an answer without a receipt");
         }

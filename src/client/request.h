@@ -7,20 +7,20 @@
 
 enum { ACKS_TIMEOUT_MS = 5000, PAGE_MESSAGES = 1000 };
 
-/* Each appends one request.  INVALID: *why is a static sentence; nothing was appended. */
-
-/* A publish without its Hearsay-After, which is known only when it is sent: its first *head
- * bytes lack the empty line behind a head.  request_send() puts all of it together. */
-MUST_USE enum err request_publish(struct buf *out, size_t *head, const char *host,
-                                  const struct hearsay_publish *p, const char **why);
-/* `after` may be "", else it is a cursor. */
-void request_send(struct buf *out, struct str publish, size_t head, const char *after);
+/* Can it be sent?  INVALID: *why is a static sentence.  `scratch` is written over. */
+MUST_USE enum err request_check(struct buf *scratch, const struct hearsay_publish *p,
+                                const char **why);
+/* Append a publish that was checked; p->after is sent, unless it is NULL or "".  *as_line: it
+ * was too long for a header, and so the answer is as to a line (docs/HTTP.md, long cursors). */
+void request_publish(struct buf *out, const char *host, const struct hearsay_publish *p,
+                     bool *as_line);
 
 struct request_poll {
     const struct buf *filters; /* zero-terminated texts behind one another */
     const char       *from;    /* a cursor, "latest", "earliest", or a time */
     int               wait_s, limit;
 };
+/* These append a request, or INVALID: it cannot be one; nothing was appended. */
 MUST_USE enum err request_poll(struct buf *out, const char *host, const struct request_poll *p);
 MUST_USE enum err request_call(struct buf *out, const char *host, const char *method,
                                const char *path);
