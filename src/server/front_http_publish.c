@@ -323,7 +323,7 @@ http_publish_awaited(struct conn *c, struct http_conn *h, uint64_t ref, bool rea
     struct http_due *d = &h->due[ref % HTTP_DUE_MAX];
     d->state           = HTTP_DUE_DONE;
     d->reached         = reached;
-    d->copies          = copies > 0 ? copies : 1;
+    d->copies          = copies;
     if (flush(c, h))
         http_go_on(c, h);
 }

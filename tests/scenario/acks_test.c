@@ -125,6 +125,31 @@ a_newcomer_counts_once_it_has_it(void **state)
     story_ends(s, "acks_newcomer");
 }
 
+/* What expired, and the gap that stands for it, would be told to be on disks. */
+static void
+a_gap_is_no_copy(void **state)
+{
+    (void)state;
+    struct sim *s = sim_new(&(struct sim_config){
+        .seed = 1, .brokers = 3, .retention = {.age_ms = 5000}, .causal_wait_ms = 10000});
+    sim_retention(s, 2, (struct retention){.age_ms = 0});
+    sim_start_all(s);
+    story_settle(s, 10000);
+    uint32_t kept = sim_publish_acks(s, 0, "t", "kept", 3, 5000);
+    sim_run(s, 100);
+    sim_crash(s, 2);
+    uint32_t gone = sim_publish_acks(s, 0, "t", "gone", 3, 30000);
+    sim_run(s, 12000);
+    sim_start(s, 2); /* it kept the first, and of the second it gets the gap */
+    sim_run(s, 8000);
+    oracle_heads(s);
+    assert_waits(s, gone);
+    sim_run(s, 12000);
+    assert_answered(s, kept, true, 3);
+    assert_answered(s, gone, false, 0);
+    story_ends(s, "acks_gap");
+}
+
 int
 main(void)
 {
@@ -133,6 +158,7 @@ main(void)
         cmocka_unit_test(who_answered_and_died_is_no_copy),
         cmocka_unit_test(a_restart_is_no_second_copy),
         cmocka_unit_test(a_newcomer_counts_once_it_has_it),
+        cmocka_unit_test(a_gap_is_no_copy),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
