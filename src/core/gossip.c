@@ -232,9 +232,9 @@ own_flags(const struct gossip *g)
 }
 
 static struct head
-head_of(const struct stream *s)
+head_of(const struct journal *j, const struct stream *s)
 {
-    return (struct head){.stream = s->id, .head = s->durable, .floor = s->floor_told};
+    return (struct head){.stream = s->id, .head = s->durable, .floor = floor_told(j, s)};
 }
 
 /* Frames want them sorted by stream; what changed since the last time is few. */
@@ -257,13 +257,14 @@ send_heads(struct gossip *g, struct journal *j, struct out *out, uint32_t link,
     uint32_t            n    = 0;
     if (l->heads_full) {
         for (; n < j->durable.count; n++)
-            head[n] = head_of(journal_find(j, j->durable.at[n].stream));
+            head[n] = head_of(j, journal_find(j, j->durable.at[n].stream));
+        l->floors_told = j->floor_moves;
     } else {
         for (struct list *at = j->by_change.prev; at != &j->by_change; at = at->prev) {
             const struct stream *s = LIST_OF(at, struct stream, by_change);
             if (s->changed <= l->told)
                 break;
-            n = insert_head(head, n, head_of(s));
+            n = insert_head(head, n, head_of(j, s));
         }
     }
     const struct frame frame = {
@@ -274,8 +275,7 @@ send_heads(struct gossip *g, struct journal *j, struct out *out, uint32_t link,
                   .count = n},
     };
     out_send(out, link, &frame);
-    l->told        = j->changes;
-    l->floors_told = g->floors_closed;
+    l->told      = j->changes;
     l->heads_now = l->heads_full = false;
 }
 
@@ -463,7 +463,6 @@ gossip_turn(struct gossip *g, struct journal *j, struct commits *c, struct out *
     if (mono_reached(now, g->offers_at))
         offers_judge(&in, side);
     judge_catching_up(g, j);
-    floors_settle(g, j);
     tell(g, j, out, now, &side->accepted);
     ask(g, j, out, now);
     grant(g, out);
