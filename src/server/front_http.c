@@ -439,8 +439,7 @@ front_awaited(struct conn *c, uint64_t ref, bool reached, uint32_t copies)
     if (ref == HTTP_REF_POLL) {
         http_poll_awaited(c, h, reached);
     } else if (ref == HTTP_REF_AFTER) {
-        h->after = reached ? HTTP_AFTER_COVERED : HTTP_AFTER_GIVEN_UP;
-        http_go_on(c, h);
+        http_after_awaited(c, h, reached);
     } else if (h->lines) {
         http_lines_awaited(c, h, reached, copies);
     } else {
@@ -497,6 +496,7 @@ front_open(struct conn *c)
     buf_init(&h->text, 0);
     buf_init(&h->origin, 0);
     vector_init(&h->after_vector);
+    vector_init(&h->after_missed);
     vector_init(&h->cursor_of);
     h->timer = HTTP_TIMER_HEAD; /* the server has set it */
     h->tag   = cursor_cluster_tag(facts->cluster);
@@ -520,6 +520,7 @@ front_close(struct conn *c)
     buf_fini(&h->text);
     buf_fini(&h->origin);
     vector_fini(&h->after_vector);
+    vector_fini(&h->after_missed);
     vector_fini(&h->cursor_of);
     mem_free(h);
     conn_set_state(c, NULL);

@@ -91,6 +91,7 @@ struct http_conn {
     enum http_timer      timer;
     enum http_after      after;
     struct vector        after_vector;
+    struct vector        after_missed; /* waited for in vain: not waited for a second time */
     uint64_t             after_stamp;
     struct http_due     *due; /* HTTP_DUE_MAX of them, or NULL */
     uint64_t             due_first, due_next;
@@ -167,6 +168,7 @@ struct http_wish {
 struct http_problem http_read_wish(const struct http_request *r, struct http_wish *w);
 /* Wait for what the cursor has seen.  OK: settled.  BUSY: wait.  INVALID: no cursor, *why. */
 enum err http_after_settle(struct conn *c, struct http_conn *h, struct str text, const char **why);
+void     http_after_awaited(struct conn *c, struct http_conn *h, bool reached);
 /* How that ended, once for each.  False: it was given up; *after then is what receipts cover
  * besides what is here.  By vector_init() in any case. */
 bool http_after_take(struct http_conn *h, struct vector *after, uint64_t *stamp);

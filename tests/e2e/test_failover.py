@@ -295,3 +295,29 @@ def test_lines_when_no_broker_is_left(broker):
     broker.start()
     held = {int(m["body"].split()[1]) for m in broker.read_all()}
     assert set(range(1, acked + 1)) <= held <= set(range(1, acked + 1)) | unknown
+
+
+def test_lines_that_follow_what_a_dead_broker_alone_had(cluster):
+    # Broken if each line waits anew for what nobody can supply, or says that it is in order.
+    a, b = cluster.make(2, relays=True)
+    cluster.wait_linked()
+    writer = Client("publish", "--broker", f"127.0.0.2:{a.port},127.0.0.2:{b.port}", "--topic",
+                    "x", "--lines", "--json", stdin=subprocess.PIPE)
+    feeder = Feeder(writer)
+    writer.wait_lines(1000)
+    for r in cluster.relays:
+        r.cut()
+    writer.wait_lines(len(writer.lines()) + 1000)
+    a.kill()
+    killed = time.monotonic()
+    at_b = lambda: [line for line in writer.lines() if f"127.0.0.1:{b.port}" in line]
+    wait_for(at_b, 20, "a line at the other broker")
+    assert time.monotonic() - killed < FAST
+    wait_for(lambda: len(at_b()) >= 2000, 5, "many lines")
+    assert not any(json.loads(line)["causal"] for line in at_b())
+    for r in cluster.relays:
+        r.heal()
+    a.start()
+    wait_for(lambda: json.loads(writer.lines()[-1])["causal"], 30, "order again")
+    feeder.end()
+    assert writer.end(60) == 0, writer.err
