@@ -58,6 +58,9 @@ uint32_t           mem_stream_place(const struct store_mem *m, uint64_t stream);
 struct mem_stream *mem_stream_find(const struct store_mem *m, uint64_t stream);
 struct mark_list  *mem_marks(const struct mark *mark, uint32_t count); /* NULL: none */
 
+/* How many of its messages are digests alone. */
+uint32_t mem_digests(const struct batch *b);
+
 /* ---- store_mem_retain.c ---- */
 
 /* Made on demand; `from` is a batch that names it. */
