@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 struct place {
@@ -219,6 +220,62 @@ keeps_the_old_one_when_the_new_cannot_be_written(void **state)
     buf_fini(&cursor);
 }
 
+/* Writes two cursors in turn until it is killed; a byte says that it has begun. */
+static void
+write_for_ever(const char *path, int told)
+{
+    static char        a[4001], b[7001];
+    struct cursor_file f;
+    struct buf         cursor;
+    memset(a, 'A', sizeof a - 1);
+    memset(b, 'B', sizeof b - 1);
+    buf_init(&cursor, 0);
+    enum err e = cursor_file_open(&f, path, &cursor);
+    if (e != ERR_OK && e != ERR_NOTFOUND)
+        _exit(1);
+    for (int i = 0; cursor_file_write(&f, i % 2 ? a : b) == ERR_OK; i++)
+        if (i < 40 && write(told, "", 1) != 1)
+            break;
+    _exit(2);
+}
+
+static void
+outlives_a_kill(void **state)
+{
+    (void)state;
+    /* Broken: a run that was killed while it wrote would leave half a cursor, none, or a lock. */
+    struct place       p;
+    struct cursor_file f;
+    struct buf         cursor;
+    make_place(&p);
+    buf_init(&cursor, 0);
+    for (int round = 0; round < 20; round++) {
+        int  told[2], status;
+        char byte;
+        assert_int_equal(pipe(told), 0);
+        pid_t pid = fork();
+        assert_true(pid >= 0);
+        if (pid == 0)
+            write_for_ever(p.path, told[1]);
+        close(told[1]);
+        for (int i = 0; i < round; i++)
+            assert_int_equal(read(told[0], &byte, 1), 1);
+        assert_int_equal(kill(pid, SIGKILL), 0);
+        assert_int_equal(waitpid(pid, &status, 0), pid);
+        assert_true(WIFSIGNALED(status));
+        close(told[0]);
+
+        enum err e = cursor_file_open(&f, p.path, &cursor);
+        assert_true(e == ERR_OK || (e == ERR_NOTFOUND && round == 0));
+        const char *is = (const char *)buf_str(&cursor).p;
+        if (e == ERR_OK)
+            assert_true(strspn(is, "A") == 4000 || strspn(is, "B") == 7000);
+        cursor_file_close(&f);
+    }
+    remove_place(&p);
+    buf_fini(&cursor);
+}
+
 int
 main(void)
 {
@@ -227,6 +284,7 @@ main(void)
         cmocka_unit_test(follows_links),
         cmocka_unit_test(belongs_to_one_run),
         cmocka_unit_test(refuses_what_is_no_cursor),
+        cmocka_unit_test(outlives_a_kill),
         cmocka_unit_test(keeps_the_old_one_when_the_new_cannot_be_written),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
