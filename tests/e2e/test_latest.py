@@ -4,7 +4,7 @@ import json
 import resource
 import select
 
-from cluster import wait_for
+from cluster import free_ports, wait_for
 from raw import Raw, publish, request, request_bytes
 from test_fsync import Shim
 
@@ -80,6 +80,33 @@ def test_every_broker_has_the_same(three):
     assert len(ids) == 1
     a.restart()
     assert a.http("GET", "/latest/t").headers["Hearsay-Id"] in ids
+
+
+def test_it_outlives_its_topic(cluster):
+    # Broken if the state of a thing that seldom changes were gone with the history around it,
+    # at a broker that was there or at one that never saw it.
+    ports = free_ports(2)
+    cluster.write_peers(ports)
+    a, b = (cluster.add(p, args=["--retention", "2s"]) for p in ports)
+    a.start()
+    publish(a, "t", "old")
+    sent = publish(a, "t", b"state", headers=[("Content-Type", "x/y"), ("Hearsay-Meta-A", "b")])
+    publish(a, "u", "other")
+
+    def is_gone(broker):
+        page = broker.http("GET", "/topics?filter=%23&cursor=earliest&wait=0")
+        return page.status == 204 or not page.json()["messages"]
+
+    wait_for(lambda: is_gone(a), 30, "the messages to expire")
+    b.start()
+    wait_for(lambda: latest(b, "t")[0] == 200, 30, "the newest to reach who joins")
+    for broker in (a, b, a.restart()):
+        status, headers, body = latest(broker, "t")
+        assert (status, body, headers["hearsay-id"]) == (200, b"state", sent["id"])
+        assert headers["content-type"] == "x/y" and headers["hearsay-meta-a"] == "b"
+        assert headers["hearsay-lamport"] == str(sent["lamport"])
+        assert headers["hearsay-origin"] == sent["origin"]
+    assert is_gone(b)
 
 
 def test_a_page_among_the_messages_is_no_page_of_the_broker(broker):
