@@ -320,6 +320,7 @@ def test_ten_thousand_rounds_leave_memory_flat(cluster):
     # The sanitizer keeps freed memory for a while: that is not a leak.
     broker = cluster.make(1, env={"ASAN_OPTIONS": "quarantine_size_mb=1"})[0]
     publish(broker, "before", "kept")
+    harness.wait_for(lambda: get_json(broker, "/cluster")["coordinator"], 20, "a coordinator")
     rows = [r[1] for r in HTTP + JSON if len(r[1]) < 50000]
     rows += [line + b" HTTP/1.1\r\n" + HOST + b"Content-Length: 0\r\n\r\n" for line, _ in METHODS]
     before = dump(broker)
