@@ -66,11 +66,7 @@ struct mono wait_deadline(const struct gossip *g);
 /* The highest seq of it that a linked member says it has on disk. */
 uint64_t stream_shown(const struct stream *s);
 /* Up to here it need not come again: it is held, or waits here for something else. */
-static inline uint64_t
-stream_reach(const struct stream *s)
-{
-    return s->in_hand > s->held ? s->in_hand : s->held;
-}
+uint64_t stream_reach(const struct stream *s);
 
 /* Is `s` one of those that some peer has more of?  Keeps the list right. */
 void gossip_judge_lack(struct gossip *g, struct stream *s, struct mono now);

@@ -15,6 +15,19 @@ stream_shown(const struct stream *s)
     return best;
 }
 
+/* Where somebody has lost some of what is in hand, all that is not held is asked for: what it
+ * waits for may be lost as well, and then gaps have to come in the place of both. */
+uint64_t
+stream_reach(const struct stream *s)
+{
+    if (s->in_hand <= s->held)
+        return s->held;
+    for (uint32_t i = 0; i < MEMBERS_MAX; i++)
+        if (s->known_floor[i] > s->held)
+            return s->held;
+    return s->in_hand;
+}
+
 static bool
 is_hole(const struct held_back *h)
 {
@@ -87,8 +100,9 @@ wait_lost(struct gossip *g, struct stream *s, uint32_t member, struct mono now)
 void
 hand_add(struct journal *j, const struct batch *b)
 {
-    struct stream *s = journal_find(j, b->stream);
-    if (b->first <= stream_reach(s) + 1 && batch_last(b) > s->in_hand)
+    struct stream *s   = journal_find(j, b->stream);
+    uint64_t       end = s->in_hand > s->held ? s->in_hand : s->held;
+    if (b->first <= end + 1 && batch_last(b) > s->in_hand)
         s->in_hand = batch_last(b);
 }
 
