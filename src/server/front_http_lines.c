@@ -387,7 +387,7 @@ one_line(struct conn *c, struct http_conn *h, struct str line)
     enum err            e     = ERR_OK;
     if (line.n == 0)
         return ERR_OK;
-    if (l->next - l->first >= due_max(l) || h->after == HTTP_AFTER_WAITING)
+    if (l->next - l->first >= due_max(l))
         return ERR_BUSY;
     const char *why = l->objects ? read_object(l, line, &args, &after) : NULL;
     if (!why && after.n > 0)

@@ -12,10 +12,11 @@ STREAMS = 5000
 FORM = ("Content-Type", "application/x-www-form-urlencoded")
 
 
-def big(broker, count=STREAMS):
+def big(broker, count=STREAMS, stamp=0):
     """The broker's own cursor, merged with one that has been everywhere."""
     c = Cursor(publish(broker, "first", "x")["cursor"])
     c.marks.update(strange(count))
+    c.stamp = max(c.stamp, stamp)
     return c.text()
 
 
@@ -141,7 +142,7 @@ def test_a_line_may_wait_for_a_cursor(three):
     # Broken if a line were published before what it says that it has seen, if others took on
     # what became of its wait, or if its receipt forgot what the client had seen.
     a, b, _ = three.brokers
-    cursor = big(a)
+    cursor = big(a, stamp=10**12)
     start = time.monotonic()
     got = post_lines(
         a,
@@ -156,6 +157,7 @@ def test_a_line_may_wait_for_a_cursor(three):
     assert [m.get("code") for m in got[2:4]] == ["bad_line"] * 2
     assert strange(STREAMS).items() <= Cursor(got[1]["cursor"]).marks.items()
     assert strange(STREAMS).items() <= Cursor(got[4]["cursor"]).marks.items()
+    assert Cursor(got[4]["cursor"]).stamp == 10**12
     assert [int(m["id"].split("-")[1]) for m in got if "id" in m] == [2, 3, 4]
     seen = publish(a, "cause", "x")["cursor"]
     got = post_lines(b, {"topic": "t", "body": "effect", "after": seen})
