@@ -73,7 +73,7 @@ take_topic(struct store *s, sqlite3_stmt *q)
     t->lsn          = sql_u64(q, 3);
     t->lamport      = sql_u64(q, 4);
     t->mark         = (struct mark){sql_u64(q, 5), sql_u64(q, 6)};
-    t->removed      = sql_u64(q, 7);
+    t->removed = t->removed_row = sql_u64(q, 7);
     return ERR_OK;
 }
 

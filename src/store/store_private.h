@@ -81,8 +81,9 @@ struct topic {
     uint32_t    slot;     /* in the open segment, if its id stands there */
     bool        is_dirty; /* differs from its row */
     uint16_t    name_bytes;
-    uint32_t    lost;                /* to the step of retention in progress */
-    uint64_t    removed;             /* of its messages, by retention */
+    uint32_t    lost;    /* to the step of retention in progress */
+    uint64_t    removed; /* of its messages, by retention; its row says: */
+    uint64_t    removed_row;
     uint64_t    count, lsn, lamport; /* messages ever, and of the newest: */
     struct mark mark;
     uint8_t     name[];

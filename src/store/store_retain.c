@@ -15,15 +15,15 @@
 #include <string.h>
 
 enum {
-    STEP_WORK    = 4096, /* messages in a step, or what costs as much */
+    STEP_WORK    = 2048, /* in a step, unless one batch costs more: a message is one */
     STEP_BATCH   = 6,
+    STEP_PAGE    = 4, /* of a body that fills pages of its own */
     STEP_KEPT    = 4,
-    STEP_PAGE    = 4,   /* of a large body */
     STEP_STREAMS = 256, /* that go in a step */
     PAGE_BYTES   = 4096,
     ROW_BYTES    = 60, /* of a message beside its texts */
     BATCH_BYTES  = 120,
-    REMOVALS_MAX = 64, /* rows of removals: then topics are written */
+    REMOVALS_MAX = 64, /* rows of removals: then they become one */
 };
 
 /* The oldest batch that is left. */
@@ -53,6 +53,7 @@ struct step {
     uint32_t             floors, floors_cap;
     struct topic       **topic; /* that lost messages */
     uint32_t             topics, topics_cap;
+    uint32_t             removals; /* rows, with that of this step */
     uint64_t             retired[STEP_STREAMS], forgotten[STEP_STREAMS];
     uint32_t             retired_count, forgotten_count;
     uint64_t             stamp;      /* highest of a stream that is forgotten */
@@ -226,7 +227,7 @@ take_message(struct step *t, uint64_t lsn, uint64_t id, uint64_t seq, uint64_t t
     lose(t, topic);
     if (topic->lsn != lsn || topic->mark.seq != seq)
         return ERR_OK;
-    t->work += STEP_KEPT;
+    t->work += STEP_KEPT + 2 * STEP_PAGE * (uint32_t)(texts / PAGE_BYTES); /* it is copied */
     return latest_keep(t->s, lsn);
 }
 
@@ -365,26 +366,60 @@ by_id(const void *a, const void *b)
     return x->id < y->id ? -1 : x->id > y->id;
 }
 
-/* The rows of topics are far apart; what they lost is one small row until all of them are
- * written. */
+static void
+put_removal(struct buf *out, uint64_t step, uint64_t lost)
+{
+    uint8_t *room;
+    enum err e = buf_room(out, 2 * (size_t)VARINT_BYTES_MAX, &room);
+    CHECK(e == ERR_OK);
+    size_t n = varint_put(room, step);
+    buf_grew(out, n + varint_put(room + n, lost));
+}
+
+/* What this step took. */
+static void
+put_removals(struct step *t, struct buf *out)
+{
+    uint32_t above = 0;
+    qsort(t->topic, t->topics, sizeof(struct topic *), by_id);
+    for (uint32_t i = 0; i < t->topics; above = t->topic[i++]->id)
+        put_removal(out, t->topic[i]->id - above, t->topic[i]->lost);
+}
+
+/* And what all those before it did that rows of topics do not say. */
+static void
+put_all_removals(const struct topics *topics, struct buf *out)
+{
+    uint32_t above = 0;
+    for (uint32_t i = 0; i < topics->count; i++) {
+        const struct topic *topic = topics->at[i];
+        uint64_t            lost  = topic->removed - topic->removed_row + topic->lost;
+        if (lost == 0)
+            continue;
+        put_removal(out, topic->id - above, lost);
+        above = topic->id;
+    }
+}
+
+/* The rows of topics that lost something are far apart: to write them here would cost a page
+ * each.  So what a step took is a row of its own, and now and then these become one. */
 static enum err
 write_removals(struct step *t)
 {
-    struct store *s     = t->s;
-    uint32_t      above = 0;
+    struct store *s      = t->s;
+    bool          merges = s->topics.removals >= REMOVALS_MAX;
+    sqlite3_stmt *q      = s->sql[SQL_REMOVAL];
     if (t->topics == 0)
         return ERR_OK;
-    qsort(t->topic, t->topics, sizeof(struct topic *), by_id);
     buf_reset(&s->scratch);
-    for (uint32_t i = 0; i < t->topics; i++) {
-        uint8_t *room;
-        enum err e = buf_room(&s->scratch, 2 * (size_t)VARINT_BYTES_MAX, &room);
-        CHECK(e == ERR_OK);
-        size_t n = varint_put(room, t->topic[i]->id - above);
-        buf_grew(&s->scratch, n + varint_put(room + n, t->topic[i]->lost));
-        above = t->topic[i]->id;
-    }
-    sqlite3_stmt *q = s->sql[SQL_REMOVAL];
+    if (merges)
+        put_all_removals(&s->topics, &s->scratch);
+    else
+        put_removals(t, &s->scratch);
+    enum err e = merges ? sql_run(s->db, s->sql[SQL_REMOVALS_CLEAR]) : ERR_OK;
+    if (e != ERR_OK)
+        return e;
+    t->removals = merges ? 1 : s->topics.removals + 1;
     sql_bind_u64(q, 1, s->lsn_first);
     sql_bind_blob(q, 2, buf_str(&s->scratch).p, buf_str(&s->scratch).n);
     return sql_run(s->db, q);
@@ -508,7 +543,8 @@ follow(struct step *t)
         t->topic[i]->removed += t->topic[i]->lost;
         t->topic[i]->is_dirty = true;
     }
-    s->topics.removals += t->topics > 0;
+    if (t->topics > 0)
+        s->topics.removals = t->removals;
     for (uint32_t i = 0; i < t->retired_count; i++)
         streams_find(&s->streams, t->retired[i])->is_retired = true;
     s->streams.retired += t->retired_count;
@@ -604,7 +640,5 @@ store_retain(struct store *s, const struct retention *policy, struct wall now,
         tend_under_load(s);
     }
     step_fini(&t);
-    if (e == ERR_OK && s->topics.removals >= REMOVALS_MAX && !t.more && !s->is_refusing)
-        e = topics_snapshot(s);
     return *out ? ERR_OK : e; /* what was taken is taken */
 }

@@ -137,6 +137,52 @@ the_newest_is_found_wherever_it_lies(void **state)
     disk_close(&d);
 }
 
+/* Without it what a peer told is forgotten by a crash. */
+static void
+what_a_peer_told_survives_a_crash(void **state)
+{
+    struct disk   d;
+    struct writer a = kit_writer(5), b = kit_writer(9);
+    (void)state;
+    disk_open(&d, false);
+    disk_put(&d, kit_batch(&a, 1, "t"), 1);
+    disk_stop(&d);
+    pid_t child = fork();
+    if (child == 0) {
+        struct commit_result r;
+        disk_start(&d);
+        b.lamport          = 7;
+        struct commit told = {.kind = COMMIT_LATEST, .batch = kit_batch(&b, 1, "t")};
+        disk_commit(&d, &told, 1, 1, &r);
+        kill(getpid(), SIGKILL);
+    }
+    assert_int_equal(waitpid(child, NULL, 0), child);
+    disk_start(&d);
+    assert_int_equal(latest_of(&d, "t").stream, 9);
+    disk_close(&d);
+}
+
+/* Without it a message that was lost brings back what was said before it. */
+static void
+a_lost_newest_message_is_not_another(void **state)
+{
+    struct disk   d;
+    struct writer a = kit_writer(5);
+    sqlite3      *db;
+    char          path[128];
+    (void)state;
+    disk_open(&d, false);
+    disk_put(&d, kit_batch(&a, 1, "t"), 1);
+    expire(&d, &all, 100);
+    disk_put(&d, kit_batch(&a, 1, "t"), 1);
+    snprintf(path, sizeof path, "%s/broker.db", d.dir);
+    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db, "DELETE FROM messages", NULL, NULL, NULL), SQLITE_OK);
+    sqlite3_close(db);
+    assert_int_equal(latest_of(&d, "t").seq, 0);
+    disk_close(&d);
+}
+
 struct shown {
     char     text[256];
     uint64_t newest;
@@ -203,14 +249,69 @@ removals_are_added_up_now_and_then(void **state)
     (void)state;
     disk_open(&d, false);
     for (int i = 0; i < 200; i++)
-        disk_put(&d, kit_batch(&a, 1, "t"), i * 100);
-    for (int i = 0; i < 200; i++) {
+        disk_put(&d, kit_batch(&a, 1, i % 3 ? i % 3 == 1 ? "u" : "v" : "t"), i * 100);
+    for (int i = 0; i < 170; i++) {
         expire(&d, &policy, i * 100 + 1001);
         expect(&d, "SELECT count(*) < 65 FROM removals", "1\n");
+        if (i % 40 == 39 && i < 90)
+            restart(&d);
+        if (i == 90) { /* topics are written in between */
+            disk_put(&d, kit_batch(&a, 1, "w"), 20000);
+            for (int k = 0; k < 6; k++)
+                store_tend(d.s, true);
+            expect(&d, "SELECT count(*) FROM removals", "0\n");
+        }
     }
-    counts_are(&d, "t 0,");
-    restart(&d);
-    counts_are(&d, "t 0,");
+    for (int round = 0; round < 2; round++) {
+        counts_are(&d, "t 10,u 10,v 10,w 1,");
+        restart(&d);
+    }
+    disk_close(&d);
+}
+
+/* Without it a cluster of processes that come and go grows a table without end. */
+static void
+only_so_many_retired_streams_are_remembered(void **state)
+{
+    struct disk      d;
+    struct writer    a      = kit_writer(5);
+    struct retention policy = {.age_ms = 10, .retire_ms = 1000};
+    sqlite3         *db;
+    char             path[128], sql[512];
+    (void)state;
+    disk_open(&d, false);
+    disk_stop(&d);
+    snprintf(path, sizeof path, "%s/broker.db", d.dir);
+    snprintf(sql, sizeof sql,
+             "WITH n(i) AS (VALUES (100) UNION ALL SELECT i + 1 FROM n WHERE i < %d)"
+             " INSERT INTO streams SELECT i, 'h:1', 1, zeroblob(16), 1, 0, 10000, 1, zeroblob(16),"
+             " 1, NULL, 2, 0 FROM n",
+             RETIRED_MAX + 101);
+    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
+    disk_start(&d);
+    assert_int_equal(d.found->stream_count, RETIRED_MAX);
+    disk_stop(&d);
+    assert_int_equal(sqlite3_exec(db, "DELETE FROM streams WHERE stream < 103", NULL, NULL, NULL),
+                     SQLITE_OK); /* one less than may be */
+    sqlite3_close(db);
+    for (uint64_t i = 0; i < 3; i++) {
+        disk_start(&d);
+        assert_int_equal(d.found->stream_count, RETIRED_MAX - 1 + i);
+        a = kit_writer(i + 1);
+        disk_put(&d, kit_batch(&a, 1, "t"), 9000);
+        struct retained *r = disk_retain(&d, &policy, 10500);
+        assert_true(r && r->retired_count == (i == 0) && r->forgotten_count == 0);
+        retained_drop(r);
+        disk_stop(&d);
+    }
+    disk_start(&d);
+    struct retained *r = disk_retain(&d, &policy, 20000);
+    assert_true(r && r->more && r->forgotten_count > 0 && r->forgotten_count < 1000);
+    retained_drop(r);
+    expire(&d, &policy, 20000);
+    expire(&d, &policy, 20000);
+    expect(&d, "SELECT count(*) FROM streams", "0\n");
     disk_close(&d);
 }
 
@@ -578,8 +679,11 @@ main(void)
 {
     const struct CMUnitTest test[] = {
         cmocka_unit_test(the_newest_is_found_wherever_it_lies),
+        cmocka_unit_test(what_a_peer_told_survives_a_crash),
+        cmocka_unit_test(a_lost_newest_message_is_not_another),
         cmocka_unit_test(topics_count_what_is_left),
         cmocka_unit_test(removals_are_added_up_now_and_then),
+        cmocka_unit_test(only_so_many_retired_streams_are_remembered),
         cmocka_unit_test(nothing_to_do_writes_nothing),
         cmocka_unit_test(bytes_keep_the_file_within_its_limit),
         cmocka_unit_test(a_limit_too_small_takes_all_and_rests),

@@ -479,13 +479,19 @@ a_gap_that_goes_leaves_what_it_owes(void **state)
     struct mark            dep[] = {{7, 1}, {9, 1}};
     const struct retention all   = {.age_ms = 1000};
     disk_open(&d, *state != NULL);
+    struct writer other = kit_writer(6);
+    disk_put(&d, kit_gap(&other, 3, dep, 1), 0); /* its floor has jumped already */
+    struct retained *r = disk_retain(&d, &all, 1001);
+    assert_int_equal(r->lsn_first, 2);
+    assert_int_equal(r->count, 0);
+    retained_drop(r);
     disk_put(&d, kit_batch(&a, 1, "t"), 1);
     disk_put(&d, kit_batch(&c, 1, "t"), 1);
     disk_put(&d, kit_gap(&a, 10, dep, 2), 2);
     disk_put(&d, kit_batch(&b, 1, "t"), SEALED);
     disk_put(&d, kit_batch(&a, 1, "t"), SEALED);
-    struct retained *r = disk_retain(&d, &all, 1500);
-    assert_int_equal(r->lsn_first, 4);
+    r = disk_retain(&d, &all, 1500);
+    assert_int_equal(r->lsn_first, 5);
     assert_int_equal(r->count, 2);
     const struct stream_floor *f = &r->floor[r->floor[1].stream == 5];
     assert_int_equal(f->floor, 10);
@@ -500,7 +506,7 @@ a_gap_that_goes_leaves_what_it_owes(void **state)
     assert_int_equal(found_stream(&d, 5)->floor, 11);
     assert_null(found_stream(&d, 5)->floor_owed);
     assert_null(found_stream(&d, 5)->owed);
-    assert_int_equal(d.found->lsn_first, 6);
+    assert_int_equal(d.found->lsn_first, 7);
     disk_close(&d);
 }
 
@@ -545,6 +551,23 @@ quiet_streams_retire_and_are_forgotten(void **state)
     restart(&d);
     assert_int_equal(d.found->stream_count, 2);
     assert_int_equal(kept_of(&d, "t").stream, 5);
+    disk_close(&d);
+}
+
+/* Without it a stream that was quiet before its messages went stays until the next start. */
+static void
+what_expires_late_retires_at_once(void **state)
+{
+    struct disk      d;
+    struct writer    a      = kit_writer(5);
+    struct retention policy = {.age_ms = 100000, .retire_ms = 1000};
+    disk_open(&d, *state != NULL);
+    disk_put(&d, kit_batch(&a, 1, "t"), 100);
+    expire(&d, policy, 5000);
+    policy.age_ms      = 10;
+    struct retained *r = disk_retain(&d, &policy, 5001);
+    assert_true(r && r->lsn_first == 2 && r->retired_count == 1);
+    retained_drop(r);
     disk_close(&d);
 }
 
@@ -617,6 +640,7 @@ main(void)
         ON_BOTH(what_a_peer_tells_is_kept_when_it_is_newer),
         ON_BOTH(a_gap_that_goes_leaves_what_it_owes),
         ON_BOTH(quiet_streams_retire_and_are_forgotten),
+        ON_BOTH(what_expires_late_retires_at_once),
         ON_BOTH(an_empty_log_goes_on_where_it_was),
         ON_BOTH(a_step_takes_no_more_than_it_may),
     };

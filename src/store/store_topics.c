@@ -117,7 +117,8 @@ topics_write(struct store *s)
         enum err e = sql_run(s->db, q);
         if (e != ERR_OK)
             return e;
-        t->is_dirty = false; /* a rollback loads all anew */
+        t->removed_row = t->removed;
+        t->is_dirty    = false; /* a rollback loads all anew */
     }
     enum err e = sql_meta_put(s, "topics_lsn", s->lsn);
     if (e == ERR_OK && s->topics.removals > 0)
