@@ -232,9 +232,9 @@ own_flags(const struct gossip *g)
 }
 
 static struct head
-head_of(const struct journal *j, const struct stream *s)
+head_of(const struct stream *s)
 {
-    return (struct head){.stream = s->id, .head = s->durable, .floor = floor_told(j, s)};
+    return (struct head){.stream = s->id, .head = s->durable, .floor = s->floor_told};
 }
 
 /* Frames want them sorted by stream; what changed since the last time is few. */
@@ -257,14 +257,13 @@ send_heads(struct gossip *g, struct journal *j, struct out *out, uint32_t link,
     uint32_t            n    = 0;
     if (l->heads_full) {
         for (; n < j->durable.count; n++)
-            head[n] = head_of(j, journal_find(j, j->durable.at[n].stream));
-        l->floors_told = j->floor_moves;
+            head[n] = head_of(journal_find(j, j->durable.at[n].stream));
     } else {
         for (struct list *at = j->by_change.prev; at != &j->by_change; at = at->prev) {
             const struct stream *s = LIST_OF(at, struct stream, by_change);
             if (s->changed <= l->told)
                 break;
-            n = insert_head(head, n, head_of(j, s));
+            n = insert_head(head, n, head_of(s));
         }
     }
     const struct frame frame = {
@@ -275,7 +274,8 @@ send_heads(struct gossip *g, struct journal *j, struct out *out, uint32_t link,
                   .count = n},
     };
     out_send(out, link, &frame);
-    l->told      = j->changes;
+    l->told        = j->changes;
+    l->floors_told = g->floors_closed;
     l->heads_now = l->heads_full = false;
 }
 
@@ -389,15 +389,19 @@ is_patient(const struct gossip *g, const struct gossip_link *l, struct mono now)
     return l->storing > 0 || g->gaps_storing > 0 || !mono_reached(now, l->patience);
 }
 
-/* Whom to pull from; not from `but`. */
+/* Whom to pull from; not from `but`.  Each stream has its turn: one that nobody can go on with
+ * now must not keep us from whoever has more of another. */
 static bool
-pick(const struct gossip *g, struct mono now, uint32_t but, uint32_t *link)
+pick(struct gossip *g, struct mono now, uint32_t but, uint32_t *link)
 {
     LIST_EACH(node, &g->lacking)
     {
-        const struct stream *s = LIST_OF(node, struct stream, lacking);
-        if (mono_reached(now, mono_after(s->progress, LACK_MS)) && pick_holder(g, s, but, link))
-            return true;
+        struct stream *s = LIST_OF(node, struct stream, lacking);
+        if (!mono_reached(now, mono_after(s->progress, LACK_MS)) || !pick_holder(g, s, but, link))
+            continue;
+        list_remove(&s->lacking);
+        list_push_back(&g->lacking, &s->lacking);
+        return true;
     }
     return false;
 }
@@ -463,6 +467,7 @@ gossip_turn(struct gossip *g, struct journal *j, struct commits *c, struct out *
     if (mono_reached(now, g->offers_at))
         offers_judge(&in, side);
     judge_catching_up(g, j);
+    floors_settle(g, j);
     tell(g, j, out, now, &side->accepted);
     ask(g, j, out, now);
     grant(g, out);

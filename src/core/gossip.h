@@ -112,7 +112,7 @@ struct gossip_link {
     uint32_t    member;
     uint8_t     their_flags; /* HEADS_* of the last HEADS */
     uint64_t    told;        /* journal.changes up to which heads were sent */
-    uint64_t    floors_told; /* journal.floor_moves when all of them were */
+    uint64_t    floors_told; /* gossip.floors_closed of the last HEADS */
     bool        heads_now, heads_full;
     bool        told_all; /* the peer, once */
     bool        news;     /* of what it has, since the broker wrote that down */
@@ -150,7 +150,10 @@ struct gossip {
     struct list        lacking, released;
     struct list        clocks; /* held back, and nobody shows what for: longest first */
     uint64_t           causal_wait_ms;
-    struct mono        heads_soon; /* MONO_NEVER: nothing to tell */
+    struct mono        heads_soon;    /* MONO_NEVER: nothing to tell */
+    uint64_t           floors_at;     /* journal.floor_moves when they were looked at */
+    uint64_t           floors_closed; /* ... and when they were closed last */
+    bool               floors_open;
     bool               pulling, disk_works, catching_up;
     uint32_t           pull_link, pull_last;
     uint32_t           pull_idle; /* link that was pulled from in vain last, or LINKS_MAX */

@@ -69,6 +69,15 @@ held_back_drop_all(struct gossip *g, struct journal *j, struct gossip_link *l, s
     l->held_back_bytes = 0;
 }
 
+/* The stamp of the gap that it follows, when it may wait for what that owes. */
+static uint64_t
+debt_of(const struct journal *j, const struct batch *b, const struct stream *wants)
+{
+    const struct stream *s    = journal_find(j, b->stream);
+    bool                 owes = s->owed && s->owed_at == s->held && b->first == s->held + 1;
+    return owes && !stream_is_past(wants, s->held_stamp) ? s->held_stamp : 0;
+}
+
 static void
 hold_back(const struct intake *in, const struct arrival *it, struct mark missing)
 {
@@ -89,6 +98,9 @@ hold_back(const struct intake *in, const struct arrival *it, struct mark missing
     list_push_back(&l->held_back, &h->by_link);
     l->held_back_bytes += bytes;
     hand_add(in->j, it->batch);
+    h->debt = debt_of(in->j, it->batch, s);
+    if (journal_note_next(in->j, it->batch))
+        stream_released(in->g, journal_find(in->j, it->batch->stream));
     wait_begin(in->g, h);
 }
 

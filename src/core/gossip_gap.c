@@ -66,17 +66,25 @@ offer_is_blocked(const struct stream *s, uint32_t link)
     return o && o->blocked;
 }
 
-/* In the place of an older one of the same stream over the same link. */
+static bool
+is_next(const struct stream *s, const struct offer *o)
+{
+    return o->gap->first <= s->held + 1 && batch_last(o->gap) > s->held;
+}
+
+/* In the place of an older one of the same stream over the same link; but not of the next one,
+ * when it lies further on: then it is pulled again later. */
 static void
 add(struct gossip *g, struct stream *s, struct offer fresh)
 {
     struct gossip_link *l   = &g->link[fresh.link];
     struct offer       *old = offer_of(s, fresh.link), *o = NULL;
-    if (old) {
+    bool                fits = !old || is_next(s, &fresh) || !is_next(s, old);
+    if (fits && old) {
         fresh.since = old->since;
         drop(g, old);
     }
-    if (l->held_back_bytes + offer_bytes(&fresh) <= HELD_BACK_BYTES_MAX)
+    if (fits && l->held_back_bytes + offer_bytes(&fresh) <= HELD_BACK_BYTES_MAX)
         o = pool_take(&g->offers);
     if (!o) {
         l->credit_due += batch_cost(fresh.gap);
@@ -162,12 +170,6 @@ struct judgement {
     struct mark              *owed; /* room for STREAMS_MAX, while they are gathered */
     uint32_t                  owed_count;
 };
-
-static bool
-is_next(const struct stream *s, const struct offer *o)
-{
-    return o->gap->first <= s->held + 1 && batch_last(o->gap) > s->held;
-}
 
 /* Up to here that link's peer cannot supply the stream. */
 static uint64_t

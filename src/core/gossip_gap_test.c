@@ -180,6 +180,28 @@ an_offer_that_is_blocked_ends_the_pull(void **state)
     close_desk(&d);
 }
 
+/* Broken when streams that nobody can go on with now take all the turns. */
+static void
+each_stream_that_lacks_has_its_turn(void **state)
+{
+    (void)state;
+    struct desk d;
+    bool        asked[3] = {false};
+    open_with(&d, 3);
+    for (uint32_t link = 0; link < 2; link++)
+        get_heads(&d, link, 0, 7, 9);
+    get_heads(&d, 2, 0, 9, 9);
+    wait_ms(&d, LACK_MS);
+    for (int i = 0; i < 3; i++) {
+        turn(&d);
+        asked[d.g.pull_link] = true;
+        wait_ms(&d, PULL_RETRY_MS);
+    }
+    assert_true(asked[2]);
+    assert_true(asked[0] || asked[1]);
+    close_desk(&d);
+}
+
 /* Broken when a stuck holder of one stream keeps us from all others. */
 static void
 a_holder_that_does_not_answer_does_not_block_other_streams(void **state)
@@ -453,7 +475,68 @@ two_thousand_gaps_are_taken_at_once(void **state)
     close_desk(&d);
 }
 
+/* Broken when two streams whose gaps owe more of each other than there is wait for each other
+ * for ever, though all of both is in hand. */
+static void
+what_is_in_hand_may_show_that_nothing_is_owed(void **state)
+{
+    (void)state;
+    struct desk   d;
+    struct writer s = gone_upto(7, 40), t = gone_upto(9, 30);
+    open_with(&d, 2);
+    const struct head x[] = {{7, 41, 40}, {9, 50, 50}};
+    gossip_on_heads(&d.g, &d.j, 0, &(struct frame_heads){HEADS_FULL, {0}, x, 2}, d.now);
+    struct frame_gap gap = gap_upto(&s, 1, &nothing);
+    assert_int_equal(get_gap(&d, 0, &gap), ERR_OK);
+    get_floor(&d, 1, 9, 30, 31);
+    judge(&d);
+    assert_owed(taken(&d, 0), &VECTOR({9, 50}));
+    const struct head y[] = {{7, 41, 41}, {9, 31, 30}, {11, 1, 0}};
+    gossip_on_heads(&d.g, &d.j, 1, &(struct frame_heads){HEADS_FULL, {0}, y, 3}, d.now);
+    gap = gap_upto(&t, 1, &VECTOR({7, 41}));
+    gossip_link_down(&d.g, &d.j, 0, d.now);
+    assert_int_equal(get_gap(&d, 1, &gap), ERR_OK);
+    judge(&d);
+    assert_owed(taken(&d, 0), &VECTOR({7, 41}));
+    s.lamport = t.lamport = 100;
+    const struct mark dep = {11, 1};
+    assert_int_equal(get(&d, 1, write_one(&s), PUSH_PULLED), ERR_OK);
+    assert_int_equal(held(&d, 7), 40); /* t may still have what is stamped before */
+    assert_int_equal(
+        get(&d, 1, write_batch(&t, (struct writing){.deps = &dep, .deps_count = 1}), PUSH_PULLED),
+        ERR_OK);
+    assert_int_equal(held(&d, 7), 41); /* no: its next one is stamped 100 */
+    assert_int_equal(held(&d, 9), 30); /* waits for something else */
+    struct writer u = writer_of(11);
+    assert_int_equal(get(&d, 1, write_one(&u), PUSH_PULLED), ERR_OK);
+    assert_int_equal(held(&d, 9), 31);
+    assert_int_equal(d.g.held_back.used, 0);
+    commit_all(&d);
+    close_desk(&d);
+}
+
 /* ---- what ends an offer ---- */
+
+/* Broken when a gap further on in a stream takes the place of the one that comes first: it is
+ * never taken, and the first one never comes again. */
+static void
+the_gap_that_is_next_stays_offered(void **state)
+{
+    (void)state;
+    struct desk   d;
+    struct writer w = gone_upto(7, 40), far = gone_upto(7, 60);
+    open_with(&d, 1);
+    get_floor(&d, 0, 7, 40, 60);
+    struct frame_gap next = gap_upto(&w, 1, &nothing), later = gap_upto(&far, 50, &nothing);
+    assert_int_equal(get_gap(&d, 0, &later), ERR_OK);
+    assert_int_equal(get_gap(&d, 0, &next), ERR_OK); /* in its place */
+    assert_int_equal(get_gap(&d, 0, &later), ERR_OK);
+    assert_int_equal(d.g.offers.used, 1);
+    judge(&d);
+    assert_taken(&d, 0, 7, 1, 40);
+    commit_all(&d);
+    close_desk(&d);
+}
 
 /* Broken when a gap is taken of which the newest messages were still on their way: nobody asks
  * for them again. */
@@ -707,6 +790,7 @@ main(void)
         cmocka_unit_test(gaps_that_keep_coming_are_judged_all_the_same),
         cmocka_unit_test(who_has_lost_less_is_pulled_from),
         cmocka_unit_test(an_offer_that_is_blocked_ends_the_pull),
+        cmocka_unit_test(each_stream_that_lacks_has_its_turn),
         cmocka_unit_test(a_holder_that_does_not_answer_does_not_block_other_streams),
         cmocka_unit_test(members_that_are_not_linked_are_waited_for),
         cmocka_unit_test(who_offers_is_not_given_up_while_we_wait),
@@ -714,6 +798,8 @@ main(void)
         cmocka_unit_test(what_a_gap_owes_holds_back_the_next_batch),
         cmocka_unit_test(what_is_owed_is_all_that_is_not_below_our_floors),
         cmocka_unit_test(two_thousand_gaps_are_taken_at_once),
+        cmocka_unit_test(what_is_in_hand_may_show_that_nothing_is_owed),
+        cmocka_unit_test(the_gap_that_is_next_stays_offered),
         cmocka_unit_test(a_gap_waits_for_the_newest_messages_in_it),
         cmocka_unit_test(offers_die_with_their_link_and_with_the_disk),
         cmocka_unit_test(offers_are_bounded_and_hold_no_credit),

@@ -22,7 +22,8 @@ struct held_back {
     struct mono    since;   /* nobody has shown that since then */
     struct arrival it;
     struct stream *wants;
-    uint64_t       seq; /* of that stream; then it is judged anew */
+    uint64_t       seq;  /* of that stream; then it is judged anew */
+    uint64_t       debt; /* or when nothing of it that is stamped before is missing; 0: not then */
 };
 
 /* `j` is NULL when all ends. */
@@ -92,9 +93,9 @@ void offers_judge(const struct intake *in, const struct gossip_side *side);
 
 /* ---- gossip_serve.c ---- */
 
-/* The floor that others are told: what lies at and below it depends on nothing that is not
- * below a floor here too.  Else 0, and GAPs say what else it depends on. */
-uint64_t floor_told(const struct journal *j, const struct stream *s);
+/* Peers take it that all that lies below our floors depends on nothing that does not lie below
+ * them too.  While gaps owe more than that, floors are told as they were before. */
+void floors_settle(struct gossip *g, struct journal *j);
 /* Send what the link's peer pulled, while there is credit and room. */
 void serve(struct gossip *g, struct journal *j, struct out *out, uint32_t link);
 void serve_stop(struct gossip_link *l);

@@ -91,16 +91,45 @@ raise(struct gossip_link *l, uint64_t stream, uint64_t seq)
 
 /* ---- gaps ---- */
 
-uint64_t
-floor_told(const struct journal *j, const struct stream *s)
+static bool
+is_closed(const struct journal *j, const struct stream *s)
 {
     const struct mark_list *owed = s->floor_owed;
     for (uint32_t i = 0; owed && i < owed->count; i++) {
         const struct stream *of = journal_find(j, owed->at[i].stream);
         if (of ? of->floor < owed->at[i].seq : !journal_retired(j, owed->at[i].stream))
-            return 0;
+            return false;
     }
-    return s->floor;
+    return true;
+}
+
+static bool
+are_closed(const struct journal *j)
+{
+    struct pool         *streams = &((struct journal *)(uintptr_t)j)->streams;
+    const struct stream *s;
+    for (uint32_t at = 0; (s = pool_next(streams, &at));)
+        if (!is_closed(j, s))
+            return false;
+    return true;
+}
+
+void
+floors_settle(struct gossip *g, struct journal *j)
+{
+    struct stream *s;
+    if (g->floors_at == j->floor_moves)
+        return;
+    bool was_open  = g->floors_open;
+    g->floors_at   = j->floor_moves;
+    g->floors_open = !are_closed(j);
+    if (g->floors_open)
+        return;
+    g->floors_closed = j->floor_moves;
+    for (uint32_t at = 0; (s = pool_next(&j->streams, &at));)
+        s->floor_told = s->floor;
+    for (uint32_t i = 0; i < LINKS_MAX && was_open; i++)
+        g->link[i].heads_full = true; /* what moved meanwhile changes for nobody but them */
 }
 
 static void
@@ -113,7 +142,7 @@ find_open(struct serving *v)
     open = arena_take(&v->out->arena, durable->count * sizeof *open);
     for (uint32_t i = 0; i < durable->count; i++) {
         const struct stream *s = journal_find(v->j, durable->at[i].stream);
-        if (s->floor > 0 && floor_told(v->j, s) == 0)
+        if (s->floor > s->floor_told)
             open[v->open_count++] = (struct mark){s->id, s->floor};
     }
     v->open     = open;
@@ -162,8 +191,8 @@ send_gap(struct serving *v, struct frame_gap *f, const struct mark *owed, uint32
 static bool
 floors_are_told(struct serving *v)
 {
-    v->l->heads_full |= v->l->floors_told != v->j->floor_moves;
-    return v->l->floors_told == v->j->floor_moves;
+    v->l->heads_now |= v->l->floors_told != v->g->floors_closed;
+    return v->l->floors_told == v->g->floors_closed;
 }
 
 static void

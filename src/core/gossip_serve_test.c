@@ -207,39 +207,49 @@ gaps_are_under_credit(void **state)
 
 /* ---- what is owed ---- */
 
-/* Broken when a floor is told that does not tell all of its past: who takes a gap by it shows
+/* Broken when floors are told that do not tell all of their past: who takes a gap by them shows
  * an effect before its cause. */
 static void
-a_floor_that_owes_is_not_told_but_named(void **state)
+floors_that_owe_are_not_told_but_named(void **state)
 {
     (void)state;
     struct desk   d;
-    struct writer a = writer_of(3), b = writer_of(7), c = writer_of(9);
-    open_with(&d, 1);
+    struct writer a = writer_of(3), b = writer_of(7), c = writer_of(9), e = writer_of(5);
+    open_with(&d, 2);
     journal_put(&d.j, write_one(&a));
     journal_put(&d.j, write_one(&b));
     journal_put(&d.j, write_one(&c));
     expire(&d, &b, &VECTOR({3, 1}, {5, 2}));
-    expire(&d, &c, &nothing);
+    expire(&d, &c, &nothing); /* its past may end at b's floor, so it is not told either */
     get_pull(&d, 0, &VECTOR({3, 1}), CREDIT_BYTES);
-    turn(&d);
+    wait_ms(&d, HEADS_IDLE_MS);
     turn(&d);
     assert_int_equal(floor_in(sent(&d, 0, FRAME_HEADS, 0), 7), 0);
-    assert_int_equal(floor_in(sent(&d, 0, FRAME_HEADS, 0), 9), 1);
+    assert_int_equal(floor_in(sent(&d, 0, FRAME_HEADS, 0), 9), 0);
     assert_gap(&d, 0, 7, 1, 1);
-    assert_deps(&d, 0, &VECTOR({3, 1}, {5, 2}));
+    assert_deps(&d, 0, &VECTOR({3, 1}, {5, 2}, {9, 1}));
     assert_gap(&d, 1, 9, 1, 1);
     assert_deps(&d, 1, &VECTOR({7, 1}));
+    keep_nothing(&d);
     expire(&d, &a, &nothing); /* not enough: 5 is not even known here */
     wait_ms(&d, HEADS_IDLE_MS);
     turn(&d);
+    assert_int_equal(floor_in(sent(&d, 0, FRAME_HEADS, 0), 3), 0);
     assert_int_equal(floor_in(sent(&d, 0, FRAME_HEADS, 0), 7), 0);
-    struct writer e = writer_of(5);
     blob_drop(write_batch(&e, (struct writing){.count = 2}));
     put_gap(&d, gap_batch(&e, 1, &nothing));
-    wait_ms(&d, HEADS_IDLE_MS);
+    turn(&d); /* now they say it all, at once and to all */
+    for (uint32_t link = 0; link < 2; link++) {
+        const struct frame *f = sent(&d, link, FRAME_HEADS, 0);
+        assert_int_equal(floor_in(f, 3), 1);
+        assert_int_equal(floor_in(f, 5), 2);
+        assert_int_equal(floor_in(f, 7), 1);
+        assert_int_equal(floor_in(f, 9), 1);
+    }
+    get_pull(&d, 0, &VECTOR({3, 1}, {5, 2}), CREDIT_BYTES);
     turn(&d);
-    assert_int_equal(floor_in(sent(&d, 0, FRAME_HEADS, 0), 7), 1);
+    assert_deps(&d, 0, &VECTOR({3, 1}, {5, 2})); /* as it was stored: that may be less */
+    assert_deps(&d, 1, &nothing);
     close_desk(&d);
 }
 
@@ -347,7 +357,7 @@ main(void)
         cmocka_unit_test(gaps_go_before_what_is_left),
         cmocka_unit_test(floors_that_move_while_serving_are_told),
         cmocka_unit_test(gaps_are_under_credit),
-        cmocka_unit_test(a_floor_that_owes_is_not_told_but_named),
+        cmocka_unit_test(floors_that_owe_are_not_told_but_named),
         cmocka_unit_test(a_gap_in_the_log_is_served_in_its_place),
         cmocka_unit_test(kept_messages_go_between_gaps_and_batches),
     };

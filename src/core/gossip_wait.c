@@ -61,6 +61,7 @@ wait_begin(struct gossip *g, struct held_back *h)
     while (at != &s->waiting && LIST_OF(at, struct held_back, waiting)->seq > h->seq)
         at = at->prev;
     list_push_back(at->next, &h->waiting);
+    s->wanted_by_stamp |= h->debt > 0;
     if (!comes(h))
         start(g, h, s->lost.ms > h->it.at.ms ? s->lost : h->it.at);
 }
@@ -69,13 +70,14 @@ bool
 wait_is_over(const struct held_back *h)
 {
     const struct stream *s = h->wants;
-    return s->frozen || s->held >= h->seq || (!is_hole(h) && s->waived >= h->seq);
+    return s->frozen || s->held >= h->seq || (!is_hole(h) && s->waived >= h->seq) ||
+           (h->debt > 0 && stream_is_past(s, h->debt));
 }
 
 bool
 wait_goes_on(const struct stream *s, uint64_t seq)
 {
-    return !s->frozen && s->held < seq && s->waived < seq;
+    return !s->frozen && !s->wanted_by_stamp && s->held < seq && s->waived < seq;
 }
 
 void

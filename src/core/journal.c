@@ -229,15 +229,49 @@ covers_all(const struct journal *j, const struct mark *mark, uint32_t count, str
     return true;
 }
 
+bool
+stream_is_past(const struct stream *s, uint64_t stamp)
+{
+    return s->held_stamp >= stamp || (s->next_at == s->held && s->next_stamp >= stamp);
+}
+
+bool
+journal_note_next(struct journal *j, const struct batch *b)
+{
+    struct stream *s = journal_find(j, b->stream);
+    if (b->first != s->held + 1 || (s->next_at == s->held && s->next_stamp > 0))
+        return false;
+    s->next_at    = s->held;
+    s->next_stamp = b->lamport_first;
+    return true;
+}
+
+/* Marks are floors of somebody, so further on than what is owed: two streams may each owe
+ * more of the other than there is before them.  A message depends on nothing that is not
+ * stamped before it, so the one with the lowest stamp can always be stored. */
+static bool
+debt_is_paid(const struct journal *j, const struct stream *s, struct mark *missing, bool *late)
+{
+    if (!s->owed || s->owed_at != s->held)
+        return true;
+    for (uint32_t i = 0; i < s->owed->count; i++) {
+        struct mark          m  = s->owed->at[i];
+        const struct stream *of = journal_find(j, m.stream);
+        if ((of && stream_is_past(of, s->held_stamp)) || journal_covers(j, m, late))
+            continue;
+        *missing = m;
+        return false;
+    }
+    return true;
+}
+
 /* Its own deps, and those of the gap that it follows. */
 static bool
 deps_are_held(const struct journal *j, const struct stream *s, const struct batch *b,
               struct mark *missing, bool *late)
 {
-    if (s->owed && s->owed_at == s->held &&
-        !covers_all(j, s->owed->at, s->owed->count, missing, late))
-        return false;
-    return covers_all(j, b->deps, b->deps_count, missing, late);
+    return debt_is_paid(j, s, missing, late) &&
+           covers_all(j, b->deps, b->deps_count, missing, late);
 }
 
 enum verdict

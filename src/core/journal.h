@@ -14,7 +14,8 @@
  * stream that is gone that way.  A gap (types.h) stands in the log for what nobody in
  * reach has any more; it moves `floor` too when nothing of its stream lies before it.
  * A gap needs no deps to be stored, since nobody reads it: what its messages depended on
- * is `owed`, and must be held before the next batch of the stream is. */
+ * is `owed`, and must be held before the next batch of the stream is.  That is never less
+ * than it was, but mostly more; so what is stamped later than the gap's end is left out. */
 #ifndef CORE_JOURNAL_H
 #define CORE_JOURNAL_H
 
@@ -44,23 +45,26 @@ struct stream {
     uint64_t          floor_stamp;
     uint64_t          waived; /* counts as held when others depend on it; 0: none */
     uint64_t          waived_durable;
-    uint64_t          owed_at;      /* `owed` is for what comes above this seq */
-    struct mark_list *owed;         /* one reference, or NULL; as are the next two */
-    struct mark_list *durable_owed; /* for what comes above `durable` */
-    struct mark_list *floor_owed;   /* for what comes above the floor */
-    struct wall       came;         /* when its newest came here, or to who told of a gap */
+    uint64_t          owed_at;             /* `owed` is for what comes above this seq */
+    uint64_t          next_at, next_stamp; /* what comes above next_at has at least this stamp */
+    struct mark_list *owed;                /* one reference, or NULL; as are the next two */
+    struct mark_list *durable_owed;        /* for what comes above `durable` */
+    struct mark_list *floor_owed;          /* for what comes above the floor */
+    struct wall       came;                /* when its newest came here, or to who told of a gap */
     bool              frozen;
-    bool              live;       /* minted by this process: ours alone to append to */
-    uint64_t          changed;    /* journal.changes when `durable` last moved */
-    struct list       by_change;  /* journal.by_change: oldest change first */
-    struct list       deps_dirty; /* moved since the last own batch was sealed */
-    struct list       waiting;    /* held-back batches that want more of it, by seq */
-    struct list       lacking;    /* gossip: some peer has more than we hold */
-    struct list       released;   /* gossip: held moved, look at `waiting` */
-    struct list       offers;     /* gossip: gaps of it that links offer */
+    bool              live;            /* minted by this process: ours alone to append to */
+    uint64_t          changed;         /* journal.changes when `durable` last moved */
+    struct list       by_change;       /* journal.by_change: oldest change first */
+    struct list       deps_dirty;      /* moved since the last own batch was sealed */
+    struct list       waiting;         /* held-back batches that want more of it, by seq */
+    bool              wanted_by_stamp; /* some of them would do with knowing its next stamp */
+    struct list       lacking;         /* gossip: some peer has more than we hold */
+    struct list       released;        /* gossip: held moved, look at `waiting` */
+    struct list       offers;          /* gossip: gaps of it that links offer */
     uint64_t          in_hand; /* gossip: all above held up to here is held back, if above held */
     uint64_t          known[MEMBERS_MAX];       /* gossip: durable at the peer in that slot */
     uint64_t          known_floor[MEMBERS_MAX]; /* ... and what is gone there */
+    uint64_t          floor_told;               /* gossip: to peers; see floors_settle() */
     struct mono       progress;                 /* gossip: when something of it last came */
     struct mono       lost;                     /* gossip: when who knew most of it went */
 };
@@ -100,6 +104,11 @@ const struct retired *journal_retired(const struct journal *j, uint64_t stream);
  * frozen stream lets it in. */
 enum verdict journal_judge(struct journal *j, const struct batch *b, struct mark *missing,
                            bool *late);
+/* A batch that waits for something else: when it is the next of its stream, nothing before its
+ * stamp is missing there.  True: that was not known. */
+bool journal_note_next(struct journal *j, const struct batch *b);
+/* Is nothing of the stream missing that may have been stamped before? */
+bool stream_is_past(const struct stream *s, uint64_t stamp);
 /* Is it held, or does it count as held? */
 bool journal_covers(const struct journal *j, struct mark m, bool *late);
 /* It goes to the store: held moves.  A gap begins right above what is held. */

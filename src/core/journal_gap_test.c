@@ -117,6 +117,71 @@ each_gap_leaves_its_own_debt(void **state)
     assert_int_equal(blob_bytes_used(), 0);
 }
 
+/* Broken when two gaps that each owe a little more of the other's stream than there is before
+ * them hold back both streams for ever. */
+static void
+a_debt_ends_at_the_gaps_own_stamp(void **state)
+{
+    (void)state;
+    struct journal j;
+    struct mark    missing;
+    journal_init(&j, NULL, 1 << 20);
+    journal_stream(&j, 7);
+    journal_stream(&j, 9);
+    put_gap(&j, gap_of(7, 1, 40, &VECTOR({9, 60})));
+    put_gap(&j, gap_of(9, 1, 50, &VECTOR({7, 41})));
+    struct writer b   = {.stream = 7, .next = 41, .lamport = 1042, .chain = {{40}}};
+    struct writer c   = {.stream = 9, .next = 51, .lamport = 1055, .chain = {{50}}};
+    struct batch *b41 = write_one(&b), *c51 = write_one(&c), *c52 = write_one(&c);
+    bool          late = false;
+    assert_int_equal(journal_judge(&j, c51, &missing, &late), VERDICT_WAIT);
+    assert_int_equal(missing.stream, 7);
+    /* All of 9 that is missing was stamped after 1050, and the gap of 7 ended with 1040. */
+    assert_int_equal(journal_judge(&j, b41, &missing, &late), VERDICT_STORE);
+    assert_false(late);
+    assert_false(journal_note_next(&j, c52));
+    assert_true(journal_note_next(&j, b41));
+    assert_false(journal_note_next(&j, b41));
+    /* The next of 7 is stamped 1042, before the gap of 9 ended: it may be owed. */
+    assert_int_equal(journal_judge(&j, c51, &missing, &late), VERDICT_WAIT);
+    journal_put(&j, again(b41));
+    assert_int_equal(journal_judge(&j, c51, &missing, &late), VERDICT_STORE);
+    blob_drop(b41);
+    blob_drop(c51);
+    blob_drop(c52);
+    journal_fini(&j);
+    assert_int_equal(blob_bytes_used(), 0);
+}
+
+/* Broken when a debt holds back what cannot owe, though the next message shows that. */
+static void
+a_debt_is_paid_when_what_is_next_comes_later(void **state)
+{
+    (void)state;
+    struct journal j;
+    struct mark    missing;
+    journal_init(&j, NULL, 1 << 20);
+    journal_stream(&j, 7);
+    journal_stream(&j, 9);
+    put_gap(&j, gap_of(7, 1, 40, &VECTOR({9, 60})));
+    put_gap(&j, gap_of(9, 1, 30, &nothing));
+    struct writer b   = {.stream = 7, .next = 41, .lamport = 1042, .chain = {{40}}};
+    struct writer c   = {.stream = 9, .next = 31, .lamport = 1041, .chain = {{30}}};
+    struct batch *b41 = write_one(&b);
+    struct batch *c31 =
+        write_batch(&c, (struct writing){.deps = &(struct mark){11, 1}, .deps_count = 1});
+    bool late = false;
+    assert_int_equal(journal_judge(&j, b41, &missing, &late), VERDICT_WAIT);
+    assert_int_equal(missing.stream, 9);
+    assert_int_equal(journal_judge(&j, c31, &missing, &late), VERDICT_WAIT);
+    assert_true(journal_note_next(&j, c31));
+    assert_int_equal(journal_judge(&j, b41, &missing, &late), VERDICT_STORE);
+    blob_drop(b41);
+    blob_drop(c31);
+    journal_fini(&j);
+    assert_int_equal(blob_bytes_used(), 0);
+}
+
 int
 main(void)
 {
@@ -124,6 +189,8 @@ main(void)
         cmocka_unit_test(a_gap_moves_the_floor_where_nothing_lies_before_it),
         cmocka_unit_test(what_is_owed_survives_a_failed_commit),
         cmocka_unit_test(each_gap_leaves_its_own_debt),
+        cmocka_unit_test(a_debt_ends_at_the_gaps_own_stamp),
+        cmocka_unit_test(a_debt_is_paid_when_what_is_next_comes_later),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
