@@ -244,6 +244,8 @@ take_front(struct store_mem *m, const struct retention *policy, struct wall now,
         if (batch_last(k->batch) > st->state.floor)
             mem_floor_jump(st, k->batch);
     }
+    if (n == 0)
+        return 0;
     for (uint32_t i = 0; i < n; i++)
         blob_drop(m->at[i].batch);
     m->count -= n;
