@@ -37,7 +37,8 @@ def poll(broker, topic, cursor):
 def poll_by_curl(broker, folder, topic, cursor):
     path = folder / "form"
     path.write_text(f"cursor={cursor}&wait=0")
-    code, out = harness.curl("-X", "GET", "-d", f"@{path}", f"http://127.0.0.1:{broker.port}/topics/{topic}")
+    url = f"http://127.0.0.1:{broker.port}/topics/{topic}"
+    code, out = harness.curl("-X", "GET", "-d", f"@{path}", url)
     assert code == 0, out
     page = json.loads(out)
     return [m["body"] for m in page["messages"]], page["cursor"]
@@ -212,7 +213,10 @@ def test_what_is_too_long(broker):
     status, _, body = get(broker, "/topics/t?wait=0", "x=" + "y" * (most - 1))
     assert status == 413 and json.loads(body)["code"] == "body_too_large"
     cursor = big(broker)
-    for headers, target in (([("Last-Event-ID", cursor)], "/topics/t"), ([], f"/topics/t?cursor={cursor}")):
+    for headers, target in (
+        ([("Last-Event-ID", cursor)], "/topics/t"),
+        ([], f"/topics/t?cursor={cursor}"),
+    ):
         status, _, body = request(broker, "GET", target, None, headers)
         assert status == 431
         problem = json.loads(body)
