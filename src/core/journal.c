@@ -110,15 +110,14 @@ journal_drop(struct journal *j, struct stream *s)
     remove_stream(j, s);
 }
 
-static bool
+static void
 add_retired(struct journal *j, uint64_t id, uint64_t head, uint64_t stamp)
 {
     struct retired *r = pool_take(&j->retired);
     if (!r)
-        return false;
+        return;
     *r = (struct retired){id, head, stamp};
     map_add(&j->retired_by_id, id, r);
-    return true;
 }
 
 static struct mark_list *
@@ -134,8 +133,10 @@ kept(const struct mark_list *list)
 static void
 recover_stream(struct journal *j, const struct stream_state *from)
 {
-    if (from->retired && add_retired(j, from->stream, from->head, from->stamp))
+    if (from->retired) { /* more than there is room for are as good as forgotten */
+        add_retired(j, from->stream, from->head, from->stamp);
         return;
+    }
     struct stream *s = journal_stream(j, from->stream);
     CHECK(s); /* the store holds no more than STREAMS_MAX */
     s->held = s->durable = from->head;
@@ -615,11 +616,13 @@ static void
 retire(struct journal *j, uint64_t id)
 {
     struct stream *s = journal_find(j, id);
-    if (!s || s->live || s->held != s->durable || s->floor != s->durable)
+    if (!s || s->live || s->held != s->durable || s->floor != s->durable ||
+        j->retired.used == RETIRED_MAX)
         return;
     uint64_t head = s->durable, stamp = s->durable_stamp;
-    if (!remove_stream(j, s) || !add_retired(j, id, head, stamp))
+    if (!remove_stream(j, s))
         return;
+    add_retired(j, id, head, stamp);
     enum err e = vector_set(&j->durable, (struct mark){id, 0});
     CHECK(e == ERR_OK);
 }
