@@ -1,4 +1,4 @@
-/* Of core/gossip.h: gaps that peers offer, and the newest messages that come with them.
+/* Of core/gossip.h: gaps that peers offer.
  *
  * Why a gap is taken when, and what is owed above it: docs/decisions/0013-gaps.md. */
 #include "core/gossip.h"
@@ -47,7 +47,7 @@ offers_drop(struct gossip *g, struct gossip_link *l)
     l->patience = (struct mono){0};
 }
 
-static struct offer *
+struct offer *
 offer_of(const struct stream *s, uint32_t link)
 {
     LIST_EACH(node, &s->offers)
@@ -546,54 +546,4 @@ offers_judge(const struct intake *in, const struct gossip_side *side)
     find_patience(g);
     g->offers_since = MONO_NEVER;
     g->offers_at    = g->offers.used > 0 ? mono_after(in->now, OFFER_AGAIN_MS) : MONO_NEVER;
-}
-
-/* ---- the newest messages of topics ---- */
-
-static struct batch *
-batch_of(const struct journal *j, const struct frame_latest *f, uint32_t link)
-{
-    const struct stream *s      = journal_find(j, f->mark.stream);
-    const struct offer  *o      = s ? offer_of(s, link) : NULL;
-    struct str           origin = o ? o->gap->origin : s ? s->origin : (struct str){0};
-    return batch_make(&(struct batch_parts){.stream        = f->mark.stream,
-                                            .first         = f->mark.seq,
-                                            .lamport_first = f->lamport,
-                                            .wall          = f->wall,
-                                            .origin        = origin,
-                                            .msg           = &f->msg,
-                                            .count         = 1});
-}
-
-enum err
-gossip_on_latest(struct gossip *g, struct journal *j, struct commits *c, struct out *out,
-                 struct mono now, uint32_t link, const struct frame_latest *latest)
-{
-    struct gossip_link *l = &g->link[link];
-    CHECK(l->up);
-    if (!latest_is_valid(latest)) {
-        g->refused++;
-        return ERR_PROTO;
-    }
-    if (g->pulling && g->pull_link == link)
-        g->pull_progress = now;
-    g->latest_until = mono_after(now, OFFER_QUIET_MS);
-    /* Its credit bounds how many of them are on their way; who ignores it loses its gaps
-     * too, and is pulled from again. */
-    bool full = c->bytes > COMMITS_BYTES_MAX || c->count >= 2 * COMMITS_MAX;
-    if (full)
-        offers_drop(g, l);
-    if (full || !g->disk_works) {
-        l->credit_due += latest_cost(&latest->msg);
-        return ERR_OK;
-    }
-    l->storing++;
-    g->latest_storing++;
-    commits_add(c, out,
-                &(struct pending){.commit  = {.kind = COMMIT_LATEST},
-                                  .batch   = batch_of(j, latest, link),
-                                  .pulled  = true,
-                                  .link    = link,
-                                  .link_id = l->id});
-    return ERR_OK;
 }

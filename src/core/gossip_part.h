@@ -86,6 +86,8 @@ struct offer {
 };
 
 void offers_drop(struct gossip *g, struct gossip_link *l);
+/* NULL: this link offers no gap of it. */
+struct offer *offer_of(const struct stream *s, uint32_t link);
 /* Does nothing more of `s` come over this link before its offer is taken? */
 bool offer_is_blocked(const struct stream *s, uint32_t link);
 /* Take those that may be taken, all at once. */
