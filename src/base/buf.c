@@ -113,3 +113,18 @@ buf_reset(struct buf *b)
 {
     b->start = b->n = 0;
 }
+
+void
+buf_fit(struct buf *b)
+{
+    if (b->n == 0) {
+        buf_clear_free(b);
+        return;
+    }
+    if (b->start > 0)
+        memmove(b->p, b->p + b->start, b->n);
+    b->start = 0;
+    b->p     = realloc(b->p, b->n);
+    CHECK(b->p);
+    b->cap = b->n;
+}

@@ -34,5 +34,7 @@ void              buf_grew(struct buf *b, size_t bytes);
 void buf_consume(struct buf *b, size_t bytes);
 /* Empty, memory kept. */
 void buf_reset(struct buf *b);
+/* Give back the memory that its bytes do not take. */
+void buf_fit(struct buf *b);
 
 #endif

@@ -104,14 +104,35 @@ formats_short_and_long_texts(void **state)
     }
 }
 
+/* Broken when a buffer that is cut to its bytes loses some, or keeps the memory. */
+static void
+fits_its_bytes(void **state)
+{
+    (void)state;
+    struct buf b;
+    buf_init(&b, 0);
+    for (int i = 0; i < 1000; i++)
+        assert_int_equal(buf_add(&b, STR("0123456789")), ERR_OK);
+    buf_consume(&b, 9995);
+    buf_fit(&b);
+    assert_int_equal(b.cap, 5);
+    assert_true(str_eq(buf_str(&b), STR("56789")));
+    assert_int_equal(buf_add(&b, STR("ab")), ERR_OK);
+    assert_true(str_eq(buf_str(&b), STR("56789ab")));
+    buf_consume(&b, 7);
+    buf_fit(&b);
+    assert_null(b.p);
+    assert_int_equal(buf_add(&b, STR("x")), ERR_OK);
+    buf_fini(&b);
+}
+
 int
 main(void)
 {
     const struct CMUnitTest test[] = {
-        cmocka_unit_test(is_a_stream_of_bytes),
-        cmocka_unit_test(keeps_its_limit),
-        cmocka_unit_test(gives_room_to_write_into),
-        cmocka_unit_test(formats_short_and_long_texts),
+        cmocka_unit_test(is_a_stream_of_bytes),     cmocka_unit_test(keeps_its_limit),
+        cmocka_unit_test(gives_room_to_write_into), cmocka_unit_test(formats_short_and_long_texts),
+        cmocka_unit_test(fits_its_bytes),
     };
     return cmocka_run_group_tests_name("buf", test, NULL, NULL);
 }

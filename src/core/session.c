@@ -11,7 +11,7 @@
 enum {
     READ_BYTES       = 64 << 10,
     READ_BYTES_SHORT = 4 << 10, /* while clients that do not read hold PAGES_BYTES */
-    PAGES_BYTES      = 64 << 20,
+    PAGES_BYTES      = 8 << 20,
     READ_COUNT_MAX   = 4096,
 };
 #define NAMED_ALL UINT32_MAX

@@ -32,6 +32,7 @@ struct loop {
     struct pool socks;
     struct list dirty;  /* socks with something to send */
     struct list doomed; /* socks to destroy */
+    size_t      unsent; /* what sock_count() last found, of all of them */
     char        read_bytes[READ_BYTES];
 };
 

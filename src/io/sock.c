@@ -13,7 +13,7 @@
 enum {
     BULK_CHUNK_BYTES  = 64 << 10,  /* what others cannot overtake once it was begun */
     UNSENT_BYTES_MAX  = 128 << 10, /* in the kernel, for the same reason */
-    KEPT_BYTES_MAX    = 1 << 20,   /* a larger empty buffer is given back at once */
+    KEPT_BYTES_MAX    = 16 << 10,  /* a larger empty buffer is given back at once */
     KEEPALIVE_SECONDS = 60,
     LINGER_MS         = 1000,
     GONE_MS           = 5000, /* between two looks at who sends no more */
@@ -51,6 +51,7 @@ struct sock {
     struct buf                bulk_sizes;  /* uint32_t of each */
     struct buf                flight;      /* what libuv holds */
     size_t                    flight_bulk; /* how much of it is bulk */
+    size_t                    counted;     /* in loop.unsent */
     enum sock_state           state;
     enum err                  why;
     bool                      writing, waited, ended, paused;
@@ -171,6 +172,25 @@ sock_pending_bytes(const struct sock *s)
     return s->out.n + s->bulk.n + s->flight.n;
 }
 
+static void
+set_counted(struct sock *s, size_t bytes)
+{
+    s->loop->unsent += bytes - s->counted;
+    s->counted = bytes;
+}
+
+void
+sock_count(struct sock *s)
+{
+    set_counted(s, s->out.n + (s->flight_bulk > 0 ? 0 : s->flight.n));
+}
+
+size_t
+sock_unsent_bytes(const struct loop *l)
+{
+    return l->unsent;
+}
+
 /* Whole frames from the front of the bulk queue; their sizes are taken off. */
 static struct str
 take_bulk(struct sock *s)
@@ -214,10 +234,13 @@ on_written(uv_write_t *req, int status)
     pump(s);
 }
 
-/* libuv keeps the rest and goes on when the socket takes more. */
+/* libuv keeps the rest and goes on when the socket takes more.  That may be never: thousands
+ * of such rests are not to lie in buffers twice their size. */
 static void
 begin_flight(struct sock *s)
 {
+    if (s->flight.cap - s->flight.n > KEPT_BYTES_MAX)
+        buf_fit(&s->flight);
     uv_buf_t buf  = uv_buf_init((char *)(s->flight.p + s->flight.start), (unsigned)s->flight.n);
     s->write.data = s;
     s->waited     = true;
@@ -296,7 +319,7 @@ on_flushed(struct sock *s)
 }
 
 static void
-pump(struct sock *s)
+send_pending(struct sock *s)
 {
     while (!s->writing && (s->state == SOCK_OPEN || s->state == SOCK_FLUSHING)) {
         if (s->out.n > 0) {
@@ -313,6 +336,13 @@ pump(struct sock *s)
             return;
         }
     }
+}
+
+static void
+pump(struct sock *s)
+{
+    send_pending(s);
+    sock_count(s);
 }
 
 void
@@ -415,6 +445,7 @@ sock_reap_all(struct loop *l)
         struct sock *s = LIST_OF(l->doomed.next, struct sock, doomed);
         list_remove(&s->doomed);
         list_remove(&s->dirty);
+        set_counted(s, 0);
         if (s->events)
             s->events->closed(s->ctx, s->why);
         uv_close((uv_handle_t *)&s->tcp, on_closed);

@@ -51,8 +51,12 @@ struct buf *sock_out(struct sock *s);
 /* One frame that others may be put before, never into. */
 void   sock_write_bulk(struct sock *s, struct str frame);
 size_t sock_pending_bytes(const struct sock *s);
+/* What all socks of the loop have pending, but for bulk.  A turn's end counts it anew; in
+ * between what was written counts once sock_count() was called for its sock. */
+void   sock_count(struct sock *s);
+size_t sock_unsent_bytes(const struct loop *l);
 /* drained() comes for what is pending now, also when the socket takes all of it at once. */
-void   sock_tell_drained(struct sock *s);
+void sock_tell_drained(struct sock *s);
 
 /* Reads nothing until sock_resume(): the other side feels it. */
 void sock_pause(struct sock *s);

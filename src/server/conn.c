@@ -123,9 +123,10 @@ conn_brake(struct conn *c, enum conn_brake brake, bool on)
 void
 conn_count_unsent(struct conn *c)
 {
-    size_t now = conn_has_room(c) ? 0 : conn_pending(c);
+    size_t now = conn_pending(c) < CONN_ROOM_BYTES ? 0 : conn_pending(c);
     c->server->unsent += now - c->unsent;
     c->unsent = now;
+    sock_count(c->sock);
 }
 
 /* Behind each call of the front that takes input. */
@@ -333,10 +334,17 @@ conn_pending(const struct conn *c)
     return sock_pending_bytes(c->sock);
 }
 
+/* Each may take a share of what all of them have left; so they never take much more than
+ * all, and who reads gets on beside thousands that do not. */
 bool
 conn_has_room(const struct conn *c)
 {
-    return conn_pending(c) < CONN_ROOM_BYTES;
+    size_t taken = sock_unsent_bytes(c->server->loop), room = 0;
+    if (taken < DELIVERY_BYTES_MAX)
+        room = (DELIVERY_BYTES_MAX - taken) / CONN_ROOM_SHARE;
+    if (room > CONN_ROOM_BYTES)
+        room = CONN_ROOM_BYTES;
+    return conn_pending(c) == 0 || conn_pending(c) < room;
 }
 
 void

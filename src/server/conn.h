@@ -10,7 +10,8 @@
 #include "server/front.h"
 
 enum {
-    CONN_ROOM_BYTES   = 256 << 10, /* more output waiting: no more deliveries */
+    CONN_ROOM_BYTES   = 256 << 10, /* more output waiting: no more deliveries; or more than */
+    CONN_ROOM_SHARE   = 32,        /* such a part of what is left of DELIVERY_BYTES_MAX */
     CONN_OUTPUT_BYTES = 1 << 20,   /* more output waiting: nothing more is read */
     CONN_IDLE_MS      = 75000,     /* without a first byte */
     CONN_FLUSH_MS     = 5000,

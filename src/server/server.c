@@ -13,7 +13,10 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { ROUNDS_MAX = 8 }; /* of a turn; then sockets get their chance first */
+enum {
+    ROUNDS_MAX        = 8, /* of a turn; then sockets get their chance first */
+    LARGE_BLOCK_BYTES = 128 << 10,
+};
 
 #define CONN_OF(node, list_name) LIST_OF(node, struct conn, list_name)
 
@@ -109,6 +112,7 @@ feed_stalled(struct conn *c)
         list_remove(&sub->stalled);
         c->front->ready(c, sub);
     }
+    conn_count_unsent(c);
 }
 
 /* Who has no room still is told so by `drained` later: nothing of this turn has left yet, and
@@ -374,8 +378,10 @@ make(const struct config *config)
 enum err
 server_open(struct server **out, const struct config *config, struct buf *problem)
 {
-    /* Three threads share one allocator: more arenas would only hold memory back. */
+    /* Three threads share one allocator: more arenas would only hold memory back.  So would
+     * batches and pages that are freed, once glibc raises its threshold to their size. */
     mallopt(M_ARENA_MAX, 2);
+    mallopt(M_MMAP_THRESHOLD, LARGE_BLOCK_BYTES);
     uint64_t       files = loop_raise_file_limit();
     struct server *s     = make(config);
     enum err       e     = server_load_seeds(s, problem);
