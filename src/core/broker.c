@@ -241,7 +241,8 @@ gaps_persisted(struct broker *b, const struct gap_list *gaps, uint64_t lsn)
 {
     for (uint32_t i = 0; i < gaps->count; i++) {
         journal_persist(&b->journal, gaps->at[i], lsn + i, false);
-        sessions_wake(&b->sessions, &b->journal, gaps->at[i], lsn + i);
+        if (i == 0) /* it wakes everybody, and the rest lies behind it */
+            sessions_wake(&b->sessions, &b->journal, gaps->at[i], lsn);
         stamp_merge(&b->clock, batch_stamp(gaps->at[i]));
     }
 }

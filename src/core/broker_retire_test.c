@@ -184,6 +184,55 @@ clients_hear_of_it(void **state)
     close_desk(&d);
 }
 
+/* A peer tells that it has this stream up to `last`, and nothing of it any more. */
+static void
+get_gap(struct desk *d, uint32_t link, uint64_t stream, uint64_t last)
+{
+    const struct head h = {.stream = stream, .head = last, .floor = last};
+    get(d, link,
+        &(struct frame){.kind  = FRAME_HEADS,
+                        .heads = {.head = &h, .count = 1, .flags = HEADS_FULL}});
+    get(d, link,
+        &(struct frame){.kind = FRAME_GAP,
+                        .gap  = {.stream = stream,
+                                 .from   = 1,
+                                 .to     = last,
+                                 .chain  = {{1}},
+                                 .stamp  = 9,
+                                 .origin = STR("gone:1")}});
+}
+
+/* Broken when of several gaps that are stored together a live subscriber hears of the last
+ * alone. */
+static void
+gaps_that_come_together_are_all_named(void **state)
+{
+    (void)state;
+    struct desk  d;
+    struct entry e;
+    open_desk_retiring(&d, RETIRE_MS);
+    settle(&d);
+    link_up(&d, 0, 3000, 7);
+    start(&d, FROM_LATEST, nothing, 0, NULL);
+    uint64_t live = d.last.session, woken, ref;
+    for (uint64_t i = 1; i <= 3; i++)
+        get_gap(&d, 0, 7 * i, i);
+    pass(&d, 6000);
+    store_answers_all(&d, ERR_OK);
+    assert_vector(broker_vector(d.b), &VECTOR({7, 1}, {14, 2}, {21, 3}));
+    assert_true(broker_ready(d.b, &woken, &ref));
+    assert_int_equal(woken, live);
+    for (uint64_t i = 1; i <= 3; i++) {
+        assert_int_equal(broker_pull(d.b, live, &e), ERR_OK);
+        assert_int_equal(e.mark.stream, 7 * i);
+        assert_int_equal(e.mark.seq, 1);
+        assert_int_equal(e.gap_to, i);
+        assert_true(str_eq(e.origin, STR("gone:1")));
+    }
+    assert_int_equal(broker_pull(d.b, live, &e), ERR_MORE);
+    close_desk(&d);
+}
+
 int
 main(void)
 {
@@ -193,6 +242,7 @@ main(void)
         cmocka_unit_test(nobody_is_woken_for_it),
         cmocka_unit_test(the_store_may_retire_our_own),
         cmocka_unit_test(clients_hear_of_it),
+        cmocka_unit_test(gaps_that_come_together_are_all_named),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
