@@ -62,7 +62,8 @@ struct store_disk {
     bool     has_room;    /* there is more than the reserve; until then hand over nothing new */
     bool     has_reserve; /* there is a quarter of it; else commits of batches fail */
     bool     is_read_only;
-    bool     is_scarce; /* not much more than the reserve is free */
+    bool     is_scarce;  /* not much more than the reserve is free */
+    bool     is_corrupt; /* the file was found broken in a way that only a new one mends */
     uint64_t free_bytes, file_bytes, wal_bytes;
 };
 /* Looks, after which store_disk() knows; each commit of a batch does too. */

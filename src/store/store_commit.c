@@ -33,6 +33,24 @@ append_gap(struct store *s, const struct batch *b)
     return ERR_OK;
 }
 
+void
+commit_bind_text(sqlite3_stmt *q, const struct msg *m, const struct topic *topic)
+{
+    sql_bind_blob(q, 8, m->digest.b, sizeof m->digest.b);
+    if (!topic) {
+        sqlite3_bind_null(q, 5);
+        sqlite3_bind_null(q, 9);
+        sqlite3_bind_null(q, 10);
+        return;
+    }
+    sql_bind_u64(q, 5, topic->id);
+    if (m->headers.n > 0)
+        sql_bind_text(q, 9, m->headers);
+    else
+        sqlite3_bind_null(q, 9);
+    sql_bind_blob(q, 10, m->body.p, m->body.n);
+}
+
 /* Everything but what all messages of a batch share. */
 static enum err
 append_message(struct store *s, const struct batch *b, uint32_t i, bool late)
@@ -50,19 +68,7 @@ append_message(struct store *s, const struct batch *b, uint32_t i, bool late)
     sql_bind_u64(q, 3, e.mark.seq);
     sql_bind_u64(q, 4, e.lamport);
     sql_bind_u64(q, 7, (gone ? ROW_DIGEST_ONLY : 0) | (late ? ROW_LATE : 0));
-    sql_bind_blob(q, 8, m->digest.b, sizeof m->digest.b);
-    if (gone) {
-        sqlite3_bind_null(q, 5);
-        sqlite3_bind_null(q, 9);
-        sqlite3_bind_null(q, 10);
-    } else {
-        sql_bind_u64(q, 5, topic->id);
-        if (m->headers.n > 0)
-            sql_bind_text(q, 9, m->headers);
-        else
-            sqlite3_bind_null(q, 9);
-        sql_bind_blob(q, 10, m->body.p, m->body.n);
-    }
+    commit_bind_text(q, m, topic);
     err = sql_run(s->db, q);
     if (err != ERR_OK)
         return err;
@@ -180,7 +186,7 @@ write_one(struct store *s, const struct commit *c, struct wall received)
     case COMMIT_LATEST:
         return latest_take(s, c->batch);
     case COMMIT_REPAIR:
-        return ERR_OK;
+        return repair_batch(s, c->batch, received);
     }
     return ERR_INVALID;
 }
@@ -200,6 +206,8 @@ commit_end(struct store *s, enum err e)
         e = sql_run(s->db, s->sql[SQL_COMMIT]);
     if (e == ERR_OK)
         return ERR_OK;
+    if (e == ERR_CORRUPT)
+        s->disk.is_corrupt = true;
     /* After some errors SQLite has rolled back by itself. */
     if (!sqlite3_get_autocommit(s->db)) {
         enum err undone = sql_run(s->db, s->sql[SQL_ROLLBACK]);
@@ -289,8 +297,12 @@ store_commit(struct store *s, const struct commit *commit, uint32_t count, struc
     for (; i < count; i++)
         result[i].err = e;
     s->commits++;
-    if (e == ERR_OK)
+    if (s->wants_reload)
+        s->is_loaded = s->wants_reload = false;
+    if (e == ERR_OK && s->is_loaded)
         tend_under_load(s);
-    else if (!s->is_loaded && load_state(s) != ERR_OK)
+    else if (!s->is_loaded && load_state(s) != ERR_OK) {
         load_forget(s); /* the probe tries again */
+        s->is_refusing = true;
+    }
 }

@@ -480,27 +480,6 @@ a_file_that_was_moved_away_takes_nothing(void **state)
     disk_close(&d);
 }
 
-/* Without it a peer stores what its origin never sealed. */
-static void
-a_damaged_row_does_not_leave_as_a_batch(void **state)
-{
-    struct disk   d;
-    struct writer a = kit_writer(5);
-    (void)state;
-    disk_open(&d, false);
-    disk_put(&d, kit_batch(&a, 2, "t"), 1);
-    disk_put(&d, kit_batch(&a, 2, "t"), 1);
-    execute(&d, "UPDATE messages SET body = 'forged' WHERE lsn = 4");
-    struct read  read = {.lsn_last = 4, .bytes_max = TAIL, .batches = true};
-    struct page *p    = disk_read(&d, &read);
-    assert_int_equal(p->count, 1);
-    assert_int_equal(p->lsn_next, 3);
-    page_drop(p);
-    read.lsn = 3;
-    assert_int_equal(store_read(d.r, &read, &p), ERR_CORRUPT);
-    disk_close(&d);
-}
-
 /* ---- beside the writer ---- */
 
 struct watcher {
@@ -689,7 +668,6 @@ main(void)
         cmocka_unit_test(a_commit_is_one_fsync),
         cmocka_unit_test(below_the_reserve_batches_are_refused),
         cmocka_unit_test(a_file_that_was_moved_away_takes_nothing),
-        cmocka_unit_test(a_damaged_row_does_not_leave_as_a_batch),
         cmocka_unit_test(a_reader_beside_the_writer_sees_a_prefix),
         cmocka_unit_test(the_views_show_the_log),
         cmocka_unit_test(the_log_says_what_kind_a_row_is),

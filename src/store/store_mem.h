@@ -29,6 +29,10 @@ void store_mem_commit(struct store_mem *m, const struct commit *commit, uint32_t
 /* Transactions fail with `e` from the k-th one on (1: the next one), `count` of them. */
 void store_mem_fail(struct store_mem *m, uint32_t k, uint32_t count, enum err e);
 
+/* A bit of a stored message flips: from now on only its digest can be read.  False: it is not
+ * there. */
+bool store_mem_flip(struct store_mem *m, struct mark mark);
+
 /* As store_read(); it looks at fewer messages a call. */
 MUST_USE enum err store_mem_read(const struct store_mem *m, const struct read *read,
                                  struct page **page);

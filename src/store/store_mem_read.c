@@ -103,6 +103,12 @@ take_gap(const struct store_mem *m, const struct kept_batch *k, const struct rea
 /* ---- messages ---- */
 
 static void
+note_damage(const struct batch *b, struct page_maker *page)
+{
+    page_damage(page, &(struct damage){b->stream, b->first, batch_last(b), b->chain});
+}
+
+static void
 take_message(const struct store_mem *m, const struct kept_batch *k, uint32_t i,
              const struct read *read, struct page_maker *page)
 {
@@ -113,8 +119,16 @@ take_message(const struct store_mem *m, const struct kept_batch *k, uint32_t i,
     }
     const struct msg *msg  = &b->msg[i];
     struct mark       mark = {b->stream, b->first + i};
-    if (msg->flags & MSG_DIGEST_ONLY || page_seq(&read->have, mark.stream) >= mark.seq ||
-        (read->want && !read->want(read->want_ctx, msg->topic)))
+    if (msg->flags & MSG_DIGEST_ONLY)
+        note_damage(b, page);
+    if (page_seq(&read->have, mark.stream) >= mark.seq)
+        return;
+    if (msg->flags & MSG_DIGEST_ONLY) {
+        const struct mem_stream *st = mem_stream_find(m, mark.stream);
+        put_gap(page, st, k->lsn + i, mark.seq, mark.seq, b->lamport_first + i);
+        return;
+    }
+    if (read->want && !read->want(read->want_ctx, msg->topic))
         return;
     struct entry e = {.lsn     = k->lsn + i,
                       .mark    = mark,
@@ -159,6 +173,8 @@ scan_batches(const struct store_mem *m, const struct read *read, struct page_mak
         if (page_seq(&read->have, k->batch->stream) < batch_last(k->batch)) {
             blob_keep(k->batch);
             page_batch(page, k->batch, k->lsn);
+            if (mem_digests(k->batch) > 0)
+                note_damage(k->batch, page);
         }
         page->lsn_next = end;
     }

@@ -26,6 +26,7 @@ page_maker_fini(struct page_maker *m)
     mem_free(m->batch_lsn);
     mem_free(m->before.at);
     mem_free(m->scanned.at);
+    mem_free(m->damage);
     buf_fini(&m->bytes);
     *m = (struct page_maker){0};
 }
@@ -37,6 +38,12 @@ page_text(struct page_maker *m, struct str s)
     enum err   e  = buf_add(&m->bytes, s);
     CHECK(e == ERR_OK);
     return at;
+}
+
+struct str
+page_settled(const struct page_maker *m, struct str s)
+{
+    return (struct str){buf_str(&m->bytes).p + (uintptr_t)s.p, s.n};
 }
 
 static uint32_t
@@ -109,6 +116,19 @@ page_raise(struct vector *v, struct mark mark)
     v->count++;
 }
 
+void
+page_damage(struct page_maker *m, const struct damage *d)
+{
+    for (uint32_t i = 0; i < m->damage_count; i++)
+        if (m->damage[i].stream == d->stream && m->damage[i].first == d->first)
+            return;
+    if (m->damage_count == PAGE_DAMAGES_MAX)
+        return;
+    if (!m->damage)
+        m->damage = mem_new(PAGE_DAMAGES_MAX * sizeof *m->damage);
+    m->damage[m->damage_count++] = *d;
+}
+
 bool
 page_is_full(const struct page_maker *m, const struct read *read)
 {
@@ -144,9 +164,11 @@ page_make(struct page_maker *m)
     size_t lsns    = m->batch ? m->count * sizeof *m->batch_lsn : 0;
     size_t before  = m->before.count * sizeof(struct mark);
     size_t scanned = m->scanned.count * sizeof(struct mark);
+    size_t damage  = m->damage_count * sizeof *m->damage;
 
-    struct page *p = blob_new(sizeof *p + entries + batches + lsns + before + scanned + m->bytes.n);
-    uint8_t     *at      = (uint8_t *)(p + 1);
+    struct page *p =
+        blob_new(sizeof *p + entries + batches + lsns + before + scanned + damage + m->bytes.n);
+    uint8_t      *at     = (uint8_t *)(p + 1);
     struct entry *entry  = lay(&at, m->entry, entries);
     *p                   = (struct page){.lsn_first     = m->lsn_first,
                                          .lsn_next      = m->lsn_next,
@@ -158,7 +180,9 @@ page_make(struct page_maker *m)
                                          .before        = lay(&at, m->before.at, before),
                                          .before_count  = m->before.count,
                                          .scanned       = lay(&at, m->scanned.at, scanned),
-                                         .scanned_count = m->scanned.count};
+                                         .scanned_count = m->scanned.count,
+                                         .damage        = lay(&at, m->damage, damage),
+                                         .damage_count  = m->damage_count};
     const uint8_t *bytes = lay(&at, buf_str(&m->bytes).p, m->bytes.n);
     for (uint32_t i = 0; entry && i < m->count; i++) {
         entry[i].origin  = settle(entry[i].origin, bytes);

@@ -11,7 +11,8 @@
  *   store_commit.c  commits            store_tend.c  checkpoints     store_room.c  free disk
  *   store_read.c    where a read starts     store_scan.c  what it finds
  *   store_index.c   where in a run to look  store_wanted.c  which topics are wanted
- *   store_rebuild.c batches                 store_kept.c  what the log has no more
+ *   store_rebuild.c batches         store_verify.c  what is believed
+ *   store_repair.c  what was damaged, written anew   store_kept.c  what the log has no more
  *
  * What memory says of streams and topics is what the transaction in progress makes
  * of it: after a rollback all of it is loaded anew. */
@@ -150,6 +151,7 @@ struct store {
 
     struct store_disk disk; /* as it was when it was looked at last */
     bool              was_corrupt, is_refusing, is_loaded;
+    bool              wants_reload; /* memory is to be loaded anew after this commit */
 
     uint64_t       lsn;       /* last in use */
     uint64_t       lsn_first; /* oldest that is left; lsn + 1: none */
@@ -270,9 +272,15 @@ enum err peers_known(struct store *s, const struct known_vector *known);
 
 /* ---- store_commit.c ---- */
 
+/* Columns 5 and 8 to 10 of a row of messages; no topic: its digest alone. */
+void     commit_bind_text(sqlite3_stmt *q, const struct msg *m, const struct topic *topic);
 enum err commit_begin(struct store *s);
 /* COMMIT, or ROLLBACK when e is not OK or the COMMIT fails; the outcome. */
 enum err commit_end(struct store *s, enum err e);
+
+/* ---- store_repair.c ---- */
+
+enum err repair_batch(struct store *s, const struct batch *b, struct wall received);
 
 /* ---- store_tend.c ---- */
 
@@ -301,6 +309,8 @@ enum reading {
     READ_TOPIC_ID,
     READ_SEGMENTS, /* from the one on that begins at or before an lsn */
     READ_POSTINGS,
+    READ_NEXT_BATCH, /* the first batch above a seq: where it begins, on which chain */
+    READ_HEAD,
     READING_COUNT
 };
 
@@ -341,6 +351,14 @@ struct index_run {
     uint64_t           wanted[SEGMENT_ROWS_MAX / 64];
 };
 
+/* A row of batches; its deps lie in the reader until the next one. */
+struct batch_row {
+    uint64_t       stream, first, last, lsn, lamport_first;
+    struct wall    wall, received;
+    struct hash128 prev, chain;
+    bool           is_gap, late;
+};
+
 struct store_reader {
     sqlite3      *db;
     sqlite3_stmt *sql[READING_COUNT];
@@ -352,6 +370,7 @@ struct store_reader {
     struct origin_known origin[ORIGINS_CACHED];
     struct name_known   name[NAMES_CACHED];
     struct index_run    run;
+    struct batch_row    now;             /* the batch that was verified last; stream 0: none */
     uint64_t            id[FILTERS_MAX]; /* of topics that literal filters want */
     uint32_t            id_count;
     struct verdicts    *in_use;
@@ -362,13 +381,6 @@ struct store_reader {
     bool            has_doubted; /* the index is damaged somewhere */
 };
 
-/* A row of batches; its deps lie in the reader until the next one. */
-struct batch_row {
-    uint64_t       stream, first, last, lsn, lamport_first;
-    struct wall    wall, received;
-    struct hash128 prev, chain;
-    bool           is_gap, late;
-};
 static inline uint64_t
 row_lsns(const struct batch_row *row)
 {
@@ -388,8 +400,28 @@ enum err read_floor(struct store_reader *r, uint64_t stream, uint64_t *floor);
 enum err read_first(struct store_reader *r, sqlite3_stmt *q);
 /* What lies at *lsn, or next above it. */
 enum err read_mark_at(struct store_reader *r, uint64_t *lsn, struct mark *mark);
-/* The batch of `row`, checked; one reference.  CORRUPT. */
-enum err rebuild_batch(struct store_reader *r, const struct batch_row *row, struct batch **out);
+/* The highest seq of the stream below an lsn, 0: none. */
+enum err read_seq_below(struct store_reader *r, struct mark head, uint64_t below, uint64_t *seq);
+/* The batch of `row`, checked; one reference.  What does not fit its digest is left out of
+ * it, and *damaged.  CORRUPT: it is not what its origin sealed. */
+enum err rebuild_batch(struct store_reader *r, const struct batch_row *row, struct batch **out,
+                       bool *damaged);
+
+/* ---- store_verify.c ---- */
+
+struct mark row_mark(const struct batch_row *row, uint64_t lsn);
+uint64_t    row_lamport(const struct batch_row *row, uint64_t lsn);
+/* Does the row at e->lsn say what its batch says?  r->now is that.  CORRUPT: it does not. */
+enum err verify_place(struct store_reader *r, const struct entry *e, bool is_gap);
+/* The batch that has the lsn by its own row alone: r->now.  NOTFOUND: none has it. */
+enum err verify_find(struct store_reader *r, uint64_t lsn);
+/* r->now has the lsn, but the row of messages there says something else.  NOTFOUND: then that
+ * is right. */
+enum err verify_claim(struct store_reader *r, uint64_t lsn, struct mark said);
+/* No row of batches has the seq at its lsn: what that row should be. */
+enum err verify_hole(struct store_reader *r, struct mark at, struct damage *hole);
+/* The batch that has the lsn, with its deps.  CORRUPT: that is not known. */
+enum err verify_batch_at(struct store_reader *r, uint64_t lsn, struct batch_row *row);
 
 /* ---- store_wanted.c ---- */
 

@@ -8,7 +8,7 @@
 #include <string.h>
 
 #define MESSAGE_COLUMNS                                                                            \
-    "SELECT lsn, stream, seq, lamport, topic, wall_ms, flags, headers, body FROM messages"
+    "SELECT lsn, stream, seq, lamport, topic, wall_ms, flags, headers, body, digest FROM messages"
 
 static const char *const text_of[READING_COUNT] = {
     [READ_BEGIN]     = "BEGIN",
@@ -30,18 +30,23 @@ static const char *const text_of[READING_COUNT] = {
     [READ_AT]       = "SELECT lsn, stream, seq FROM messages WHERE lsn >= ?1 ORDER BY lsn LIMIT 1",
     [READ_MESSAGES] = MESSAGE_COLUMNS " WHERE lsn >= ?1 AND lsn <= ?2 ORDER BY lsn",
     [READ_MESSAGE]  = MESSAGE_COLUMNS " WHERE lsn = ?1",
-    [READ_BEFORE]   = "SELECT stream, seq, lamport FROM messages WHERE lsn < ?1 AND lsn >= ?2"
-                      " ORDER BY lsn DESC",
-    [READ_ROWS]     = "SELECT m.seq, m.flags, m.digest, t.name, m.headers, m.body FROM messages m"
-                      " LEFT JOIN topics t ON t.id = m.topic"
-                      " WHERE m.lsn >= ?1 AND m.lsn <= ?2 ORDER BY m.lsn",
-    [READ_TOPIC]    = "SELECT name FROM topics WHERE id = ?1",
-    [READ_ORIGIN]   = "SELECT origin FROM streams WHERE stream = ?1",
-    [READ_TOPIC_ID] = "SELECT id FROM topics WHERE name = ?1",
-    [READ_SEGMENTS] = "SELECT lsn_first, lsn_last, stamp, buckets, hash, marks FROM segments"
-                      " WHERE lsn_first >= (SELECT ifnull(max(lsn_first), 0) FROM segments"
-                      " WHERE lsn_first <= ?1) ORDER BY lsn_first",
-    [READ_POSTINGS] = "SELECT id, hash, topics FROM postings WHERE id >= ?1 AND id <= ?2",
+    [READ_BEFORE] = "SELECT stream, seq, lamport, lsn, wall_ms, flags FROM messages WHERE lsn < ?1 "
+                    "AND lsn >= ?2"
+                    " ORDER BY lsn DESC",
+    [READ_ROWS]   = "SELECT m.seq, m.flags, m.digest, t.name, m.headers, m.body, m.lsn,"
+                    " m.stream, m.lamport, m.wall_ms FROM messages m"
+                    " LEFT JOIN topics t ON t.id = m.topic"
+                    " WHERE m.lsn >= ?1 AND m.lsn <= ?2 ORDER BY m.lsn",
+    [READ_TOPIC]  = "SELECT name FROM topics WHERE id = ?1",
+    [READ_ORIGIN] = "SELECT origin FROM streams WHERE stream = ?1",
+    [READ_TOPIC_ID]   = "SELECT id FROM topics WHERE name = ?1",
+    [READ_SEGMENTS]   = "SELECT lsn_first, lsn_last, stamp, buckets, hash, marks FROM segments"
+                        " WHERE lsn_first >= (SELECT ifnull(max(lsn_first), 0) FROM segments"
+                        " WHERE lsn_first <= ?1) ORDER BY lsn_first",
+    [READ_POSTINGS]   = "SELECT id, hash, topics FROM postings WHERE id >= ?1 AND id <= ?2",
+    [READ_NEXT_BATCH] = "SELECT first, prev FROM batches WHERE stream = ?1 AND first > ?2"
+                        " ORDER BY first LIMIT 1",
+    [READ_HEAD]       = "SELECT head, head_chain FROM streams WHERE stream = ?1",
 };
 
 /* ---- opening ---- */
@@ -173,8 +178,8 @@ read_mark_at(struct store_reader *r, uint64_t *lsn, struct mark *mark)
 
 /* The highest seq of a stream below lsn `below`, 0 for none: a search over its
  * batches, which is short since few streams are written at the same time. */
-static enum err
-seq_below(struct store_reader *r, struct mark head, uint64_t below, uint64_t *seq)
+enum err
+read_seq_below(struct store_reader *r, struct mark head, uint64_t below, uint64_t *seq)
 {
     uint64_t low = 0, high = head.seq; /* low is below, high + 1 is not known to be */
     while (low < high) {
@@ -189,10 +194,12 @@ seq_below(struct store_reader *r, struct mark head, uint64_t below, uint64_t *se
             return e;
         if (row.lsn >= below)
             high = row.first - 1;
+        else if (row.last < mid) /* its batch has no row: it counts as not below */
+            high = mid - 1;
         else if (row.lsn + row_lsns(&row) > below)
             low = high = row.first + (below - row.lsn) - 1;
         else
-            low = row.last > mid ? row.last : mid;
+            low = row.last;
     }
     *seq = low;
     return ERR_OK;
@@ -214,10 +221,10 @@ marks_between(struct store_reader *r, uint64_t first, uint64_t next, struct vect
         if (lsn < first)
             continue;
         if (lsn >= next) {
-            e = seq_below(r, head, next, &head.seq);
+            e = read_seq_below(r, head, next, &head.seq);
             /* What lies below `first` was not scanned now. */
             if (e == ERR_OK && head.seq > 0)
-                e = seq_below(r, head, first, &before);
+                e = read_seq_below(r, head, first, &before);
         }
         if (e != ERR_OK) {
             sqlite3_reset(q);
@@ -284,18 +291,15 @@ start_since(struct store_reader *r, const struct read *read, uint64_t *start)
 {
     uint64_t low = r->log_first, high = read->lsn_last + 1; /* the answer: in [low, high] */
     while (low < high) {
-        uint64_t         mid = low + (high - low) / 2, lsn = mid;
-        struct mark      mark;
+        uint64_t         mid = low + (high - low) / 2;
         struct batch_row row;
-        enum err         e = read_mark_at(r, &lsn, &mark);
-        if (e == ERR_NOTFOUND || (e == ERR_OK && lsn >= high)) {
-            high = mid; /* nothing between mid and high */
+        enum err         e = verify_batch_at(r, mid, &row);
+        if (e == ERR_CORRUPT) { /* nobody knows when that came */
+            high = mid;
             continue;
         }
-        if (e == ERR_OK)
-            e = read_batch_row(r, mark, &row);
         if (e != ERR_OK)
-            return e == ERR_NOTFOUND ? ERR_CORRUPT : e;
+            return e;
         if (row.received.ms >= read->since.ms)
             high = row.lsn < mid ? (row.lsn > low ? row.lsn : low) : mid;
         else
@@ -415,8 +419,9 @@ store_read(struct store_reader *r, const struct read *read, struct page **out)
 {
     struct page_maker page;
     page_maker_init(&page);
-    r->work    = 0;
-    enum err e = sql_run(r->db, r->sql[READ_BEGIN]);
+    r->work       = 0;
+    r->now.stream = 0;
+    enum err e    = sql_run(r->db, r->sql[READ_BEGIN]);
     if (e == ERR_OK)
         e = read->start == READ_KEPT ? kept_read(r, read, &page) : read_log(r, read, &page);
     enum err ended = sqlite3_get_autocommit(r->db) ? ERR_OK : sql_run(r->db, r->sql[READ_END]);

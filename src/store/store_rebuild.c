@@ -3,7 +3,6 @@
 #include "base/blob.h"
 #include "base/check.h"
 #include "base/mem.h"
-#include "base/trace.h"
 #include "store/store_marks.h"
 
 #include <string.h>
@@ -13,6 +12,7 @@ struct parts {
     struct msg *msg; /* of texts only the lengths */
     uint32_t    count;
     struct buf *bytes;
+    bool        damaged; /* a row says of itself what its batch does not say of it */
 };
 
 static size_t
@@ -21,6 +21,15 @@ put(struct parts *p, struct str s)
     enum err e = buf_add(p->bytes, s);
     CHECK(e == ERR_OK);
     return s.n;
+}
+
+/* The lsn says which message it is: what else the row says is in the batch too. */
+static bool
+is_misplaced(const struct batch_row *row, uint64_t lsn, sqlite3_stmt *q)
+{
+    struct mark mark = row_mark(row, lsn);
+    return sql_u64(q, 1) & ROW_GAP || sql_u64(q, 7) != mark.stream || sql_u64(q, 0) != mark.seq ||
+           sql_u64(q, 8) != row_lamport(row, lsn) || sqlite3_column_int64(q, 9) != row->wall.ms;
 }
 
 static enum err
@@ -32,12 +41,13 @@ read_rows(struct store_reader *r, const struct batch_row *row, struct parts *p)
     sql_bind_u64(q, 1, row->lsn);
     sql_bind_u64(q, 2, row->lsn + count - 1);
     while (sql_next(r->db, q, &e)) {
-        struct msg *m = &p->msg[p->count];
-        if (p->count == count || sql_u64(q, 0) != row->first + p->count ||
-            !sql_hash(q, 2, &m->digest)) {
+        struct msg *m   = &p->msg[p->count];
+        uint64_t    lsn = sql_u64(q, 6);
+        if (p->count == count || lsn != row->lsn + p->count || !sql_hash(q, 2, &m->digest)) {
             sqlite3_reset(q);
             return ERR_CORRUPT;
         }
+        p->damaged |= is_misplaced(row, lsn, q);
         m->flags     = sql_u64(q, 1) & ROW_DIGEST_ONLY ? MSG_DIGEST_ONLY : 0;
         m->topic.n   = put(p, sql_bytes(q, 3));
         m->headers.n = put(p, sql_bytes(q, 4));
@@ -45,6 +55,22 @@ read_rows(struct store_reader *r, const struct batch_row *row, struct parts *p)
         p->count++;
     }
     return e == ERR_OK && p->count != count ? ERR_CORRUPT : e;
+}
+
+/* No digest covers a gap: both of its rows have to say the same. */
+static enum err
+check_gap(struct store_reader *r, const struct batch_row *row)
+{
+    sqlite3_stmt *q = r->sql[READ_ROWS];
+    sql_bind_u64(q, 1, row->lsn);
+    sql_bind_u64(q, 2, row->lsn);
+    enum err e = read_first(r, q);
+    if (e != ERR_OK)
+        return e == ERR_NOTFOUND ? ERR_CORRUPT : e;
+    bool same = sql_u64(q, 1) & ROW_GAP && sql_u64(q, 7) == row->stream &&
+                sql_u64(q, 0) == row->last && sql_u64(q, 8) == row->lamport_first;
+    sqlite3_reset(q);
+    return same ? ERR_OK : ERR_CORRUPT;
 }
 
 static struct str
@@ -95,21 +121,45 @@ lay_out(const struct batch_row *row, const struct parts *p, struct str deps, siz
     return b;
 }
 
-/* Nothing leaves the process towards a peer that is not what its origin sealed. */
+/* Makes each message that does not fit its digest a digest alone, or gives it (`mend`) the
+ * digest that fits it; whether there were any. */
 static bool
-is_intact(const struct batch *b, struct buf *scratch)
+settle(struct batch *b, bool mend)
 {
+    struct msg *msg = (struct msg *)(uintptr_t)b->msg; /* nobody else has seen it yet */
+    bool        any = false;
     for (uint32_t i = 0; i < b->count; i++) {
-        const struct msg *m = &b->msg[i];
-        if (!(m->flags & MSG_DIGEST_ONLY) &&
-            !hash128_eq(m->digest, marks_digest(m->topic, m->headers, m->body)))
-            return false;
+        struct msg *m = &msg[i];
+        if (m->flags & MSG_DIGEST_ONLY && !mend) {
+            any = true;
+            continue;
+        }
+        struct hash128 digest = marks_digest(m->topic, m->headers, m->body);
+        if (hash128_eq(digest, m->digest))
+            continue;
+        any = true;
+        if (mend)
+            m->digest = digest;
+        else
+            m->flags |= MSG_DIGEST_ONLY;
     }
-    return hash128_eq(b->chain, marks_chain(b, scratch));
+    return any;
+}
+
+/* Nothing leaves the process towards a peer that is not what its origin sealed.  The chain
+ * tells whether it is the text or the digest of a message that was flipped. */
+static bool
+is_sealed(struct batch *b, struct buf *scratch, bool *damaged)
+{
+    bool as_stored = hash128_eq(b->chain, marks_chain(b, scratch));
+    bool unlike    = settle(b, !as_stored);
+    *damaged |= unlike;
+    return as_stored || (unlike && hash128_eq(b->chain, marks_chain(b, scratch)));
 }
 
 enum err
-rebuild_batch(struct store_reader *r, const struct batch_row *row, struct batch **out)
+rebuild_batch(struct store_reader *r, const struct batch_row *row, struct batch **out,
+              bool *damaged)
 {
     struct parts  p = {.bytes = &r->bytes, .msg = mem_new(row_lsns(row) * sizeof(struct msg))};
     struct batch *b = NULL;
@@ -119,19 +169,17 @@ rebuild_batch(struct store_reader *r, const struct batch_row *row, struct batch 
     size_t   origin_n = p.bytes->n;
     if (e == ERR_OK && origin_n > UINT8_MAX)
         e = ERR_CORRUPT;
-    if (e == ERR_OK && !row->is_gap)
-        e = read_rows(r, row, &p);
+    if (e == ERR_OK)
+        e = row->is_gap ? check_gap(r, row) : read_rows(r, row, &p);
     if (e == ERR_OK) {
         b = lay_out(row, &p, buf_str(&r->deps), origin_n);
-        if (!b || (!row->is_gap && !is_intact(b, &r->bytes)))
+        if (!b || (!row->is_gap && !is_sealed(b, &r->bytes, &p.damaged)))
             e = ERR_CORRUPT;
     }
     mem_free(p.msg);
+    *damaged = p.damaged;
     if (e != ERR_OK) {
         blob_drop(b);
-        tracef(TRACE_ERROR, "store: the batch %016llx-%llu at lsn %llu cannot be read: %s",
-               (unsigned long long)row->stream, (unsigned long long)row->first,
-               (unsigned long long)row->lsn, err_text(e));
         return e;
     }
     *out = b;

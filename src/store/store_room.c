@@ -83,7 +83,9 @@ void
 store_look(struct store *s)
 {
     struct statvfs    v;
-    struct store_disk d = {.file_bytes = size_of(s, ""), .wal_bytes = size_of(s, "-wal")};
+    struct store_disk d = {.file_bytes = size_of(s, ""),
+                           .wal_bytes  = size_of(s, "-wal"),
+                           .is_corrupt = s->disk.is_corrupt};
     if (statvfs(s->dir, &v) != 0) {
         /* The folder was moved away: a commit finds that out and says so. */
         d.has_room = d.has_reserve = true;

@@ -2,6 +2,7 @@
 #include "store/store_private.h"
 
 #include "base/mem.h"
+#include "store/store_marks.h"
 
 #include <string.h>
 
@@ -42,59 +43,135 @@ origin_of(struct scan *s, uint64_t stream, struct str *out)
     return e;
 }
 
-/* What is below the floor may have been said at the front of the page. */
+/* From e->mark on up to e->gap_to, but for what the reader has.  What is below the floor may
+ * have been said at the front of the page. */
 static enum err
-take_gap(struct scan *s, struct entry *e)
+put_gap(struct scan *s, struct entry *e)
 {
-    struct batch_row row;
-    uint64_t         have = page_seq(&s->read->have, e->mark.stream), floor = 0;
-    enum err         err = read_batch_row(s->r, e->mark, &row);
-    if (err == ERR_OK && s->r->floors_said)
+    uint64_t have = page_seq(&s->read->have, e->mark.stream), floor = 0;
+    enum err err = ERR_OK;
+    if (s->r->floors_said)
         err = read_floor(s->r, e->mark.stream, &floor);
     if (err == ERR_OK)
         err = origin_of(s, e->mark.stream, &e->origin);
     if (err != ERR_OK)
-        return err == ERR_NOTFOUND ? ERR_CORRUPT : err;
+        return err;
     if (floor > have)
         have = floor;
-    if (have >= row.last)
+    if (have >= e->gap_to)
         return ERR_OK;
-    e->gap_to   = row.last;
-    e->mark.seq = have < row.first ? row.first : have + 1;
-    e->wall     = (struct wall){0};
-    e->late     = false;
+    if (have >= e->mark.seq)
+        e->mark.seq = have + 1;
+    e->wall = (struct wall){0};
+    e->late = false;
     page_entry(s->page, e);
     return ERR_OK;
 }
 
-static enum err
-take_row(struct scan *s, sqlite3_stmt *q)
+static void
+note_row(struct scan *s, const struct entry *e)
 {
-    uint64_t     topic = sql_u64(q, 4), flags = sql_u64(q, 6);
-    bool         wanted;
-    struct entry e    = {.lsn     = sql_u64(q, 0),
-                         .mark    = {sql_u64(q, 1), sql_u64(q, 2)},
-                         .lamport = sql_u64(q, 3),
-                         .wall    = {sqlite3_column_int64(q, 5)},
-                         .late    = flags & ROW_LATE};
-    s->page->lsn_next = e.lsn + 1;
+    s->page->lsn_next = e->lsn + 1;
     s->r->work++;
-    note_stamp(s->page, e.lamport);
-    page_raise(&s->page->scanned, e.mark);
-    if (flags & ROW_GAP)
-        return take_gap(s, &e);
-    if (flags & ROW_DIGEST_ONLY || page_seq(&s->read->have, e.mark.stream) >= e.mark.seq)
+    note_stamp(s->page, e->lamport);
+    page_raise(&s->page->scanned, e->mark);
+}
+
+/* What lies there is not what was stored, or is not there: a gap of one.  `said` is what its
+ * row says, if there is one; it does not say that it is a gap. */
+static enum err
+take_damaged(struct scan *s, uint64_t lsn, struct mark said)
+{
+    struct store_reader    *r   = s->r;
+    const struct batch_row *row = &r->now;
+    struct entry            e   = {.lsn = lsn, .mark = said, .gap_to = said.seq};
+    struct damage           damage;
+    enum err                err = verify_find(r, lsn);
+    r->work += WORK_LOOKUP;
+    if (err == ERR_OK && said.stream != 0)
+        err = verify_claim(r, lsn, said);
+    if (err == ERR_OK) {
+        damage    = (struct damage){row->stream, row->first, row->last, row->chain};
+        e.mark    = row_mark(row, lsn);
+        e.gap_to  = e.mark.seq;
+        e.lamport = row_lamport(row, lsn);
+        if (row->is_gap)
+            e.mark.seq = row->first;
+    } else if (err == ERR_NOTFOUND) {
+        err = said.stream != 0 ? verify_hole(r, said, &damage) : ERR_CORRUPT;
+    }
+    if (err != ERR_OK)
+        return err == ERR_NOTFOUND ? ERR_CORRUPT : err;
+    note_row(s, &(struct entry){lsn, {e.mark.stream, e.gap_to}, .lamport = e.lamport});
+    page_damage(s->page, &damage);
+    return put_gap(s, &e);
+}
+
+/* Its text, when it fits its digest: *e is whole then. */
+static enum err
+take_text(struct scan *s, sqlite3_stmt *q, struct entry *e, bool *fits)
+{
+    struct str     headers = sql_bytes(q, 7), body = sql_bytes(q, 8), name;
+    struct hash128 digest;
+    enum err       err = wanted_name(s->r, s->page, sql_u64(q, 4), &name);
+    if (err != ERR_OK) {
+        *fits = false;
+        return err == ERR_CORRUPT ? ERR_OK : err; /* there is no such topic */
+    }
+    *fits = sql_hash(q, 9, &digest) &&
+            hash128_eq(digest, marks_digest(page_settled(s->page, name), headers, body));
+    if (!*fits)
         return ERR_OK;
-    enum err err = wanted_topic(s->r, s->read, topic, &wanted);
-    if (err != ERR_OK || !wanted)
+    e->topic   = name;
+    e->headers = page_text(s->page, headers);
+    e->body    = page_text(s->page, body);
+    return origin_of(s, e->mark.stream, &e->origin);
+}
+
+/* `named`: the index says that its topic is wanted. */
+static enum err
+take_row(struct scan *s, sqlite3_stmt *q, bool named)
+{
+    uint64_t     flags  = sql_u64(q, 6);
+    bool         wanted = true, fits = true;
+    struct entry e   = {.lsn     = sql_u64(q, 0),
+                        .mark    = {sql_u64(q, 1), sql_u64(q, 2)},
+                        .lamport = sql_u64(q, 3),
+                        .wall    = {sqlite3_column_int64(q, 5)},
+                        .late    = flags & ROW_LATE};
+    enum err     err = verify_place(s->r, &e, flags & ROW_GAP);
+    if (err == ERR_CORRUPT || (err == ERR_OK && flags & ROW_DIGEST_ONLY))
+        return take_damaged(s, e.lsn, flags & ROW_GAP ? (struct mark){0} : e.mark);
+    if (err != ERR_OK)
         return err;
-    err = wanted_name(s->r, s->page, topic, &e.topic);
-    if (err == ERR_OK)
-        err = origin_of(s, e.mark.stream, &e.origin);
-    e.headers = page_text(s->page, sql_bytes(q, 7));
-    e.body    = page_text(s->page, sql_bytes(q, 8));
-    page_entry(s->page, &e);
+    note_row(s, &e);
+    if (flags & ROW_GAP) {
+        e.gap_to   = s->r->now.last;
+        e.mark.seq = s->r->now.first;
+        return put_gap(s, &e);
+    }
+    if (page_seq(&s->read->have, e.mark.stream) >= e.mark.seq)
+        return ERR_OK;
+    err = wanted_topic(s->r, s->read, sql_u64(q, 4), &wanted);
+    if (err == ERR_OK && (wanted || named))
+        err = take_text(s, q, &e, &fits);
+    if (err == ERR_CORRUPT || !fits)
+        return take_damaged(s, e.lsn, e.mark);
+    if (err == ERR_OK && wanted)
+        page_entry(s->page, &e);
     return err;
+}
+
+/* Rows that are not there though they were, up to the next one. */
+static enum err
+take_lost(struct scan *s, uint64_t next)
+{
+    enum err e = ERR_OK;
+    if (s->page->lsn_next < s->r->log_first)
+        s->page->lsn_next = s->r->log_first;
+    while (e == ERR_OK && s->page->lsn_next < next && !is_over(s))
+        e = take_damaged(s, s->page->lsn_next, (struct mark){0});
+    return e;
 }
 
 static enum err
@@ -105,15 +182,18 @@ scan_rows(struct scan *s, uint64_t last)
     sql_bind_u64(q, 1, s->page->lsn_next);
     sql_bind_u64(q, 2, last);
     while (sql_next(s->r->db, q, &e)) {
-        e = take_row(s, q);
+        uint64_t lsn = sql_u64(q, 0);
+        if (lsn < s->page->lsn_next || lsn > last)
+            continue; /* its key was flipped: where it should be it is found to be lost */
+        e = take_lost(s, lsn);
+        if (e == ERR_OK && !is_over(s))
+            e = take_row(s, q, false);
         if (e != ERR_OK || is_over(s)) {
             sqlite3_reset(q);
             return e;
         }
     }
-    if (e == ERR_OK)
-        s->page->lsn_next = last + 1;
-    return e;
+    return e == ERR_OK ? take_lost(s, last + 1) : e;
 }
 
 /* ---- rows that the index names ---- */
@@ -127,7 +207,9 @@ look_up(struct scan *s, uint64_t lsn)
     enum err e = read_first(s->r, q);
     s->r->work += WORK_LOOKUP;
     if (e == ERR_OK)
-        e = take_row(s, q);
+        e = take_row(s, q, true);
+    else if (e == ERR_NOTFOUND && lsn >= s->r->log_first)
+        e = take_damaged(s, lsn, (struct mark){0});
     sqlite3_reset(q);
     return e == ERR_NOTFOUND ? ERR_OK : e;
 }
@@ -143,10 +225,15 @@ note_part(struct scan *s)
     sql_bind_u64(q, 1, s->page->lsn_next);
     sql_bind_u64(q, 2, s->page->lsn_first > run->row.first ? s->page->lsn_first : run->row.first);
     while (found.count < run->marks.count && sql_next(s->r->db, q, &e)) {
-        struct mark mark = {sql_u64(q, 0), sql_u64(q, 1)};
+        struct mark  mark = {sql_u64(q, 0), sql_u64(q, 1)};
+        struct entry row  = {.lsn     = sql_u64(q, 3),
+                             .mark    = mark,
+                             .lamport = sql_u64(q, 2),
+                             .wall    = {sqlite3_column_int64(q, 4)}};
         s->r->work++;
-        if (page_seq(&found, mark.stream) > 0)
-            continue;
+        if (page_seq(&found, mark.stream) > 0 ||
+            verify_place(s->r, &row, sql_u64(q, 5) & ROW_GAP) != ERR_OK)
+            continue; /* the one below it is right, if it is not the highest */
         page_raise(&found, mark);
         page_raise(&s->page->scanned, mark);
         note_stamp(s->page, sql_u64(q, 2));
@@ -230,38 +317,87 @@ scan_messages(struct store_reader *r, const struct read *read, struct page_maker
 
 /* ---- batches ---- */
 
-/* A batch that cannot be rebuilt ends the page; at its front it is an error. */
+/* Its row of batches is lost: what that should be can be told from its messages. */
+static enum err
+pass_hole(struct scan *s, uint64_t lsn)
+{
+    struct mark   mark;
+    struct damage hole;
+    uint64_t      at = lsn;
+    enum err      e  = read_mark_at(s->r, &at, &mark);
+    if (e == ERR_OK)
+        e = at == lsn ? verify_hole(s->r, mark, &hole) : ERR_NOTFOUND;
+    if (e != ERR_OK)
+        return e == ERR_NOTFOUND ? ERR_CORRUPT : e;
+    page_damage(s->page, &hole);
+    s->page->lsn_next = lsn + (hole.last - mark.seq) + 1;
+    s->r->work += WORK_BATCH;
+    return ERR_OK;
+}
+
+/* Where to go on behind a batch that is not what was sealed: its row may claim too much. */
+static uint64_t
+end_of_damaged(struct store_reader *r, const struct batch_row *row)
+{
+    uint64_t end = row->lsn + row_lsns(row), lsn = row->lsn + 1;
+    for (; lsn < end; lsn++) {
+        struct batch_row other;
+        if (verify_batch_at(r, lsn, &other) == ERR_OK &&
+            (other.stream != row->stream || other.first != row->first))
+            break;
+    }
+    return lsn;
+}
+
+/* What is not what its origin sealed is passed over: it is not for others. */
+static enum err
+take_batch(struct scan *s, const struct batch_row *row)
+{
+    struct page_maker *page    = s->page;
+    struct batch      *b       = NULL;
+    bool               damaged = false;
+    enum err           e       = ERR_OK;
+    if (page_seq(&s->read->have, row->stream) < row->last)
+        e = rebuild_batch(s->r, row, &b, &damaged);
+    s->r->work += WORK_BATCH;
+    if (damaged || e == ERR_CORRUPT)
+        page_damage(page, &(struct damage){row->stream, row->first, row->last, row->chain});
+    if (e == ERR_CORRUPT) {
+        page->lsn_next = end_of_damaged(s->r, row);
+        return ERR_OK;
+    }
+    if (e != ERR_OK)
+        return e;
+    if (b)
+        page_batch(page, b, row->lsn);
+    page->lsn_next = row->lsn + row_lsns(row);
+    page_raise(&page->scanned, (struct mark){row->stream, row->last});
+    note_stamp(page, row_stamp(row));
+    return ERR_OK;
+}
+
+/* Where the file itself cannot be read the page ends; at its front that is an error. */
 enum err
 scan_batches(struct store_reader *r, const struct read *read, struct page_maker *page)
 {
     struct scan scan = {.r = r, .read = read, .page = page};
     while (!is_over(&scan)) {
-        uint64_t         lsn = page->lsn_next;
-        struct mark      mark;
+        uint64_t         lsn = page->lsn_next > r->log_first ? page->lsn_next : r->log_first;
         struct batch_row row;
-        struct batch    *b = NULL;
-        enum err         e = read_mark_at(r, &lsn, &mark);
-        if (e == ERR_NOTFOUND || (e == ERR_OK && lsn > read->lsn_last)) {
-            page->lsn_next = read->lsn_last + 1;
+        if (lsn > read->lsn_last) {
+            page->lsn_next = lsn;
             return ERR_OK;
         }
-        if (e == ERR_OK)
-            e = read_batch_row(r, mark, &row);
-        if (e == ERR_OK && mark.seq > row.last)
-            e = ERR_CORRUPT;
-        if (e == ERR_OK && row.lsn + row_lsns(&row) - 1 > read->lsn_last)
-            return ERR_OK;
-        bool covered = e == ERR_OK && page_seq(&read->have, row.stream) >= row.last;
-        if (e == ERR_OK && !covered)
-            e = rebuild_batch(r, &row, &b);
+        enum err e = verify_batch_at(r, lsn, &row);
+        if (e == ERR_CORRUPT) {
+            e = pass_hole(&scan, lsn);
+        } else if (e == ERR_OK) {
+            if (row.lsn + row_lsns(&row) - 1 > read->lsn_last)
+                return ERR_OK;
+            e = take_batch(&scan, &row);
+        }
         if (e != ERR_OK)
-            return page->count > 0 ? ERR_OK : e == ERR_NOTFOUND ? ERR_CORRUPT : e;
-        if (b)
-            page_batch(page, b, row.lsn);
-        page->lsn_next = row.lsn + row_lsns(&row);
-        page_raise(&page->scanned, (struct mark){row.stream, row.last});
-        note_stamp(page, row_stamp(&row));
-        r->work += WORK_BATCH;
+            return page->count > 0 ? ERR_OK : e;
     }
     return ERR_OK;
 }

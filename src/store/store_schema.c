@@ -1,6 +1,7 @@
 #include "store/store_private.h"
 
 #include "base/check.h"
+#include "base/hash.h"
 
 #include <stdio.h>
 
@@ -82,6 +83,57 @@ identify(struct store *s, int64_t *version, struct buf *problem)
     return *version >= 0 ? ERR_OK : ERR_CORRUPT;
 }
 
+/* ---- is it still what was made? ---- */
+
+/* Without views and what a user may have added. */
+static const char tables_text[] =
+    "SELECT group_concat(sql, ';') FROM (SELECT sql FROM sqlite_schema WHERE type = 'table'"
+    " AND name IN ('meta', 'streams', 'topics', 'removals', 'messages', 'batches', 'segments',"
+    " 'postings', 'kept', 'peers', 'vectors') ORDER BY name)";
+
+static enum err
+hash_tables(struct store *s, int64_t *hash)
+{
+    sqlite3_stmt *q = NULL;
+    enum err      e = sql_prepare(s->db, tables_text, &q);
+    *hash           = 0;
+    if (e == ERR_OK)
+        while (sql_next(s->db, q, &e))
+            *hash = (int64_t)hash64(sql_bytes(q, 0));
+    sqlite3_finalize(q);
+    return e;
+}
+
+static enum err
+sign_tables(struct store *s)
+{
+    sqlite3_stmt *q = NULL;
+    int64_t       hash;
+    enum err      e = hash_tables(s, &hash);
+    if (e == ERR_OK)
+        e = sql_prepare(s->db, "INSERT OR REPLACE INTO meta(name, value) VALUES ('tables', ?1)",
+                        &q);
+    if (e != ERR_OK)
+        return e;
+    sql_bind_u64(q, 1, (uint64_t)hash);
+    e = sql_run(s->db, q);
+    sqlite3_finalize(q);
+    return e;
+}
+
+/* A letter that was flipped may still make a table, with other columns. */
+static enum err
+check_tables(struct store *s)
+{
+    int64_t  hash, signature;
+    enum err e = hash_tables(s, &hash);
+    if (e == ERR_OK)
+        e = pragma_number(s->db, "SELECT value FROM meta WHERE name = 'tables'", &signature);
+    return e == ERR_OK && hash != signature ? ERR_CORRUPT : e;
+}
+
+/* ---- making, migrating ---- */
+
 static const char first_meta[] = "INSERT INTO meta(name, value) VALUES ('cluster', ?1),"
                                  " ('epoch', 0), ('topics_lsn', 0), ('probe', 0)";
 
@@ -111,6 +163,8 @@ migrate(struct store *s, int64_t from, struct str cluster)
         }
         sqlite3_finalize(q);
     }
+    if (e == ERR_OK)
+        e = sign_tables(s);
     if (e == ERR_OK)
         e = sql_exec(s->db, "COMMIT");
     if (e != ERR_OK && !sqlite3_get_autocommit(s->db))
@@ -153,6 +207,8 @@ schema_ready(struct store *s, struct str cluster, struct buf *problem)
     enum err e       = identify(s, &version, problem);
     if (e == ERR_OK && version < SCHEMA_VERSION)
         e = migrate(s, version, cluster);
+    if (e == ERR_OK)
+        e = check_tables(s);
     if (e == ERR_OK)
         e = check_cluster(s, cluster, problem);
     return e;

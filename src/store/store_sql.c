@@ -101,6 +101,9 @@ sql_err(sqlite3 *db, int rc)
         return ERR_FULL;
     case SQLITE_CORRUPT:
     case SQLITE_NOTADB:
+    case SQLITE_ERROR: /* what we ask is right: it is the schema or a row that is not */
+    case SQLITE_CONSTRAINT:
+    case SQLITE_MISMATCH:
         return ERR_CORRUPT;
     case SQLITE_BUSY:
     case SQLITE_LOCKED:

@@ -338,7 +338,10 @@ a_digest_stands_for_a_removed_message(void **state)
     disk_put(&d, b, 1);
     struct read  read = {.lsn_last = 2, .bytes_max = TAIL};
     struct page *p    = disk_read(&d, &read);
-    assert_int_equal(p->count, 1);
+    assert_int_equal(p->count, 2);
+    assert_int_equal(p->entry[1].mark.seq, 2); /* a gap of one, in case a peer still has it */
+    assert_int_equal(p->entry[1].gap_to, 2);
+    assert_int_equal(p->damage_count, 1);
     assert_int_equal(p->scanned[0].seq, 2);
     page_drop(p);
     read.batches = true;
