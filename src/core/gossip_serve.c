@@ -274,13 +274,14 @@ send_logged(struct serving *v, struct batch *b)
     }
     if (!floors_are_told(v))
         return false;
-    struct frame_gap f = {.stream = b->stream,
-                          .from   = b->first,
-                          .to     = batch_last(b),
-                          .chain  = b->chain,
-                          .stamp  = batch_stamp(b),
-                          .came   = journal_find(v->j, b->stream)->came,
-                          .origin = b->origin};
+    const struct stream *s = journal_find(v->j, b->stream); /* or retired since it was read */
+    struct frame_gap     f = {.stream = b->stream,
+                              .from   = b->first,
+                              .to     = batch_last(b),
+                              .chain  = b->chain,
+                              .stamp  = batch_stamp(b),
+                              .came   = s ? s->came : b->wall,
+                              .origin = b->origin};
     send_gap(v, &f, b->deps, b->deps_count);
     return true;
 }

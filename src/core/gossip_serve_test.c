@@ -296,6 +296,34 @@ a_gap_in_the_log_is_served_in_its_place(void **state)
     close_desk(&d);
 }
 
+/* Broken when a page brings a gap of a stream that was retired while it was read. */
+static void
+a_gap_of_a_stream_that_was_retired_since_is_served(void **state)
+{
+    (void)state;
+    struct desk    d;
+    struct writer  w = writer_of(7), part = writer_of(7);
+    const uint64_t retired = 7;
+    open_with(&d, 1);
+    journal_put(&d.j, write_one(&w));
+    blob_drop(write_batch(&w, (struct writing){.count = 9}));
+    struct batch *gap = gap_batch(&w, 2, &nothing);
+    put_gap(&d, again(gap));
+    journal_trim_tail(&d.j, 0);
+    get_pull(&d, 0, &nothing, CREDIT_BYTES);
+    turn(&d);
+    uint64_t reader = read_asked(&d)->read.reader;
+    expire(&d, &w, &nothing);
+    journal_retain(&d.j, &(struct retained){.retired_count = 1, .retired = &retired});
+    assert_null(journal_find(&d.j, 7));
+    struct batch *page[] = {write_one(&part), gap};
+    gossip_on_page(&d.g, reader, page_with(page, 2, 3));
+    turn(&d);
+    turn(&d);
+    assert_gap(&d, 0, 7, 2, 10);
+    close_desk(&d);
+}
+
 /* ---- the newest messages of topics ---- */
 
 /* Broken when a newcomer does not learn the newest message of a topic that is older than the
@@ -359,6 +387,7 @@ main(void)
         cmocka_unit_test(gaps_are_under_credit),
         cmocka_unit_test(floors_that_owe_are_not_told_but_named),
         cmocka_unit_test(a_gap_in_the_log_is_served_in_its_place),
+        cmocka_unit_test(a_gap_of_a_stream_that_was_retired_since_is_served),
         cmocka_unit_test(kept_messages_go_between_gaps_and_batches),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
