@@ -2,7 +2,7 @@
  *
  * What does not fit its hash is not believed, and all rows of that segment are looked at: a
  * damaged index costs time and hides nothing. */
-#include "store/store_private.h"
+#include "store/store_reader.h"
 
 #include "base/hash.h"
 #include "base/mem.h"

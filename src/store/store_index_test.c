@@ -1,6 +1,6 @@
 /* The index of the log: that a reader looks at what it wants and at little else, and that
  * nothing is hidden when the index is not what it should be. */
-#include "store/store_private.h"
+#include "store/store_reader.h"
 
 #include "core/filter.h"
 #include "core/vector.h"

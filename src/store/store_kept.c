@@ -1,5 +1,5 @@
 /* store_kept.c - reading the newest messages of topics that the log has no more. */
-#include "store/store_private.h"
+#include "store/store_reader.h"
 
 enum { ROWS_MAX = 4096 }; /* looked at in one call */
 

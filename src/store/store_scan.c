@@ -1,5 +1,5 @@
 /* store_scan.c - the part of a read that goes through the log. */
-#include "store/store_private.h"
+#include "store/store_reader.h"
 
 #include "base/mem.h"
 #include "store/store_marks.h"

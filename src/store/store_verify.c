@@ -5,7 +5,7 @@
  * for what no digest covers (when it came here, and whether it was late).  Where they do not,
  * the batch is looked for by its lsn alone: lsns rise along a stream, so each stream has at
  * most one that may be it. */
-#include "store/store_private.h"
+#include "store/store_reader.h"
 
 #include "base/blob.h"
 

@@ -3,7 +3,7 @@
  * Literal filters are few ids, looked up by name.  Patterns are asked once for each topic:
  * what they said is kept for the next pages of the same subscription, two bits a topic, and
  * who was not here for longest goes first.  Topics are never removed and keep their ids. */
-#include "store/store_private.h"
+#include "store/store_reader.h"
 
 #include "base/blob.h"
 #include "base/mem.h"
