@@ -28,11 +28,13 @@
  * the receipt says so (`again`).  With `once` it is not sent again, but UNCERTAIN.
  *
  * Each publish carries what the handle has read or published before (Hearsay-After), so no
- * reader anywhere sees the answer before the question.
+ * reader anywhere sees the answer before the question.  A broker that lacks some of that waits
+ * for it up to 1 s; then the receipt says that it did not come (`causal`).
  *
  * A handle belongs to one thread at a time; handles share nothing.  Strings that come
  * out are valid until the next call on their handle.  The library raises no signals
- * (no SIGPIPE), writes nothing to standard output or standard error, and keeps no files. */
+ * (no SIGPIPE), writes nothing to standard output or standard error, and keeps no files.
+ * When the system has no more memory the process is stopped, by abort(). */
 #ifndef HEARSAY_H
 #define HEARSAY_H
 
@@ -49,12 +51,12 @@ enum hearsay_status {
     HEARSAY_OK = 0,
     HEARSAY_INVALID,     /* the call itself is wrong; nothing was sent */
     HEARSAY_UNREACHABLE, /* each broker was tried, none could be used; nothing is stored */
-    HEARSAY_REFUSED,   /* the broker, or each of them, said no: hearsay_http_status() and _text() */
-    HEARSAY_UNCERTAIN, /* a publish may or may not be stored */
-    HEARSAY_FEWER,     /* stored and spreading, but with fewer copies in time than asked */
-    HEARSAY_GAP,       /* retention removed what was to come next; call again to go on */
-    HEARSAY_TIMEOUT,   /* nothing came in time; call again */
-    HEARSAY_BROKEN     /* an answer that is not Hearsay's */
+    HEARSAY_REFUSED,     /* the broker, or each of them, said no: hearsay_http_status() */
+    HEARSAY_UNCERTAIN,   /* a publish may or may not be stored */
+    HEARSAY_FEWER,       /* stored and spreading, but with fewer copies in time than asked */
+    HEARSAY_GAP,         /* retention removed what was to come next; call again to go on */
+    HEARSAY_TIMEOUT,     /* nothing came in time; call again */
+    HEARSAY_BROKEN       /* an answer that is not Hearsay's */
 };
 
 /* What a status means, in a few words; never NULL. */
@@ -68,8 +70,8 @@ const char *hearsay_status_text(enum hearsay_status status);
 struct hearsay *hearsay_open(const char *brokers);
 void            hearsay_close(struct hearsay *h);
 
-/* How long a broker may take to connect (default 3000) and to answer (default 10000,
- * besides what a call itself asks it to wait). */
+/* How long a broker may take to connect (default 3000; looking up its name comes on top) and
+ * to answer (default 10000, besides what a call itself asks it to wait). */
 void hearsay_set_timeouts(struct hearsay *h, int connect_ms, int answer_ms);
 /* How long a publish goes on trying when each broker has failed or refused it for now (not
  * ready, disk full), as when the only one restarts.  Default 0: each is tried once. */
@@ -117,8 +119,8 @@ struct hearsay_receipt {
 };
 
 /* OK: on disk at `acks` brokers.  UNCERTAIN: a broker that failed, or its commit, may have
- * stored it or not; r->id is what to look for, where the broker said so.  All other answers
- * but FEWER: nothing is stored. */
+ * stored it or not; r->id is what to look for, where the broker said so.  UNREACHABLE,
+ * REFUSED, INVALID: nothing is stored. */
 enum hearsay_status hearsay_publish(struct hearsay *h, const struct hearsay_publish *p,
                                     struct hearsay_receipt *r);
 
