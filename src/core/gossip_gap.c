@@ -132,7 +132,6 @@ gossip_on_gap(struct gossip *g, struct journal *j, struct mono now, uint32_t lin
     gossip_judge_lack(g, s, now);
     s->progress = now;
     add(g, s, fresh);
-    l->patience = mono_after(now, OFFER_WAIT_MS);
     judge_soon(g, now);
     return ERR_OK;
 }

@@ -67,12 +67,12 @@ who_has_lost_less_is_pulled_from(void **state)
     struct writer w = gone_upto(7, 40);
     open_with(&d, 3);
     struct batch *real[] = {write_one(&w), write_one(&w)};
-    get_floor(&d, 0, 7, 42, 42); /* after the one that is asked next */
-    get_floor(&d, 1, 7, 40, 42);
-    get_floor(&d, 2, 7, 41, 42);
+    get_floor(&d, 0, 7, 42, 42);
+    get_floor(&d, 1, 7, 41, 42); /* the next in turn */
+    get_floor(&d, 2, 7, 40, 42);
     wait_ms(&d, LACK_MS);
     turn(&d);
-    assert_int_equal(count_sent(&d, 1, FRAME_PULL), 1);
+    assert_int_equal(count_sent(&d, 2, FRAME_PULL), 1);
     assert_int_equal(d.g.pulls, 1);
     struct frame_gap far = gap_upto(&w, 1, &nothing); /* from an earlier pull */
     assert_int_equal(get_gap(&d, 0, &far), ERR_OK);
@@ -80,16 +80,55 @@ who_has_lost_less_is_pulled_from(void **state)
     assert_null(taken(&d, 0));
     struct writer    at_40 = gone_upto(7, 40);
     struct frame_gap near  = gap_upto(&at_40, 1, &nothing);
-    assert_int_equal(get_gap(&d, 1, &near), ERR_OK);
+    assert_int_equal(get_gap(&d, 2, &near), ERR_OK);
     judge(&d);
     assert_taken(&d, 0, 7, 1, 40);
-    assert_int_equal(get(&d, 1, real[0], PUSH_PULLED), ERR_OK);
-    assert_int_equal(get(&d, 1, real[1], PUSH_PULLED), ERR_OK);
+    assert_int_equal(get(&d, 2, real[0], PUSH_PULLED), ERR_OK);
+    assert_int_equal(get(&d, 2, real[1], PUSH_PULLED), ERR_OK);
     assert_int_equal(held(&d, 7), 42);
     wait_ms(&d, OFFER_AGAIN_MS);
     turn(&d);
     assert_int_equal(d.g.offers.used, 0); /* the other one came to nothing */
     commit_all(&d);
+    close_desk(&d);
+}
+
+/* Broken when one of those that all have what is next is pulled from for ever, since it has lost
+ * least of what we have. */
+static void
+who_has_what_is_next_takes_turns(void **state)
+{
+    (void)state;
+    struct desk   d;
+    struct writer w = writer_of(7);
+    open_with(&d, 2);
+    journal_put(&d.j, write_batch(&w, (struct writing){.count = 10}));
+    get_floor(&d, 0, 7, 0, 20);
+    get_floor(&d, 1, 7, 10, 20);
+    wait_ms(&d, LACK_MS);
+    turn(&d);
+    assert_int_equal(count_sent(&d, 1, FRAME_PULL), 1); /* the one after link 0 */
+    close_desk(&d);
+}
+
+/* Broken when two that have lost the same are taken for each other's keeper, since one of them
+ * has it in the middle of its log, where no floor tells of it; or less is taken than is lost. */
+static void
+a_gap_of_another_link_says_that_it_is_lost_there_too(void **state)
+{
+    (void)state;
+    struct desk   d;
+    struct writer w = gone_upto(7, 40), more = gone_upto(7, 42);
+    open_with(&d, 2);
+    get_floor(&d, 0, 7, 42, 42);
+    get_floor(&d, 1, 7, 0, 60);
+    struct frame_gap near = gap_upto(&w, 1, &nothing), far = gap_upto(&more, 1, &nothing);
+    assert_int_equal(get_gap(&d, 0, &near), ERR_OK);
+    judge(&d);
+    assert_null(taken(&d, 0));
+    assert_int_equal(get_gap(&d, 1, &far), ERR_OK);
+    judge(&d);
+    assert_taken(&d, 0, 7, 1, 42);
     close_desk(&d);
 }
 
@@ -230,6 +269,78 @@ who_offers_is_not_given_up_while_we_wait(void **state)
     close_desk(&d);
 }
 
+/* Broken when a blocked offer makes us wait for a link that sends nothing else, while others
+ * could. */
+static void
+a_blocked_offer_is_no_reason_for_patience(void **state)
+{
+    (void)state;
+    struct desk   d;
+    struct writer s = gone_upto(7, 40);
+    open_with(&d, 2);
+    const struct head x[] = {{7, 40, 40}, {9, 5, 0}}, y[] = {{7, 40, 39}, {9, 5, 0}};
+    gossip_on_heads(&d.g, &d.j, 0, &(struct frame_heads){HEADS_FULL, {0}, x, 2}, d.now);
+    wait_ms(&d, LACK_MS);
+    turn(&d);
+    struct frame_gap gap = gap_upto(&s, 1, &nothing);
+    assert_int_equal(get_gap(&d, 0, &gap), ERR_OK);
+    gossip_on_heads(&d.g, &d.j, 1, &(struct frame_heads){HEADS_FULL, {0}, y, 2}, d.now);
+    judge(&d);
+    assert_int_equal(d.g.pulls, 1); /* it may still send 9 */
+    wait_ms(&d, PULL_RETRY_MS);
+    turn(&d);
+    assert_int_equal(count_sent(&d, 1, FRAME_PULL), 1);
+    close_desk(&d);
+}
+
+/* Broken when gaps that our own slow disk holds up are pulled again and again. */
+static void
+gaps_at_a_slow_store_are_not_asked_for_again(void **state)
+{
+    (void)state;
+    struct desk   d;
+    struct writer w = gone_upto(7, 40);
+    open_with(&d, 2);
+    get_floor(&d, 0, 7, 40, 60);
+    get_floor(&d, 1, 7, 40, 60);
+    wait_ms(&d, LACK_MS);
+    turn(&d);
+    struct frame_gap gap = gap_upto(&w, 1, &nothing);
+    assert_int_equal(get_gap(&d, d.g.pull_link, &gap), ERR_OK);
+    judge(&d);
+    assert_non_null(taken(&d, 0));
+    for (int i = 0; i < 20; i++) {
+        wait_ms(&d, 100);
+        turn(&d);
+    }
+    assert_int_equal(d.g.pulls, 1);
+    commit_all(&d);
+    wait_ms(&d, PULL_RETRY_MS);
+    turn(&d);
+    assert_int_equal(d.g.pulls, 2);
+    close_desk(&d);
+}
+
+/* Broken when the broker spins while a stream lacks what nobody can go on with now. */
+static void
+nobody_to_pull_from_is_no_reason_to_wake(void **state)
+{
+    (void)state;
+    struct desk   d;
+    struct writer w = writer_of(7);
+    open_with(&d, 1);
+    get_floor(&d, 0, 7, 0, 1);
+    const struct mark dep = {9, 1};
+    assert_int_equal(
+        get(&d, 0, write_batch(&w, (struct writing){.deps = &dep, .deps_count = 1}), PUSH_PULLED),
+        ERR_OK);
+    wait_ms(&d, 2 * LACK_MS);
+    turn(&d);
+    assert_int_equal(d.g.pulls, 0); /* all of it is in hand */
+    assert_true(gossip_deadline(&d.g, &d.j).ms > d.now.ms);
+    close_desk(&d);
+}
+
 /* ---- what ends an offer ---- */
 
 /* Broken when a gap further on in a stream takes the place of the one that comes first: it is
@@ -269,7 +380,13 @@ a_gap_waits_for_the_newest_messages_in_it(void **state)
     get_floor(&d, 0, 7, 40, 40);
     struct frame_gap gap = gap_upto(&w, 1, &nothing);
     assert_int_equal(get_gap(&d, 0, &gap), ERR_OK);
-    wait_ms(&d, OFFER_QUIET_MS);
+    wait_ms(&d, OFFER_QUIET_MS - 1);
+    assert_int_equal(gossip_on_latest(&d.g, &d.j, &d.c, &d.out, d.now, 0, &latest), ERR_OK);
+    commit_all(&d);
+    wait_ms(&d, 1);
+    turn(&d);
+    assert_null(taken(&d, 0)); /* on disk, but another one may follow */
+    wait_ms(&d, OFFER_QUIET_MS - 1);
     assert_int_equal(gossip_on_latest(&d.g, &d.j, &d.c, &d.out, d.now, 0, &latest), ERR_OK);
     const struct commit *c = &d.out.at[d.out.count - 1].persist;
     assert_int_equal(c->kind, COMMIT_LATEST);
@@ -287,7 +404,8 @@ a_gap_waits_for_the_newest_messages_in_it(void **state)
     commit_all(&d);
     assert_int_equal(d.g.link[0].storing, 0);
     assert_int_equal(d.g.link[0].credit_due,
-                     128 + 9 + 128 + 16 + 3 + 1); /* both count as they did for who sent them */
+                     128 + 9 +
+                         2 * (128 + 16 + 3 + 1)); /* all count as they did for who sent them */
     close_desk(&d);
 }
 
@@ -381,11 +499,11 @@ some_streams_take_no_gaps(void **state)
         struct frame_gap gap = gap_upto(all[i], 1, &nothing);
         get_floor(&d, 0, gap.stream, gap.to, gap.to);
         assert_int_equal(get_gap(&d, 0, &gap), ERR_OK);
+        assert_int_equal(d.g.offers.used, 0);
     }
     wait_ms(&d, LACK_MS);
     turn(&d);
     assert_int_equal(count_persists(&d), 0);
-    assert_int_equal(d.g.offers.used, 0);
     assert_null(journal_find(&d.j, 3));
     assert_int_equal(gossip_lack(&d.g, &d.j), 0);
     assert_int_equal(count_sent(&d, 0, FRAME_PULL), 0);
@@ -504,6 +622,11 @@ main(void)
         cmocka_unit_test(a_gap_is_taken_when_all_are_quiet),
         cmocka_unit_test(gaps_that_keep_coming_are_judged_all_the_same),
         cmocka_unit_test(who_has_lost_less_is_pulled_from),
+        cmocka_unit_test(who_has_what_is_next_takes_turns),
+        cmocka_unit_test(a_gap_of_another_link_says_that_it_is_lost_there_too),
+        cmocka_unit_test(a_blocked_offer_is_no_reason_for_patience),
+        cmocka_unit_test(gaps_at_a_slow_store_are_not_asked_for_again),
+        cmocka_unit_test(nobody_to_pull_from_is_no_reason_to_wake),
         cmocka_unit_test(an_offer_that_is_blocked_ends_the_pull),
         cmocka_unit_test(each_stream_that_lacks_has_its_turn),
         cmocka_unit_test(a_holder_that_does_not_answer_does_not_block_other_streams),

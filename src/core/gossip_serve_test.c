@@ -378,6 +378,62 @@ kept_messages_go_between_gaps_and_batches(void **state)
     close_desk(&d);
 }
 
+/* Broken when what retention takes while kept messages are sent is missing among them. */
+static void
+kept_messages_begin_anew_with_each_gap(void **state)
+{
+    (void)state;
+    struct desk   d;
+    struct writer a = writer_of(3), b = writer_of(7);
+    open_with(&d, 1);
+    journal_put(&d.j, write_one(&a));
+    expire(&d, &a, &nothing);
+    journal_put(&d.j, write_one(&b));
+    get_pull(&d, 0, &nothing, CREDIT_BYTES);
+    turn(&d);
+    turn(&d);
+    gossip_on_page(&d.g, read_asked(&d)->read.reader, kept_page(NULL, 0, 50));
+    expire(&d, &b, &nothing);
+    turn(&d);
+    turn(&d);
+    assert_gap(&d, 0, 7, 1, 1);
+    assert_int_equal(read_asked(&d)->read.read.lsn, 0);
+    assert_int_equal(read_asked(&d)->read.read.have.count, 0); /* as it was at first */
+    close_desk(&d);
+}
+
+/* Broken when what retention took between two pages comes neither as messages nor as a gap,
+ * since what lies behind it was sent. */
+static void
+a_hole_in_a_page_is_filled_by_a_gap(void **state)
+{
+    (void)state;
+    struct desk   d;
+    struct batch *log[4];
+    struct writer w = writer_of(7), at_2 = w;
+    open_with(&d, 1);
+    for (int i = 0; i < 4; i++) {
+        log[i] = write_one(&w);
+        journal_put(&d.j, again(log[i]));
+        at_2 = i == 1 ? w : at_2;
+    }
+    journal_trim_tail(&d.j, 0);
+    get_pull(&d, 0, &nothing, batch_cost(log[2]));
+    turn(&d);
+    gossip_on_page(&d.g, read_asked(&d)->read.reader, page_with(log + 2, 2, 5));
+    turn(&d); /* the store has taken 1 and 2; we do not know it yet */
+    assert_int_equal(sent(&d, 0, FRAME_PUSH, 0)->push.batch->first, 3);
+    expire(&d, &at_2, &nothing);
+    gossip_on_credit(&d.g, 0, CREDIT_BYTES);
+    turn(&d);
+    turn(&d);
+    turn(&d);
+    assert_gap(&d, 0, 7, 1, 2);
+    blob_drop(log[0]);
+    blob_drop(log[1]);
+    close_desk(&d);
+}
+
 int
 main(void)
 {
@@ -388,6 +444,8 @@ main(void)
         cmocka_unit_test(floors_that_owe_are_not_told_but_named),
         cmocka_unit_test(a_gap_in_the_log_is_served_in_its_place),
         cmocka_unit_test(a_gap_of_a_stream_that_was_retired_since_is_served),
+        cmocka_unit_test(kept_messages_begin_anew_with_each_gap),
+        cmocka_unit_test(a_hole_in_a_page_is_filled_by_a_gap),
         cmocka_unit_test(kept_messages_go_between_gaps_and_batches),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -182,6 +182,28 @@ a_debt_is_paid_when_what_is_next_comes_later(void **state)
     assert_int_equal(blob_bytes_used(), 0);
 }
 
+/* Broken when what was the next message before a failed commit counts for what is next now. */
+static void
+a_failed_commit_changes_what_is_next(void **state)
+{
+    (void)state;
+    struct journal j;
+    struct writer  c   = {.stream = 9, .next = 31, .lamport = 2000, .chain = {{30}}};
+    struct batch  *c31 = write_one(&c);
+    journal_init(&j, NULL, 1 << 20);
+    const struct stream *s = journal_stream(&j, 9);
+    hand_over(&j, gap_of(9, 1, 30, &nothing));
+    assert_true(journal_note_next(&j, c31));
+    assert_true(stream_is_past(s, 2000));
+    assert_false(stream_is_past(s, 2001));
+    journal_roll_back(&j);
+    assert_false(stream_is_past(s, 2000));
+    assert_false(stream_is_past(s, 1));
+    blob_drop(c31);
+    journal_fini(&j);
+    assert_int_equal(blob_bytes_used(), 0);
+}
+
 int
 main(void)
 {
@@ -190,6 +212,7 @@ main(void)
         cmocka_unit_test(what_is_owed_survives_a_failed_commit),
         cmocka_unit_test(each_gap_leaves_its_own_debt),
         cmocka_unit_test(a_debt_ends_at_the_gaps_own_stamp),
+        cmocka_unit_test(a_failed_commit_changes_what_is_next),
         cmocka_unit_test(a_debt_is_paid_when_what_is_next_comes_later),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
