@@ -111,8 +111,8 @@ who_has_what_is_next_takes_turns(void **state)
     close_desk(&d);
 }
 
-/* Broken when two that have lost the same are taken for each other's keeper, since one of them
- * has it in the middle of its log, where no floor tells of it; or less is taken than is lost. */
+/* Broken when two that have lost the same are taken for each other's keeper, since it lies in
+ * the middle of their logs, where no floor tells of it; or less is taken than all have lost. */
 static void
 a_gap_of_another_link_says_that_it_is_lost_there_too(void **state)
 {
@@ -120,7 +120,7 @@ a_gap_of_another_link_says_that_it_is_lost_there_too(void **state)
     struct desk   d;
     struct writer w = gone_upto(7, 40), more = gone_upto(7, 42);
     open_with(&d, 2);
-    get_floor(&d, 0, 7, 42, 42);
+    get_floor(&d, 0, 7, 0, 42);
     get_floor(&d, 1, 7, 0, 60);
     struct frame_gap near = gap_upto(&w, 1, &nothing), far = gap_upto(&more, 1, &nothing);
     assert_int_equal(get_gap(&d, 0, &near), ERR_OK);
@@ -128,7 +128,34 @@ a_gap_of_another_link_says_that_it_is_lost_there_too(void **state)
     assert_null(taken(&d, 0));
     assert_int_equal(get_gap(&d, 1, &far), ERR_OK);
     judge(&d);
+    assert_taken(&d, 0, 7, 1, 40); /* the rest may be there */
+    assert_int_equal(get_gap(&d, 1, &far), ERR_OK);
+    get_floor(&d, 0, 7, 41, 42);
+    judge(&d);
+    assert_null(taken(&d, 0));
+    get_floor(&d, 0, 7, 42, 42);
+    wait_ms(&d, OFFER_AGAIN_MS);
+    turn(&d);
+    assert_taken(&d, 0, 7, 41, 42);
+    close_desk(&d);
+}
+
+/* Broken when less is taken than everybody has lost: the rest takes another round. */
+static void
+the_gap_that_reaches_furthest_is_taken(void **state)
+{
+    (void)state;
+    struct desk   d;
+    struct writer w = gone_upto(7, 40), more = gone_upto(7, 42);
+    open_with(&d, 2);
+    struct frame_gap near = gap_upto(&w, 1, &nothing), far = gap_upto(&more, 1, &nothing);
+    for (uint32_t link = 0; link < 2; link++) {
+        get_floor(&d, link, 7, 42, 42);
+        assert_int_equal(get_gap(&d, link, link == 0 ? &far : &near), ERR_OK);
+    }
+    judge(&d);
     assert_taken(&d, 0, 7, 1, 42);
+    assert_int_equal(d.g.offers.used, 0);
     close_desk(&d);
 }
 
@@ -624,6 +651,7 @@ main(void)
         cmocka_unit_test(who_has_lost_less_is_pulled_from),
         cmocka_unit_test(who_has_what_is_next_takes_turns),
         cmocka_unit_test(a_gap_of_another_link_says_that_it_is_lost_there_too),
+        cmocka_unit_test(the_gap_that_reaches_furthest_is_taken),
         cmocka_unit_test(a_blocked_offer_is_no_reason_for_patience),
         cmocka_unit_test(gaps_at_a_slow_store_are_not_asked_for_again),
         cmocka_unit_test(nobody_to_pull_from_is_no_reason_to_wake),
