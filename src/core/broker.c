@@ -261,6 +261,7 @@ on_persisted(struct broker *b, const struct fact *f)
         gossip_persisted(&b->gossip, &p, err != ERR_OK, b->now);
         break;
     case COMMIT_LATEST:
+    case COMMIT_REPAIR:
         gossip_persisted(&b->gossip, &p, err != ERR_OK, b->now);
         break;
     case COMMIT_GAPS:
@@ -277,7 +278,6 @@ on_persisted(struct broker *b, const struct fact *f)
             journal_waiver_persist(&b->journal, p.commit.mark);
         break;
     case COMMIT_FROZEN:
-    case COMMIT_REPAIR:
     case COMMIT_KNOWN:
         break;
     case COMMIT_PROBE:
@@ -372,6 +372,8 @@ on_await_drop(struct broker *b, const struct fact *f)
 static enum err
 on_page(struct broker *b, const struct fact *f)
 {
+    if (f->page.page)
+        gossip_damaged(&b->gossip, f->page.page, b->now);
     if (f->page.reader & GOSSIP_READER) {
         gossip_on_page(&b->gossip, f->page.reader, f->page.page);
         return ERR_OK;

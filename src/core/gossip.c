@@ -20,6 +20,7 @@ gossip_init(struct gossip *g)
     list_init(&g->lacking);
     list_init(&g->released);
     list_init(&g->clocks);
+    repairs_init(&g->repairs);
     for (uint32_t i = 0; i < LINKS_MAX; i++) {
         list_init(&g->link[i].held_back);
         list_init(&g->link[i].offers);
@@ -65,6 +66,7 @@ gossip_link_up(struct gossip *g, struct journal *j, uint32_t link, uint32_t memb
     list_init(&l->held_back);
     list_init(&l->offers);
     forget_beliefs(g, j, member, now);
+    repair_link_up(g, member, now);
 }
 
 void
@@ -188,6 +190,10 @@ void
 gossip_persisted(struct gossip *g, const struct pending *p, bool failed, struct mono now)
 {
     bool latest = p->commit.kind == COMMIT_LATEST;
+    if (p->commit.kind == COMMIT_REPAIR) {
+        repair_persisted(g, p, failed, now);
+        return;
+    }
     g->latest_storing -= latest;
     g->gaps_storing -= p->commit.kind == COMMIT_GAPS;
     if (!failed && !latest) {
@@ -343,8 +349,8 @@ pick_holder(const struct gossip *g, const struct stream *s, uint32_t but, uint32
 
 /* Held or in hand, not durable: what is on its way to our disk need not come again.  A frozen
  * stream counts as complete, so that none of it comes. */
-static uint32_t
-held_marks(const struct journal *j, struct mark *mark)
+uint32_t
+pull_marks(const struct journal *j, struct mark *mark)
 {
     uint32_t       n = 0;
     struct stream *s;
@@ -368,7 +374,7 @@ send_pull(struct gossip *g, struct journal *j, struct out *out, uint32_t link, s
 {
     struct gossip_link *l     = &g->link[link];
     struct mark        *mark  = arena_take(&out->arena, STREAMS_MAX * sizeof *mark);
-    uint32_t            n     = held_marks(j, mark);
+    uint32_t            n     = pull_marks(j, mark);
     const struct frame  frame = {
          .kind = FRAME_PULL,
          .pull = {.have = {.at = mark, .count = n, .cap = n}, .credit = CREDIT_BYTES},
@@ -471,6 +477,7 @@ gossip_turn(struct gossip *g, struct journal *j, struct commits *c, struct out *
     tell(g, j, out, now, &side->accepted);
     ask(g, j, out, now);
     grant(g, out);
+    repair_turn(g, j, out, now);
     for (uint32_t i = 0; i < LINKS_MAX; i++)
         if (g->link[i].serving)
             serve(g, j, out, i);
@@ -491,6 +498,7 @@ gossip_deadline(const struct gossip *g, const struct journal *j)
     if (!g->disk_works)
         return at;
     at = mono_min(at, mono_min(wait_deadline(g), g->offers_at));
+    at = mono_min(at, repair_deadline(g));
     if (g->pulling)
         return mono_min(at, mono_after(g->pull_progress, PULL_RETRY_MS));
     LIST_EACH(node, &g->lacking)

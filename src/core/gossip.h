@@ -19,6 +19,7 @@
 #define CORE_GOSSIP_H
 
 #include "core/commits.h"
+#include "core/gossip_repair.h"
 #include "core/journal.h"
 #include "core/out.h"
 
@@ -70,6 +71,8 @@ void              gossip_on_pull(struct gossip *g, struct journal *j, uint32_t l
 void              gossip_on_credit(struct gossip *g, uint32_t link, uint64_t bytes);
 void gossip_on_sent(struct gossip *g, uint32_t link, size_t bytes_queued, struct mono now);
 void gossip_on_page(struct gossip *g, uint64_t reader, struct page *page);
+/* What a page, for whomever it was read, names as damaged. */
+void gossip_damaged(struct gossip *g, const struct page *page, struct mono now);
 
 /* A peer's batch or message, or gaps, are durable, or (`failed`) were dropped by the store. */
 void gossip_persisted(struct gossip *g, const struct pending *p, bool failed, struct mono now);
@@ -165,6 +168,7 @@ struct gossip {
     uint64_t           ids, pulls, refused;
     uint64_t           waived, late, holes; /* marks; messages; batches dropped behind a hole */
     uint64_t           gaps;                /* taken */
+    struct repairs     repairs;
 };
 
 #endif

@@ -125,6 +125,7 @@ store(const struct intake *in, const struct arrival *it, bool late)
         arrival_drop(in, it); /* our disk is slower than the link: pull it later */
         return;
     }
+    repair_arrival(in, it);
     journal_hand_over(in->j, it->batch);
     s->progress = in->now;
     l->storing += it->pulled;
@@ -239,6 +240,8 @@ gossip_on_push(struct gossip *g, struct journal *j, struct commits *c, struct ou
     }
     if (pulled && g->pulling && g->pull_link == link)
         g->pull_progress = now;
+    if (repair_take(&in, &it))
+        return ERR_OK;
     take_in(&in, &it);
     release(&in);
     return ERR_OK;

@@ -93,6 +93,26 @@ bool offer_is_blocked(const struct stream *s, uint32_t link);
 /* Take those that may be taken, all at once. */
 void offers_judge(const struct intake *in, const struct gossip_side *side);
 
+/* ---- gossip.c ---- */
+
+/* What a pull says that we have: at most STREAMS_MAX marks. */
+uint32_t pull_marks(const struct journal *j, struct mark *mark);
+
+/* ---- gossip_repair.c ---- */
+
+void repairs_init(struct repairs *all);
+/* It is damaged; the members `but` (bits) have it no better. */
+void        repair_note(struct gossip *g, const struct damage *d, uint32_t but, struct mono now);
+void        repair_link_up(struct gossip *g, uint32_t member, struct mono now);
+void        repair_turn(struct gossip *g, struct journal *j, struct out *out, struct mono now);
+struct mono repair_deadline(const struct gossip *g);
+/* True: it mends something, and its reference was taken over. */
+bool repair_take(const struct intake *in, const struct arrival *it);
+/* It goes to the store as it is, perhaps without some message. */
+void repair_arrival(const struct intake *in, const struct arrival *it);
+/* A COMMIT_REPAIR is done. */
+void repair_persisted(struct gossip *g, const struct pending *p, bool failed, struct mono now);
+
 /* ---- gossip_serve.c ---- */
 
 /* Peers take it that all that lies below our floors depends on nothing that does not lie below

@@ -262,11 +262,32 @@ send_batch(struct serving *v, struct batch *b)
     v->l->pushes_out++;
 }
 
+/* What cannot be read as it was sealed is not in the page. */
+static bool
+is_left_out(const struct page *p, const struct damage *d)
+{
+    for (uint32_t i = 0; i < p->count; i++)
+        if (p->batch[i]->stream == d->stream && p->batch[i]->first == d->first)
+            return false;
+    return true;
+}
+
+/* Nothing of a stream is of use behind what cannot be read of it here. */
+static bool
+is_behind_damage(const struct page *p, const struct batch *b)
+{
+    for (uint32_t i = 0; p && i < p->damage_count; i++)
+        if (p->damage[i].stream == b->stream && p->damage[i].first < b->first &&
+            is_left_out(p, &p->damage[i]))
+            return true;
+    return false;
+}
+
 /* Of our log, in its place.  False: not now. */
 static bool
 send_logged(struct serving *v, struct batch *b)
 {
-    if (batch_last(b) <= vector_seq(&v->l->have, b->stream))
+    if (batch_last(b) <= vector_seq(&v->l->have, b->stream) || is_behind_damage(v->l->page, b))
         return true;
     if (!batch_is_gap(b)) {
         send_batch(v, b);
@@ -309,6 +330,9 @@ end_page(struct gossip_link *l)
         l->kept      = l->kept_next != 0;
     } else {
         l->lsn = l->page->lsn_next;
+        for (uint32_t i = 0; i < l->page->damage_count; i++)
+            if (is_left_out(l->page, &l->page->damage[i]))
+                raise(l, l->page->damage[i].stream, INT64_MAX);
     }
     page_drop(l->page);
     l->page = NULL;

@@ -1,0 +1,45 @@
+/* gossip_repair.h - what is stored and cannot be read any more is fetched from peers again.
+ *
+ * A page names the batches that are damaged in our store; and a peer may send a batch of which
+ * it has but the digest of some message.  Each is asked of one linked member after the other
+ * that has it, by a PULL whose `have` ends just before it and whose credit is good for one
+ * batch, and what comes goes to the store as COMMIT_REPAIR.  Who has nothing better is asked
+ * again ever more seldom.
+ *
+ *   WANTED -> ASKED(member) -> STORING -> MENDED      found damaged again: WANTED
+ *             ASKED -> WANTED: that member did not answer, or has it no better
+ *
+ * A batch that was mended with all of its messages and is found damaged again says that the
+ * file itself is broken: `futile`. */
+#ifndef CORE_GOSSIP_REPAIR_H
+#define CORE_GOSSIP_REPAIR_H
+
+#include "core/journal.h"
+
+enum {
+    REPAIRS_MAX        = 64,   /* then those that were mended are forgotten, then none is noted */
+    REPAIR_WAIT_MS     = 1000, /* for an answer; and until a holder is looked for again, at first */
+    REPAIR_WAIT_MAX_MS = 3600000,
+};
+
+enum repair_state { REPAIR_WANTED, REPAIR_ASKED, REPAIR_STORING, REPAIR_MENDED };
+
+struct repair {
+    enum repair_state state;
+    struct damage     what;
+    bool              whole;   /* MENDED: with all of its messages */
+    uint32_t          in_vain; /* bit i: the member in slot i has it no better */
+    uint64_t          wait_ms;
+    struct mono       at; /* WANTED: not before; ASKED: not longer; MENDED: since */
+};
+
+struct repairs {
+    struct repair at[REPAIRS_MAX];
+    uint32_t      count;
+    uint32_t      asked; /* index of the one that is, or REPAIRS_MAX */
+    uint32_t      link;  /* ... and where */
+    bool          futile;
+    uint64_t      found, mended; /* batches */
+};
+
+#endif
