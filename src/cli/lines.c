@@ -38,8 +38,8 @@ fill(struct lines *l, enum lines_wait wait)
         buf_grew(&l->in, (size_t)n);
     else if (n == 0)
         l->ended = true;
-    else if (errno != EINTR)
-        return ERR_IO;
+    else
+        return errno == EINTR ? ERR_MORE : ERR_IO;
     return ERR_OK;
 }
 
@@ -54,7 +54,7 @@ skip_line(struct lines *l)
         if (end < s.n || l->ended)
             return ERR_LIMIT;
         enum err e = fill(l, LINES_WAIT);
-        if (e != ERR_OK && e != ERR_NOTFOUND)
+        if (e == ERR_IO)
             return e;
     }
 }

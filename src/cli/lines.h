@@ -16,7 +16,7 @@ enum lines_wait { LINES_WAIT, LINES_ONLY_WHAT_IS_THERE };
 void lines_init(struct lines *l, int fd);
 void lines_fini(struct lines *l);
 /* OK: *line, without its newline, until the next call.  The last one may lack it.
- * NOTFOUND: the end.  MORE: not there yet (ONLY_WHAT_IS_THERE).  IO.
+ * NOTFOUND: the end.  MORE: not there yet (ONLY_WHAT_IS_THERE), or a signal came.  IO.
  * LIMIT: one beyond 1 MiB was skipped. */
 MUST_USE enum err lines_next(struct lines *l, enum lines_wait wait, struct str *line);
 

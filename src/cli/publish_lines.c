@@ -4,6 +4,7 @@
 #include "cli/progress.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -121,6 +122,28 @@ line_failed(struct stream *s, uint64_t line, enum hearsay_status status)
         s->gave_up = true;
 }
 
+/* ---- being stopped ---- */
+
+/* What is on its way is settled first, and told; a second signal does not wait for that. */
+static volatile sig_atomic_t stopped_by;
+
+static void
+on_signal(int signum)
+{
+    stopped_by = signum;
+}
+
+static void
+catch_signals(void)
+{
+    static const int signums[] = {SIGINT, SIGTERM, SIGHUP};
+    for (unsigned i = 0; i < sizeof signums / sizeof *signums; i++) {
+        struct sigaction old, new = {.sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND};
+        if (sigaction(signums[i], NULL, &old) == 0 && old.sa_handler == SIG_DFL)
+            sigaction(signums[i], &new, NULL);
+    }
+}
+
 /* ---- the stream ---- */
 
 static void
@@ -171,9 +194,9 @@ static void
 report(struct stream *s, uint64_t lines)
 {
     progress_clear(&s->progress);
-    if (s->gave_up)
-        fprintf(stderr, "hearsay " NAME ": gave up; nothing behind line %llu was sent\n",
-                (unsigned long long)lines);
+    if (s->gave_up || stopped_by)
+        fprintf(stderr, "hearsay " NAME ": %s; nothing behind line %llu was sent\n",
+                s->gave_up ? "gave up" : "stopped", (unsigned long long)lines);
     if (options_flag(s->o, "quiet"))
         return;
     fprintf(stderr, "%llu published, %llu failed", (unsigned long long)s->stored,
@@ -199,12 +222,15 @@ publish_lines(struct hearsay *h, const struct options *o, struct hearsay_publish
     progress_init(&s.progress, !options_flag(o, "quiet") && !isatty(STDIN_FILENO) &&
                                    !(options_flag(o, "json") && isatty(STDOUT_FILENO)));
     lines_init(&in, STDIN_FILENO);
-    while (!s.gave_up) {
+    catch_signals();
+    while (!s.gave_up && !stopped_by) {
         e = lines_next(&in, LINES_ONLY_WHAT_IS_THERE, &line);
         if (e == ERR_MORE) {
             settle(&s);
             e = s.gave_up ? ERR_NOTFOUND : lines_next(&in, LINES_WAIT, &line);
         }
+        if (e == ERR_MORE)
+            continue;
         if (e == ERR_NOTFOUND || e == ERR_IO)
             break;
         number++;
@@ -225,5 +251,7 @@ publish_lines(struct hearsay *h, const struct options *o, struct hearsay_publish
     report(&s, number);
     lines_fini(&in);
     int code = cli_finish(NAME);
+    if (stopped_by)
+        raise(stopped_by);
     return s.code != EXIT_OK ? s.code : code;
 }

@@ -321,3 +321,28 @@ def test_lines_that_follow_what_a_dead_broker_alone_had(cluster):
     wait_for(lambda: json.loads(writer.lines()[-1])["causal"], 30, "order again")
     feeder.end()
     assert writer.end(60) == 0, writer.err
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_lines_that_are_interrupted(broker, how):
+    # Broken if Ctrl-C leaves nobody knowing which lines were published.
+    writer, feeder = publish_lines(broker)
+    writer.wait_lines(1000)
+    writer.signal(how)
+    assert writer.end() == -how
+    feeder.end()
+    acked = len(writer.lines())
+    assert f"stopped; nothing behind line {acked} was sent\n{acked} published, 0 failed\n" \
+        in writer.err
+    held = [int(m["body"].split()[1]) for m in broker.read_all()]
+    assert held == list(range(1, acked + 1))
+
+    # Also while it waits for the next line.
+    writer = Client("publish", "--broker", broker_list(broker), "--topic", "y", "--lines", "--json",
+                    stdin=subprocess.PIPE)
+    writer.process.stdin.write(b"one\n")
+    writer.process.stdin.flush()
+    writer.wait_lines(1)
+    writer.signal(how)
+    assert writer.end() == -how
+    assert "stopped; nothing behind line 1 was sent\n1 published, 0 failed\n" in writer.err
