@@ -194,15 +194,16 @@ read_kept(const struct store_mem *m, const struct read *read, struct page_maker 
             break;
         if (!b || page_seq(&read->have, b->stream) >= b->first)
             continue;
-        const struct mem_stream *st     = mem_stream_find(m, b->stream);
-        struct str               origin = st ? st->state.origin : (struct str){0};
-        struct entry             e      = {.mark    = {b->stream, b->first},
-                                           .lamport = b->lamport_first,
-                                           .wall    = b->wall,
-                                           .origin  = page_text(page, origin),
-                                           .topic   = page_text(page, b->msg[0].topic),
-                                           .headers = page_text(page, b->msg[0].headers),
-                                           .body    = page_text(page, b->msg[0].body)};
+        const struct mem_stream *st       = mem_stream_find(m, b->stream);
+        bool                     is_known = st && st->state.origin.n > 0;
+        struct str               origin   = is_known ? st->state.origin : b->origin;
+        struct entry             e        = {.mark    = {b->stream, b->first},
+                                             .lamport = b->lamport_first,
+                                             .wall    = b->wall,
+                                             .origin  = page_text(page, origin),
+                                             .topic   = page_text(page, b->msg[0].topic),
+                                             .headers = page_text(page, b->msg[0].headers),
+                                             .body    = page_text(page, b->msg[0].body)};
         page_entry(page, &e);
     }
     page->lsn_first = read->lsn;

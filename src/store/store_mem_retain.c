@@ -155,14 +155,15 @@ copy(uint8_t **at, struct str s)
     return out;
 }
 
-/* One message of a batch, as a batch of its own. */
+/* One message of a batch, as a batch of its own, which outlives its stream. */
 static struct batch *
-alone(const struct batch *b, uint32_t i)
+alone(const struct batch *b, uint32_t i, struct str origin)
 {
-    const struct msg *m = &b->msg[i];
-    struct batch *one   = blob_new(sizeof *one + sizeof *m + m->topic.n + m->headers.n + m->body.n);
-    struct msg   *msg   = (struct msg *)(void *)(one + 1);
-    uint8_t      *text  = (uint8_t *)(msg + 1);
+    const struct msg *m      = &b->msg[i];
+    size_t            text_n = m->topic.n + m->headers.n + m->body.n + origin.n;
+    struct batch     *one    = blob_new(sizeof *one + sizeof *m + text_n);
+    struct msg       *msg    = (struct msg *)(void *)(one + 1);
+    uint8_t          *text   = (uint8_t *)(msg + 1);
 
     *msg = (struct msg){.topic   = copy(&text, m->topic),
                         .headers = copy(&text, m->headers),
@@ -173,6 +174,7 @@ alone(const struct batch *b, uint32_t i)
                           .count         = 1,
                           .lamport_first = b->lamport_first + i,
                           .wall          = b->wall,
+                          .origin        = copy(&text, origin),
                           .msg           = msg};
     return one;
 }
@@ -188,7 +190,7 @@ keep_newest(struct store_mem *m, const struct batch *b)
         if (t->newest.stream != mark.stream || t->newest.seq != mark.seq)
             continue;
         blob_drop(t->kept);
-        t->kept = alone(b, i);
+        t->kept = alone(b, i, mem_stream_find(m, b->stream)->state.origin);
     }
 }
 

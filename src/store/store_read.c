@@ -327,7 +327,7 @@ find_front(struct store_reader *r, const struct read *read)
     struct mark mark;
     r->log_first = 1;
     enum err e   = read_mark_at(r, &r->log_first, &mark);
-    if (e == ERR_NOTFOUND || (e == ERR_OK && r->log_first > read->lsn_last))
+    if (e == ERR_NOTFOUND)
         r->log_first = read->lsn_last + 1;
     return e == ERR_NOTFOUND ? ERR_OK : e;
 }

@@ -75,6 +75,12 @@ after(struct wall at, uint64_t ms)
     return at.ms < INT64_MAX / 2 && ms < INT64_MAX / 2 ? at.ms + (int64_t)ms : INT64_MAX;
 }
 
+static uint64_t
+twice(uint64_t ms)
+{
+    return ms < UINT64_MAX / 2 ? 2 * ms : ms;
+}
+
 static enum err
 bytes_over(struct store *s, uint64_t bytes, uint64_t *over)
 {
@@ -450,26 +456,38 @@ retire(struct step *t, struct stream *st)
     return streams_write_flags(t->s, st->stream, STREAM_RETIRED, 0);
 }
 
+/* At its hour it retires, or is forgotten. */
 static enum err
-judge_stream(struct step *t, struct stream *st)
+end_stream(struct step *t, struct stream *st, int64_t *due)
 {
-    if (!st->is_retired && !is_expired(t, st))
-        return ERR_OK;
-    uint64_t ms  = t->policy->retire_ms;
-    int64_t  due = after(st->received, st->is_retired && ms < INT64_MAX / 2 ? 2 * ms : ms);
-    if (t->now.ms <= due) {
-        t->due = due < t->due ? due : t->due;
-        return ERR_OK;
-    }
     if (t->retired_count == STEP_STREAMS || t->forgotten_count == STEP_STREAMS) {
         t->more = true;
         return ERR_OK;
     }
     enum err e = begin(t);
-    if (e == ERR_OK && st->is_retired)
+    if (e != ERR_OK)
+        return e;
+    if (st->is_retired)
         return forget(t, st);
-    if (e == ERR_OK && t->s->streams.retired + t->retired_count < RETIRED_MAX)
-        return retire(t, st);
+    if (t->s->streams.retired + t->retired_count >= RETIRED_MAX)
+        return ERR_OK;
+    *due = after(st->received, twice(t->policy->retire_ms));
+    return retire(t, st);
+}
+
+static enum err
+judge_stream(struct step *t, struct stream *st)
+{
+    uint64_t ms = t->policy->retire_ms;
+    if (!st->is_retired && !is_expired(t, st))
+        return ERR_OK;
+    int64_t  due = after(st->received, st->is_retired ? twice(ms) : ms);
+    enum err e   = ERR_OK;
+    if (t->now.ms > due) {
+        due = INT64_MAX;
+        e   = end_stream(t, st, &due);
+    }
+    t->due = due < t->due ? due : t->due;
     return e;
 }
 
