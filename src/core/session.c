@@ -42,6 +42,7 @@ sessions_init(struct sessions *all)
     list_init(&all->ready);
     list_init(&all->wants_disk);
     list_init(&all->failed);
+    list_init(&all->stalled);
 }
 
 void
@@ -91,6 +92,16 @@ drop_page(struct sessions *all, struct session *s)
         all->page_bytes -= blob_bytes(s->page);
     page_drop(s->page);
     s->page = NULL;
+    list_remove(&s->stalled);
+}
+
+/* Of those who take nothing now who did so for longest can best do without a page; `seen` and
+ * `lsn` say where to read it again. */
+static void
+trim_pages(struct sessions *all)
+{
+    while (all->page_bytes > PAGES_BYTES && !list_is_empty(&all->stalled))
+        drop_page(all, LIST_OF(all->stalled.next, struct session, stalled));
 }
 
 static void
@@ -110,6 +121,7 @@ session_open(struct sessions *all, const struct str *filter, uint32_t filter_cou
         return ERR_LIMIT;
     list_init(&s->ready);
     list_init(&s->wants_disk);
+    list_init(&s->stalled);
     vector_init(&s->seen);
     vector_init(&s->gone);
     s->ref        = ref;
@@ -465,6 +477,7 @@ pull_page(struct sessions *all, struct session *s, struct entry *entry)
 enum err
 session_pull(struct sessions *all, struct session *s, const struct journal *j, struct entry *entry)
 {
+    list_remove(&s->stalled);
     while (s->state != SESSION_READING) {
         if (s->page) {
             if (!pull_page(all, s, entry))
@@ -502,8 +515,10 @@ session_stall(struct sessions *all, struct session *s)
     bool is_done = s->page && s->page_at == s->page->count;
     if (is_done && !pull_page(all, s, &none))
         return;
-    if (all->page_bytes > PAGES_BYTES)
-        drop_page(all, s); /* `seen` and `lsn` say where to read again */
+    list_remove(&s->stalled);
+    if (s->page)
+        list_push_back(&all->stalled, &s->stalled);
+    trim_pages(all);
 }
 
 struct session *
@@ -551,6 +566,7 @@ sessions_page(struct sessions *all, uint64_t session, struct page *page)
     s->page    = page;
     s->page_at = 0;
     all->page_bytes += blob_bytes(page);
+    trim_pages(all);
     for (uint32_t i = 0; i < page->before_count; i++)
         note(s, page->before[i], 0);
     if (s->by_time) { /* found: should this page be dropped, it begins here, not at the oldest */

@@ -58,7 +58,8 @@ void sessions_retired(struct sessions *all, const struct journal *j, uint64_t st
 MUST_USE enum err session_pull(struct sessions *all, struct session *s, const struct journal *j,
                                struct entry *entry);
 /* The client takes nothing for now.  What was read for it may be dropped and read again: a
- * page holds a message at least, so thousands of clients that do not read hold thousands. */
+ * page holds a message at least, so thousands of clients that do not read hold thousands.  It
+ * is dropped for those that do read. */
 void session_stall(struct sessions *all, struct session *s);
 /* The next session that must read from disk: fills `read` (borrowed), enters READING.
  * NULL: none, or READS_MAX are under way. */
@@ -91,6 +92,7 @@ struct session {
     struct filters    *filters;
     struct list        ready;      /* in sessions.ready */
     struct list        wants_disk; /* in sessions.wants_disk */
+    struct list        stalled;    /* in sessions.stalled */
     struct vector      seen;
     uint64_t           stamp;      /* highest lamport seen */
     uint64_t           lsn;        /* BEHIND: next to scan; 0: not known yet */
@@ -106,6 +108,7 @@ struct sessions {
     struct subs      subs;
     struct subs_hits hits;
     struct list      ready, wants_disk, failed;
+    struct list      stalled;    /* with a page that nobody takes: the oldest first */
     uint32_t         reads;      /* under way, also for sessions that are gone */
     size_t           page_bytes; /* of all pages that sessions hold */
     uint64_t         deliveries;

@@ -387,6 +387,12 @@ who_stalls_does_not_hold_pages(void **state)
     for (uint32_t i = 0; i < CLIENTS; i++)
         session_stall(&d.all, s[i]);
     assert_true(d.all.page_bytes < held);
+    assert_true(d.all.page_bytes > held / 50); /* for those that may read on */
+    held = d.all.page_bytes;
+    assert_next(&d, s[CLIENTS - 1], 7, 2); /* it stalled last */
+    session_stall(&d.all, s[CLIENTS - 1]);
+    assert_int_equal(d.all.page_bytes, held);
+    assert_next(&d, s[CLIENTS - 1], 7, 3);
     assert_int_equal(session_pull(&d.all, s[0], &d.j, &e), ERR_BUSY);
     assert_ptr_equal(sessions_next_read(&d.all, &d.j, &r), s[0]);
     sessions_page(&d.all, pool_handle(s[0]), page_of(&d, &r));
