@@ -32,6 +32,11 @@ MUST_USE enum err store_open(struct store **store, const struct store_config *co
 void store_close(struct store *s);
 /* The file was corrupt: it was renamed, never deleted, and an empty one took its place. */
 bool store_was_corrupt(const struct store *s);
+/* So it was at this start or at one before, and nobody has called store_rebuilt() since. */
+bool store_is_rebuilding(const struct store *s);
+void store_rebuilt(struct store *s);
+/* The next start takes the file for corrupt, though it can be opened. */
+MUST_USE enum err store_condemn(struct store *s);
 
 struct commit_result {
     enum err err;

@@ -13,7 +13,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { FILE_MODE = 0640, ASIDE_MAX = 1000 };
 #define RESERVE_MAX ((size_t)1 << 60) /* more is never free, and sums of it still fit */
 
 static const char pragmas[] = "PRAGMA page_size = 4096; PRAGMA auto_vacuum = 0;"
@@ -76,77 +75,17 @@ explain(const struct store *s, enum err e, int system, struct buf *problem)
 
 /* ---- files ---- */
 
-static void
-sync_folder(const struct store *s)
-{
-    int fd = open(s->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0)
-        return;
-    if (fsync(fd) != 0) {
-        enum err e = sql_err(NULL, SQLITE_IOERR_DIR_FSYNC);
-        CHECK(e != ERR_OK);
-    }
-    close(fd);
-}
-
-static bool
-exists(const char *path)
-{
-    struct stat st;
-    return lstat(path, &st) == 0;
-}
-
-/* Moves broker.db and its WAL away, under one new name, so that SQLite still finds
- * them together.  The folder keeps every such copy. */
-static enum err
-put_aside(struct store *s, struct buf *problem)
-{
-    static const char *const suffix[] = {"", "-wal", "-shm"};
-    char                    *to       = NULL;
-    enum err                 e        = ERR_OK;
-    for (int i = 1; i < ASIDE_MAX; i++) {
-        free(to);
-        to        = text_of("%s.corrupt-%d", s->path, i);
-        char *wal = text_of("%s-wal", to);
-        bool  hit = exists(to) || exists(wal);
-        free(wal);
-        if (!hit)
-            break;
-    }
-    for (size_t i = 0; i < sizeof suffix / sizeof *suffix; i++) {
-        char *old = text_of("%s%s", s->path, suffix[i]), *new = text_of("%s%s", to, suffix[i]);
-        if (exists(old) && rename(old, new) != 0) {
-            say(problem, "%s is corrupt and cannot be renamed: %s; move it away by hand", old,
-                strerror(errno));
-            e = ERR_IO;
-        }
-        free(old);
-        free(new);
-    }
-    if (e == ERR_OK) {
-        sync_folder(s);
-        tracef(TRACE_WARN, "store: %s was corrupt; it is kept as %s, and a new one begins", s->path,
-               to);
-    }
-    free(to);
-    return e;
-}
-
 /* SQLite would give it another mode; a WAL without its file must not fill a new one. */
 static enum err
 make_file(struct store *s, struct buf *problem)
 {
-    if (!exists(s->path)) {
-        char *wal   = text_of("%s-wal", s->path);
-        bool  alone = exists(wal);
-        free(wal);
-        if (alone) {
-            enum err e = put_aside(s, problem);
-            if (e != ERR_OK)
-                return e;
-        }
+    if (aside_is_broken(s) || (!aside_has(s, "") && aside_has(s, "-wal"))) {
+        enum err e = aside_put(s, problem);
+        if (e != ERR_OK)
+            return e;
+        s->was_corrupt = true;
     }
-    int fd = open(s->path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, FILE_MODE);
+    int fd = open(s->path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, STORE_FILE_MODE);
     if (fd < 0 && errno == EEXIST)
         return ERR_OK;
     if (fd < 0) {
@@ -154,7 +93,7 @@ make_file(struct store *s, struct buf *problem)
         return errno == ENOSPC || errno == EDQUOT ? ERR_FULL : ERR_IO;
     }
     close(fd);
-    sync_folder(s);
+    aside_sync_folder(s);
     return ERR_OK;
 }
 
@@ -191,6 +130,8 @@ open_db(struct store *s, struct buf *problem)
     s->device  = st.st_dev;
     s->inode   = st.st_ino;
     enum err e = sql_exec(s->db, pragmas);
+    if (e == ERR_OK)
+        aside_check_wal(s);
     tend_watch_wal(s); /* after wal_autocheckpoint, which takes the place of its hook */
     return e;
 }
@@ -227,6 +168,13 @@ free_store(struct store *s)
     mem_free(s);
 }
 
+static bool
+ends_in_slash(const char *dir)
+{
+    size_t n = strlen(dir);
+    return n > 0 && dir[n - 1] == '/';
+}
+
 enum err
 store_open(struct store **store, const struct store_config *config,
            const struct recovered **recovered, struct buf *problem)
@@ -235,7 +183,7 @@ store_open(struct store **store, const struct store_config *config,
     sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
     struct store *s  = mem_new(sizeof *s);
     s->dir           = text_of("%s", config->dir);
-    s->path          = text_of("%s/broker.db", config->dir);
+    s->path          = text_of("%s%sbroker.db", config->dir, ends_in_slash(config->dir) ? "" : "/");
     s->reserve_bytes = config->reserve_bytes < RESERVE_MAX ? config->reserve_bytes : RESERVE_MAX;
     s->disk.has_room = true;
     buf_init(&s->scratch, 0);
@@ -244,7 +192,7 @@ store_open(struct store **store, const struct store_config *config,
     enum err e = attempt(s, config, problem);
     if (e == ERR_CORRUPT) {
         close_db(s);
-        e = put_aside(s, problem);
+        e = aside_put(s, problem);
         if (e == ERR_OK) {
             s->was_corrupt = true;
             e              = attempt(s, config, problem);

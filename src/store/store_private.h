@@ -1,6 +1,6 @@
 /* store_private.h - the parts of store_sqlite; nobody outside src/store/ sees it.
  *
- *   store_open.c    opening, putting aside what is corrupt, closing
+ *   store_open.c    opening, closing       store_aside.c  files that are put aside
  *   store_sql.c     statements, errors, transactions
  *   store_schema.c  making and migrating the file
  *   store_load.c    what a start finds: heads, members, token, topics
@@ -24,7 +24,7 @@
 #include <sqlite3.h>
 
 enum { ROW_DIGEST_ONLY = 1, ROW_LATE = 2, ROW_GAP = 4 };
-enum { STREAM_FROZEN = 1, STREAM_RETIRED = 2 };
+enum { STREAM_FROZEN = 1, STREAM_RETIRED = 2, STORE_FILE_MODE = 0640 };
 enum {
     SEGMENT_LSNS     = 4096, /* or more, up to the end of a batch */
     SEGMENT_ROWS_MAX = SEGMENT_LSNS + BATCH_MESSAGES_MAX,
@@ -170,6 +170,17 @@ struct store {
     struct recovered recovered;
     struct buf       texts; /* of recovered */
 };
+
+/* ---- store_aside.c ---- */
+
+/* Is there a file broker.db<suffix>? */
+bool aside_has(const struct store *s, const char *suffix);
+/* Was it found broken while a broker used it? */
+bool     aside_is_broken(const struct store *s);
+enum err aside_put(struct store *s, struct buf *problem);
+/* Behind the first read of a file that was just opened, and before anything is written. */
+void aside_check_wal(struct store *s);
+void aside_sync_folder(const struct store *s);
 
 /* ---- store_sql.c ---- */
 

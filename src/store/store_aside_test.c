@@ -1,0 +1,236 @@
+/* Files that are put aside, and a WAL of which not all can be read. */
+#include "store/store.h"
+
+#include "base/trace.h"
+#include "tests/store_kit.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+enum { HEAD = 32, FRAME = 24 + 4096 };
+
+static void
+path_of(const struct disk *d, const char *suffix, char out[128])
+{
+    snprintf(out, 128, "%s/broker.db%s", d->dir, suffix);
+}
+
+static long
+bytes_of(const struct disk *d, const char *suffix)
+{
+    struct stat st;
+    char        path[128];
+    path_of(d, suffix, path);
+    return stat(path, &st) == 0 ? (long)st.st_size : -1;
+}
+
+static void
+scribble(const struct disk *d, const char *suffix, off_t at, size_t bytes)
+{
+    char path[128], junk[4096];
+    memset(junk, 0x5a, sizeof junk);
+    path_of(d, suffix, path);
+    int fd = open(path, O_WRONLY);
+    assert_true(fd >= 0 && pwrite(fd, junk, bytes, at) == (ssize_t)bytes);
+    close(fd);
+}
+
+/* The process dies; what it had committed stays. */
+static void
+commit_and_die(const struct disk *d, struct writer *w, uint32_t batches)
+{
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        struct disk mine = *d;
+        disk_start(&mine);
+        for (uint32_t i = 0; i < batches; i++)
+            disk_put(&mine, kit_batch(w, 10, "t"), 1);
+        kill(getpid(), SIGKILL);
+    }
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+}
+
+/* ---- the file ---- */
+
+/* Without it a broker that was restarted while it waits for its peers serves as if what it has
+ * were all. */
+static void
+a_new_file_waits_for_a_peer_until_it_is_told(void **state)
+{
+    struct disk   d;
+    struct writer a = kit_writer(1);
+    (void)state;
+    disk_open(&d, false);
+    assert_false(store_is_rebuilding(d.s));
+    disk_put(&d, kit_batch(&a, 500, "t"), 1);
+    disk_stop(&d);
+    disk_start(&d);
+    assert_false(store_is_rebuilding(d.s));
+    disk_stop(&d);
+    scribble(&d, "", 0, 4096);
+    for (int round = 0; round < 3; round++) {
+        disk_start(&d);
+        assert_int_equal(store_was_corrupt(d.s), round == 0);
+        assert_true(store_is_rebuilding(d.s));
+        if (round < 2)
+            disk_stop(&d);
+    }
+    store_rebuilt(d.s);
+    assert_false(store_is_rebuilding(d.s));
+    disk_stop(&d);
+    disk_start(&d);
+    assert_false(store_is_rebuilding(d.s));
+    disk_close(&d);
+}
+
+/* Without it a file that was found broken while it ran is opened once more. */
+static void
+a_condemned_file_is_put_aside(void **state)
+{
+    struct disk   d;
+    struct writer a = kit_writer(1);
+    (void)state;
+    disk_open(&d, false);
+    disk_put(&d, kit_batch(&a, 500, "t"), 1);
+    assert_int_equal(store_condemn(d.s), ERR_OK);
+    assert_int_equal(disk_put(&d, kit_batch(&a, 5, "t"), 1), 501); /* until it ends */
+    disk_stop(&d);
+    long bytes = bytes_of(&d, "");
+    disk_start(&d);
+    assert_true(store_was_corrupt(d.s) && store_is_rebuilding(d.s));
+    assert_int_equal(d.found->lsn, 0);
+    assert_int_equal(bytes_of(&d, ".corrupt-1"), bytes);
+    disk_stop(&d);
+    disk_start(&d); /* once */
+    assert_false(store_was_corrupt(d.s));
+    disk_close(&d);
+}
+
+/* Without it a crash in the middle of all this loses the old file, or forgets what was to be
+ * done. */
+static void
+a_crash_on_the_way_goes_on(void **state)
+{
+    struct disk   d;
+    struct writer a = kit_writer(1);
+    char          from[128], to[128];
+    (void)state;
+    disk_open(&d, false);
+    disk_stop(&d);
+    commit_and_die(&d, &a, 3); /* leaves a WAL */
+    long wal = bytes_of(&d, "-wal");
+    assert_true(wal > 0);
+    /* It had come as far as the first of two names. */
+    path_of(&d, "", from);
+    path_of(&d, ".corrupt-1", to);
+    assert_int_equal(rename(from, to), 0);
+    disk_start(&d);
+    assert_true(store_was_corrupt(d.s) && store_is_rebuilding(d.s));
+    assert_int_equal(bytes_of(&d, ".corrupt-2-wal"), wal);
+    assert_true(bytes_of(&d, ".corrupt-1") > 0);
+    disk_close(&d);
+}
+
+/* ---- the WAL ---- */
+
+static uint32_t complaints;
+
+static void
+count_complaints(void *ctx, enum trace_level level, const char *line)
+{
+    (void)ctx;
+    complaints += level == TRACE_ERROR && strstr(line, "cannot be read") != NULL;
+}
+
+static void
+die_and_flip(struct disk *d, struct writer *a, off_t at)
+{
+    disk_open(d, false);
+    disk_stop(d);
+    *a = kit_writer(1);
+    commit_and_die(d, a, 8);
+    assert_true(bytes_of(d, "-wal") > at);
+    if (at >= 0)
+        scribble(d, "-wal", at, 8);
+    complaints = 0;
+    disk_start(d);
+}
+
+/* Without it what was acknowledged is lost in silence; or each crash is taken for a loss. */
+static void
+a_damaged_wal_is_told_and_kept(void **state)
+{
+    struct disk   d;
+    struct writer a;
+    (void)state;
+    die_and_flip(&d, &a, -1);
+    assert_int_equal(d.found->lsn, 80);
+    assert_int_equal(complaints, 0);
+    long whole = bytes_of(&d, "-wal");
+    disk_close(&d);
+    /* In a page, in a frame's head (its salt too), in the header, in the very last page. */
+    const off_t at[] = {
+        HEAD + 12 * FRAME + 500, HEAD + 12 * FRAME + 2, HEAD + 12 * FRAME + 9, 8, 17, whole - 900};
+    for (size_t i = 0; i < sizeof at / sizeof *at; i++) {
+        die_and_flip(&d, &a, at[i]);
+        if (d.found->lsn >= 80)
+            fail_msg("flip %zu at %ld of %ld is not noticed", i, (long)at[i], whole);
+        assert_int_equal(complaints, 1);
+        assert_int_equal(bytes_of(&d, "-wal.damaged-1"), whole);
+        disk_put(&d, kit_batch(&(struct writer){.stream = 9, .next = 1, .lamport = 1}, 3, "t"), 1);
+        disk_stop(&d);
+        complaints = 0;
+        disk_start(&d);
+        assert_int_equal(complaints, 0);
+        disk_close(&d);
+    }
+}
+
+/* Without it what is left of an older WAL, behind a newer one, is taken for a loss. */
+static void
+what_is_left_of_an_older_wal_is_no_loss(void **state)
+{
+    struct disk   d;
+    struct writer a = kit_writer(1);
+    (void)state;
+    disk_open(&d, false);
+    disk_stop(&d);
+    pid_t child = fork();
+    if (child == 0) {
+        struct disk mine = d;
+        disk_start(&mine);
+        for (int i = 0; i < 30; i++) { /* it begins anew in between */
+            disk_put(&mine, kit_batch_with(&a, 1000, "t", 900, NULL, 0), 1);
+            if (i % 10 == 9)
+                store_tend(mine.s, false);
+        }
+        disk_put(&mine, kit_batch(&a, 10, "t"), 1);
+        kill(getpid(), SIGKILL);
+    }
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    complaints = 0;
+    disk_start(&d);
+    assert_int_equal(d.found->lsn, 30010);
+    assert_int_equal(complaints, 0);
+    disk_close(&d);
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest test[] = {
+        cmocka_unit_test(a_new_file_waits_for_a_peer_until_it_is_told),
+        cmocka_unit_test(a_condemned_file_is_put_aside),
+        cmocka_unit_test(a_crash_on_the_way_goes_on),
+        cmocka_unit_test(a_damaged_wal_is_told_and_kept),
+        cmocka_unit_test(what_is_left_of_an_older_wal_is_no_loss),
+    };
+    trace_set_sink(count_complaints, NULL);
+    return cmocka_run_group_tests_name("aside", test, NULL, NULL);
+}
