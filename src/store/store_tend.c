@@ -12,6 +12,7 @@ enum {
     LSNS_TO_SNAPSHOT  = 100000,
     FRAME_BYTES       = 4096 + 24, /* in the WAL: a page and its header */
     LOCK_WAIT_MS      = 10000,     /* another program writes: rare, and better than failing */
+    READER_WAIT_MS    = 25,        /* a page of history is read within that */
     GROW_MIN          = 256 << 10, /* bytes of WAL in use: below, it grows by itself */
     GROW_MAX          = 4 << 20,
     GROW_STEP         = 64 << 10,
@@ -64,12 +65,21 @@ watch_pinned(struct store *s, int pages, int copied)
            s->path, (unsigned long long)(pinned >> 20));
 }
 
+/* A reader in the way is not waited for, unless the WAL has grown long: it begins anew only
+ * when all of it was copied and nobody reads it, and beside readers that take turns that
+ * moment may never come by itself. */
+static int
+mode_of(const struct store *s)
+{
+    return s->wal_pages >= PAGES_BUSY ? SQLITE_CHECKPOINT_RESTART : SQLITE_CHECKPOINT_PASSIVE;
+}
+
 /* A failure costs nothing but room: all of it is in the WAL, and is tried again. */
 static void
 checkpoint(struct store *s, int mode)
 {
     int pages = 0, copied = 0;
-    sqlite3_busy_timeout(s->db, 0); /* a reader in the way is not waited for */
+    sqlite3_busy_timeout(s->db, mode == SQLITE_CHECKPOINT_RESTART ? READER_WAIT_MS : 0);
     int rc = sqlite3_wal_checkpoint_v2(s->db, NULL, mode, &pages, &copied);
     sqlite3_busy_timeout(s->db, LOCK_WAIT_MS);
     if (rc != SQLITE_OK && rc != SQLITE_BUSY) {
@@ -122,7 +132,7 @@ tend_under_load(struct store *s)
     if (is_scarce != s->wal_is_short)
         shorten_wal(s, is_scarce);
     if (s->wal_pages - s->wal_copied >= (is_scarce ? PAGES_QUIET : PAGES_BUSY))
-        checkpoint(s, SQLITE_CHECKPOINT_PASSIVE);
+        checkpoint(s, mode_of(s));
     if (!is_scarce)
         grow_wal(s);
 }
@@ -152,7 +162,7 @@ store_tend(struct store *s, bool idle)
         sqlite3_db_release_memory(s->db);
         buf_clear_free(&s->scratch);
     } else if (s->wal_pages - s->wal_copied >= PAGES_QUIET) {
-        checkpoint(s, SQLITE_CHECKPOINT_PASSIVE);
+        checkpoint(s, mode_of(s));
     }
     return s->wal_pages == 0;
 }
