@@ -151,9 +151,10 @@ struct store {
     bool              was_corrupt, is_refusing, is_loaded;
     bool              wants_reload; /* memory is to be loaded anew after this commit */
 
-    uint64_t       lsn;       /* last in use */
-    uint64_t       lsn_first; /* oldest that is left; lsn + 1: none */
-    uint64_t       stamp;     /* highest of streams that were forgotten */
+    uint64_t       lsn;        /* last in use */
+    uint64_t       lsn_first;  /* oldest that is left; lsn + 1: none */
+    uint64_t       stamp;      /* highest of streams that were forgotten */
+    uint64_t       retain_lsn; /* `lsn` when a step of retention left more to take; 0: it did not */
     struct topics  topics;
     struct segment segment;
     struct streams streams;

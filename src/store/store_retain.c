@@ -15,7 +15,8 @@
 #include <string.h>
 
 enum {
-    STEP_WORK    = 2048, /* in a step, unless one batch costs more: a message is one */
+    STEP_WORK    = 2048,  /* in a step, unless one batch costs more: a message is one */
+    STEP_WORK_UP = 16384, /* the same while more than that comes between two steps */
     STEP_BATCH   = 6,
     STEP_PAGE    = 4, /* of a body that fills pages of its own */
     STEP_KEPT    = 4,
@@ -46,7 +47,7 @@ struct step {
     int64_t                 too_old;     /* what counts from before that goes */
     uint64_t                over, freed; /* bytes to go, and those that went: roughly */
     uint64_t                next;        /* all below is taken */
-    uint32_t                work;
+    uint32_t                work, work_max;
     bool                    more, has_begun;
 
     struct floor_change *floor;
@@ -303,7 +304,7 @@ take_front(struct step *t)
     enum err     e;
     while ((e = look(t->s, t->next, &f)) == ERR_OK && is_due(t, &f)) {
         bool is_counted = f.lsn + f.lsns - 1 <= t->s->topics.lsn;
-        if (t->has_begun && (t->work + f.lsns > STEP_WORK || !is_counted)) {
+        if (t->has_begun && (t->work + f.lsns > t->work_max || !is_counted)) {
             t->more = true;
             return ERR_OK;
         }
@@ -636,6 +637,17 @@ take(struct step *t)
     return e;
 }
 
+/* While retention is behind, a step takes what came since the last one and a quarter more:
+ * else the log would grow for as long as much is published.  What came took longer. */
+static uint32_t
+work_max(const struct store *s)
+{
+    uint64_t came = s->retain_lsn > 0 ? s->lsn - s->retain_lsn : 0;
+    if (came > STEP_WORK_UP)
+        came = STEP_WORK_UP;
+    return came > STEP_WORK ? (uint32_t)(came + came / 4) : STEP_WORK;
+}
+
 enum err
 store_retain(struct store *s, const struct retention *policy, struct wall now,
              struct retained **out)
@@ -644,11 +656,12 @@ store_retain(struct store *s, const struct retention *policy, struct wall now,
     *out       = NULL;
     if (e != ERR_OK)
         return e;
-    struct step t = {.s       = s,
-                     .policy  = policy,
-                     .now     = now,
-                     .too_old = policy->age_ms > 0 ? before(now, policy->age_ms) : INT64_MIN,
-                     .next    = s->lsn_first};
+    struct step t = {.s        = s,
+                     .policy   = policy,
+                     .now      = now,
+                     .too_old  = policy->age_ms > 0 ? before(now, policy->age_ms) : INT64_MIN,
+                     .next     = s->lsn_first,
+                     .work_max = work_max(s)};
     e             = take(&t);
     if (e == ERR_OK && t.has_begun) {
         uint64_t over = 0;
@@ -657,6 +670,7 @@ store_retain(struct store *s, const struct retention *policy, struct wall now,
         *out = tell(&t);
         tend_under_load(s);
     }
+    s->retain_lsn = e == ERR_OK && t.more ? s->lsn : 0;
     step_fini(&t);
     return *out ? ERR_OK : e; /* what was taken is taken */
 }

@@ -435,6 +435,32 @@ a_limit_too_small_takes_all_and_rests(void **state)
     disk_close(&d);
 }
 
+/* Without it the log grows for as long as much is published, whatever its limit; or a step
+ * holds up the writer when little is. */
+static void
+steps_keep_pace_with_what_comes(void **state)
+{
+    struct disk            d;
+    struct writer          a      = kit_writer(5);
+    const struct retention policy = {.age_ms = 10};
+    (void)state;
+    disk_open(&d, false);
+    fill(&d, &a, 1000, 1, 20000 * 51);
+    uint64_t first = 1, last = 20000;
+    for (int round = 0; round < 20; round++) {
+        uint64_t         came = round < 10 ? 8000 : 1000;
+        struct retained *r    = disk_retain(&d, &policy, 1000);
+        assert_true(r && r->lsn_first - first <= (round == 0 || round > 10 ? 2048 : 10000));
+        first = r->lsn_first;
+        retained_drop(r);
+        assert_true(last + 1 - first <= 28000);
+        fill(&d, &a, 1000, 1, came * 51);
+        last += came;
+    }
+    assert_true(last + 1 - first < 20000);
+    disk_close(&d);
+}
+
 /* ---- a disk that fails ---- */
 
 static int
@@ -687,6 +713,7 @@ main(void)
         cmocka_unit_test(nothing_to_do_writes_nothing),
         cmocka_unit_test(bytes_keep_the_file_within_its_limit),
         cmocka_unit_test(a_limit_too_small_takes_all_and_rests),
+        cmocka_unit_test(steps_keep_pace_with_what_comes),
         cmocka_unit_test(any_write_may_fail),
         cmocka_unit_test(a_crash_at_any_write_leaves_all_or_nothing),
     };
