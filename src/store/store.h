@@ -56,7 +56,9 @@ bool store_tend(struct store *s, bool idle);
 
 /* One step of retention: takes whole batches off the front, for no more than a few
  * milliseconds, in a transaction of its own.  The newest message of a topic moves to `kept`.
- * Also while commits are refused.  *out is given back by retained_drop() of core/page.h. */
+ * Also while commits are refused.  *out is NULL when nothing was to be done, which costs next
+ * to nothing; else it is given back by retained_drop() of core/page.h.  On failure nothing
+ * happened. */
 MUST_USE enum err store_retain(struct store *s, const struct retention *policy, struct wall now,
                                struct retained **out);
 
