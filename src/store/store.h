@@ -87,5 +87,7 @@ void              store_reader_close(struct store_reader *r);
  * batch in it has one of its own, the caller's too.  A page may be empty and still move
  * lsn_next on: a call looks at a bounded piece of the log.  count_max 0: no bound. */
 MUST_USE enum err store_read(struct store_reader *r, const struct read *read, struct page **page);
+/* Nobody reads: gives back what only made the next reads faster.  On the reader's thread. */
+void store_reader_rest(struct store_reader *r);
 
 #endif

@@ -271,8 +271,12 @@ a_pattern_is_asked_once_for_each_topic(void **state)
     assert_in_range(asked, 1, 5001);
     assert_int_equal(f.count, 13);
     vector_fini(&f.seen);
+    assert_true(d.r->verdicts_bytes > 0);
+    store_reader_rest(d.r);
+    assert_int_equal(d.r->verdicts_bytes, 0);
     for (size_t i = 0; i < sizeof filter / sizeof *filter; i++)
         blob_drop(filter[i]);
+    assert_int_equal(blob_bytes_used(), 0);
     disk_close(&d);
 }
 

@@ -433,3 +433,10 @@ store_read(struct store_reader *r, const struct read *read, struct page **out)
     give_back(r);
     return e;
 }
+
+void
+store_reader_rest(struct store_reader *r)
+{
+    wanted_forget(r);
+    sqlite3_db_release_memory(r->db);
+}
