@@ -25,8 +25,9 @@ serve(const struct config *config, struct buf *problem)
     endpoint_text(&at, text);
     fprintf(stderr, "hearsay: listening on %s (data in %s)\n", text, server_data_dir(s));
     server_run(s);
+    int code = server_failed(s) ? EXIT_ERROR : EXIT_OK;
     server_free(s);
-    return EXIT_OK;
+    return code;
 }
 
 static int

@@ -260,8 +260,12 @@ on_persisted(struct broker *b, const struct fact *f)
             answer(b, p.serial, p.batch->count, ERR_UNKNOWN, p.batch);
         gossip_persisted(&b->gossip, &p, err != ERR_OK, b->now);
         break;
-    case COMMIT_LATEST:
     case COMMIT_REPAIR:
+        if (err == ERR_OK)
+            journal_mend(&b->journal, p.batch);
+        gossip_persisted(&b->gossip, &p, err != ERR_OK, b->now);
+        break;
+    case COMMIT_LATEST:
         gossip_persisted(&b->gossip, &p, err != ERR_OK, b->now);
         break;
     case COMMIT_GAPS:

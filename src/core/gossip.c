@@ -178,6 +178,37 @@ gossip_lack(const struct gossip *g, const struct journal *j)
     return n;
 }
 
+static bool
+covers(const struct journal *j, uint32_t member, bool but_live)
+{
+    for (uint32_t i = 0; i < j->durable.count; i++) {
+        const struct stream *s  = journal_find(j, j->durable.at[i].stream);
+        bool                 is = s->known[member] >= s->durable || s->floor >= s->durable ||
+                  (but_live && s->live && s->durable - s->known[member] < CATCH_UP_ABOVE);
+        if (!is)
+            return false;
+    }
+    return true;
+}
+
+bool
+gossip_is_covered(const struct gossip *g, const struct journal *j, bool but_live)
+{
+    for (uint32_t i = 0; i < LINKS_MAX; i++)
+        if (g->link[i].up && g->link[i].told_all && covers(j, g->link[i].member, but_live))
+            return true;
+    return false;
+}
+
+bool
+gossip_has_caught_up(const struct gossip *g, const struct journal *j)
+{
+    bool told = false;
+    for (uint32_t i = 0; i < LINKS_MAX; i++)
+        told |= g->link[i].up && g->link[i].told_all;
+    return told && gossip_lack(g, j) == 0;
+}
+
 /* ---- telling what we have ---- */
 
 void

@@ -105,6 +105,11 @@ struct mono gossip_deadline(const struct gossip *g, const struct journal *j);
 uint32_t gossip_copies(const struct gossip *g, const struct journal *j, struct mark m);
 /* The heads known of linked peers, merged into v. */
 void gossip_known(const struct gossip *g, const struct journal *j, struct vector *v);
+/* Some linked member has on disk all that we have; `but_live`: but for the last of what was
+ * published here. */
+bool gossip_is_covered(const struct gossip *g, const struct journal *j, bool but_live);
+/* Some linked member told all that it has, and we hold what all of them have. */
+bool gossip_has_caught_up(const struct gossip *g, const struct journal *j);
 /* Messages that linked peers have and we do not. */
 uint64_t gossip_lack(const struct gossip *g, const struct journal *j);
 

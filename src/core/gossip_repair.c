@@ -67,7 +67,7 @@ found_again(struct repairs *all, struct repair *r, struct mono now)
 {
     if (r->state != REPAIR_MENDED || !mono_reached(now, mono_after(r->at, REPAIR_WAIT_MS)))
         return;
-    all->futile |= r->whole;
+    all->futile = true;
     want(r, now);
 }
 
@@ -276,11 +276,17 @@ repair_take(const struct intake *in, const struct arrival *it)
     struct repair       *r = it->pulled ? wanted(&in->g->repairs, it->batch) : NULL;
     if (!r || !s || s->held < batch_last(it->batch))
         return false;
+    uint32_t other;
     if (r->state == REPAIR_ASKED)
         answered(in->g);
-    r->state = REPAIR_STORING;
-    r->whole = is_whole(it->batch);
     r->in_vain |= UINT32_C(1) << in->g->link[it->link].member;
+    r->whole = is_whole(it->batch);
+    if (!r->whole && holder_of(in->g, in->j, r, &other)) { /* who may have all of it */
+        want(r, in->now);
+        blob_drop(it->batch);
+        return true;
+    }
+    r->state = REPAIR_STORING;
     commits_add(in->c, in->out,
                 &(struct pending){.commit = {.kind = COMMIT_REPAIR}, .batch = it->batch});
     return true;
@@ -293,7 +299,7 @@ repair_persisted(struct gossip *g, const struct pending *p, bool failed, struct 
         struct repair *r = &g->repairs.at[i];
         if (r->state != REPAIR_STORING || !is_in(&r->what, p->batch))
             continue;
-        if (failed) {
+        if (failed || !r->whole) {
             r->state = REPAIR_WANTED;
             put_off(r, now);
             return;

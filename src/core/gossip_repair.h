@@ -7,10 +7,10 @@
  * again ever more seldom.
  *
  *   WANTED -> ASKED(member) -> STORING -> MENDED      found damaged again: WANTED
- *             ASKED -> WANTED: that member did not answer, or has it no better
+ *             ASKED, STORING -> WANTED: that member did not answer, or had no more of it
  *
- * A batch that was mended with all of its messages and is found damaged again says that the
- * file itself is broken: `futile`. */
+ * A batch that was mended and is found damaged again says that the file itself is broken:
+ * `futile`. */
 #ifndef CORE_GOSSIP_REPAIR_H
 #define CORE_GOSSIP_REPAIR_H
 
@@ -27,7 +27,7 @@ enum repair_state { REPAIR_WANTED, REPAIR_ASKED, REPAIR_STORING, REPAIR_MENDED }
 struct repair {
     enum repair_state state;
     struct damage     what;
-    bool              whole;   /* MENDED: with all of its messages */
+    bool              whole;   /* STORING: with all of its messages */
     uint32_t          in_vain; /* bit i: the member in slot i has it no better */
     uint64_t          wait_ms;
     struct mono       at; /* WANTED: not before; ASKED: not longer; MENDED: since */

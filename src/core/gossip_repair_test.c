@@ -202,9 +202,41 @@ a_digest_that_came_is_asked_of_the_others(void **state)
     assert_int_equal(vector_seq(&sent(&l.d, 1, FRAME_PULL, 0)->pull.have, 9), 0);
     assert_int_equal(vector_seq(&sent(&l.d, 1, FRAME_PULL, 0)->pull.have, 7), 2 * BATCHES);
     clear(&l.d);
-    get(&l.d, 1, whole, PUSH_PULLED);
+    get(&l.d, 1, again(whole), PUSH_PULLED);
     assert_int_equal(commit_asked(&l)->kind, COMMIT_REPAIR);
     commit_all(&l.d);
+    assert_ptr_equal(journal_tail_at(&l.d.j, l.d.j.lsn)->batch, whole); /* for readers too */
+    struct batch *poor = without_text(whole);
+    journal_mend(&l.d.j, poor);
+    assert_ptr_equal(journal_tail_at(&l.d.j, l.d.j.lsn)->batch, whole);
+    blob_drop(poor);
+    blob_drop(whole);
+    log_close(&l);
+}
+
+/* Without it a peer's digest is stored though another has the message, or a broker is content
+ * with it for ever. */
+static void
+who_has_all_of_it_goes_first(void **state)
+{
+    struct log l;
+    uint32_t   pulls[3];
+    (void)state;
+    log_open(&l, 2);
+    find_damage(&l, 1);
+    turn(&l.d);
+    uint32_t first = sent(&l.d, 0, FRAME_PULL, 0) ? 0 : 1;
+    get(&l.d, first, without_text(l.b[1]), PUSH_PULLED);
+    assert_null(commit_asked(&l));
+    turn(&l.d);
+    assert_asks(&l, 1 - first, 2);
+    get(&l.d, 1 - first, without_text(l.b[1]), PUSH_PULLED); /* nobody has more */
+    assert_int_equal(commit_asked(&l)->kind, COMMIT_REPAIR);
+    commit_all(&l.d);
+    assert_int_equal(l.d.g.repairs.mended, 0);
+    pass(&l, 3600000, pulls);
+    assert_in_range(pulls[0], 1, 20);
+    assert_in_range(pulls[1], 1, 20);
     log_close(&l);
 }
 
@@ -352,6 +384,7 @@ main(void)
         cmocka_unit_test(each_holder_is_asked_and_then_ever_more_seldom),
         cmocka_unit_test(nobody_has_it_at_first),
         cmocka_unit_test(a_digest_that_came_is_asked_of_the_others),
+        cmocka_unit_test(who_has_all_of_it_goes_first),
         cmocka_unit_test(what_does_not_stay_mended_is_futile),
         cmocka_unit_test(what_is_gone_is_not_asked_for),
         cmocka_unit_test(what_is_noted_is_bounded),

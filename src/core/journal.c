@@ -397,6 +397,30 @@ drop_oldest(struct journal *j)
     j->tail_lsn = j->tail_count > 0 ? item(j, 0)->lsn : j->lsn + 1;
 }
 
+static uint32_t
+digests_alone(const struct batch *b)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < b->count; i++)
+        n += b->msg[i].flags & MSG_DIGEST_ONLY;
+    return n;
+}
+
+void
+journal_mend(struct journal *j, struct batch *b)
+{
+    for (uint32_t i = 0; i < j->tail_count; i++) {
+        struct tail_item *t = item(j, i);
+        if (t->batch->stream != b->stream || !hash128_eq(t->batch->chain, b->chain) ||
+            digests_alone(t->batch) <= digests_alone(b))
+            continue;
+        blob_keep(b);
+        j->tail_used += batch_bytes(b) - batch_bytes(t->batch);
+        blob_drop(t->batch);
+        t->batch = b;
+    }
+}
+
 void
 journal_trim_tail(struct journal *j, size_t bytes)
 {

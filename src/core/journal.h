@@ -133,6 +133,8 @@ const struct tail_item *journal_tail_at(const struct journal *j, uint64_t lsn);
 uint64_t journal_first_missing(const struct journal *j, const struct vector *have);
 /* The vector just before `lsn`, which is in memory or lsn + 1. */
 void journal_vector_before(const struct journal *j, uint64_t lsn, struct vector *v);
+/* The same batch: if it has more of its messages, what is in memory of it gives way. */
+void journal_mend(struct journal *j, struct batch *b);
 /* Nobody needs the tail now: keep this much of it. */
 void journal_trim_tail(struct journal *j, size_t bytes);
 

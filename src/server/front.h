@@ -186,5 +186,7 @@ struct server_counters     server_counters(const struct server *s);
 const struct server_facts *server_facts(const struct server *s);
 /* Started, recovered and not stopping. */
 bool server_is_ready(const struct server *s);
+/* Its file was corrupt, and no peer has given back what it has. */
+bool server_is_rebuilding(const struct server *s);
 
 #endif

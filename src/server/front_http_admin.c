@@ -240,7 +240,11 @@ http_readyz(struct conn *c, struct http_conn *h, const struct http_ask *ask)
 {
     struct server *s = conn_server(c);
     (void)ask;
-    if (!server_is_ready(s))
+    if (server_is_rebuilding(s))
+        http_reply_problem(c, h, 503, "not_ready",
+                           "broker.db was corrupt and is filled anew: it waits for another broker; "
+                           "--accept-empty yes serves at once");
+    else if (!server_is_ready(s))
         http_reply_problem(c, h, 503, "not_ready", "it is starting or stopping");
     else if (!broker_disk_works(server_broker(s)))
         http_reply_problem(c, h, 503, "disk_full", "the disk takes no writes; reading goes on");

@@ -201,8 +201,10 @@ static void
 stop_if_drained(struct server *s)
 {
     bool patient = mono_since(server_now(s), s->stop_began) < STOP_COPIES_MS;
-    if (!broker_is_drained(s->broker) || (s->copies_waiting > 0 && patient))
+    if (!broker_is_drained(s->broker) || (s->copies_waiting > 0 && patient) ||
+        (server_waits_for_others(s) && patient))
         return;
+    server_condemn(s);
     if (s->counters.conns_open == 0)
         loop_stop(s->loop);
     uint32_t at = 0;
@@ -400,6 +402,7 @@ server_open(struct server **out, const struct config *config, struct buf *proble
     }
     server_start_workers(s);
     server_looked(s, store_disk(s->store));
+    server_rebuild_begins(s);
     loop_set_turn(s->loop, on_turn, s);
     loop_on_signals(s->loop, on_signal, s);
     server_resolve_seeds(s);

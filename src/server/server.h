@@ -22,6 +22,8 @@ MUST_USE enum err server_open(struct server **out, const struct config *config,
 MUST_USE enum err server_check(const struct config *config, struct buf *problem);
 /* Until SIGTERM, SIGINT or server_stop(); then it says goodbye and drains. */
 void server_run(struct server *s);
+/* It ended since something is broken, and has said what. */
+bool server_failed(const struct server *s);
 void server_stop(struct server *s);
 void server_free(struct server *s);
 

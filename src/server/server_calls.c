@@ -225,7 +225,13 @@ server_facts(const struct server *s)
 }
 
 bool
+server_is_rebuilding(const struct server *s)
+{
+    return s->rebuilding;
+}
+
+bool
 server_is_ready(const struct server *s)
 {
-    return s->ready && !s->stopping;
+    return s->ready && !s->stopping && !s->rebuilding;
 }

@@ -102,6 +102,7 @@ struct server {
     uint64_t          commits_tended; /* counters.commits when it was tended last */
     bool              is_tidy;        /* no commit since the store was tended in peace */
     struct store_disk disk;           /* as the store's thread saw it last */
+    bool              read_corrupt, broken_told, failed, condemned, rebuilding;
     uint32_t          topics_waiting, latest_waiting, copies_waiting;
     size_t            unsent; /* long answers that their clients do not read */
     struct mono       stop_began;
@@ -136,6 +137,13 @@ struct retention server_retention(const struct config *c);
 /* ---- server_disk.c ---- */
 /* The store's thread has looked at the disk. */
 void server_looked(struct server *s, const struct store_disk *disk);
+void server_read_failed(struct server *s, enum err e);
+/* Each second. */
+void server_watch(struct server *s);
+void server_rebuild_begins(struct server *s);
+/* It ends since its file is broken: the last of what it took is not at others yet; all is. */
+bool server_waits_for_others(const struct server *s);
+void server_condemn(struct server *s);
 
 /* ---- server_seeds.c ---- */
 /* Peers file and --join; also after SIGHUP.  `problem` as for server_open(). */

@@ -54,6 +54,7 @@ struct read_job {
     uint64_t     reader;
     struct read  read;
     struct page *page;
+    enum err     err;
 };
 
 /* ---- on the store's thread ---- */
@@ -153,10 +154,9 @@ run_reads(void *ctx, void *const *job, uint32_t count)
     for (uint32_t i = 0; i < count; i++) {
         struct read_job *j = job[i];
         enum err         e = store_read(s->reader, &j->read, &j->page);
-        if (e != ERR_OK) {
-            tracef(TRACE_ERROR, "reading the log failed: %s", err_text(e));
+        if (e != ERR_OK)
             j->page = NULL;
-        }
+        j->err = e;
     }
 }
 
@@ -282,6 +282,8 @@ tended(struct server *s, struct store_job *j)
     }
     s->is_tidy = j->is_tidy && s->counters.commits == s->commits_tended;
     server_looked(s, &j->disk);
+    if (!s->closed)
+        server_watch(s);
 }
 
 static void
@@ -403,6 +405,8 @@ on_read_done(void *ctx, void *job)
     struct server   *s    = ctx;
     struct read_job *j    = job;
     struct fact      fact = {.kind = FACT_PAGE, .page = {j->reader, j->page}};
+    if (j->err != ERR_OK)
+        server_read_failed(s, j->err);
     if (s->closed)
         page_drop(j->page);
     else

@@ -46,13 +46,19 @@ exists(const char *path)
     return lstat(path, &st) == 0;
 }
 
-bool
-aside_has(const struct store *s, const char *suffix)
+static bool
+has(const struct store *s, const char *suffix)
 {
     char *path = path_of(s, "%s", suffix);
-    bool  has  = exists(path);
+    bool  is   = exists(path);
     free(path);
-    return has;
+    return is;
+}
+
+bool
+aside_is_due(const struct store *s)
+{
+    return has(s, broken) || (!has(s, "") && has(s, "-wal"));
 }
 
 void
@@ -100,7 +106,7 @@ remove_mark(const struct store *s, const char *suffix)
 bool
 store_is_rebuilding(const struct store *s)
 {
-    return aside_has(s, rebuilding);
+    return has(s, rebuilding);
 }
 
 void
@@ -169,12 +175,6 @@ aside_put(struct store *s, struct buf *problem)
     }
     free(to);
     return e;
-}
-
-bool
-aside_is_broken(const struct store *s)
-{
-    return aside_has(s, broken);
 }
 
 /* ---- the WAL ---- */

@@ -79,7 +79,7 @@ explain(const struct store *s, enum err e, int system, struct buf *problem)
 static enum err
 make_file(struct store *s, struct buf *problem)
 {
-    if (aside_is_broken(s) || (!aside_has(s, "") && aside_has(s, "-wal"))) {
+    if (aside_is_due(s)) {
         enum err e = aside_put(s, problem);
         if (e != ERR_OK)
             return e;

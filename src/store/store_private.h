@@ -174,10 +174,8 @@ struct store {
 
 /* ---- store_aside.c ---- */
 
-/* Is there a file broker.db<suffix>? */
-bool aside_has(const struct store *s, const char *suffix);
-/* Was it found broken while a broker used it? */
-bool     aside_is_broken(const struct store *s);
+/* The file was found broken while it was in use, or its WAL lies there alone. */
+bool     aside_is_due(const struct store *s);
 enum err aside_put(struct store *s, struct buf *problem);
 /* Behind the first read of a file that was just opened, and before anything is written. */
 void aside_check_wal(struct store *s);

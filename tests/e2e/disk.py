@@ -151,13 +151,17 @@ def flip(path, at, mask=0x10):
         f.write(bytes([byte ^ mask]))
 
 
-def flip_in(path, text, mask=0x10, which=0):
-    """One bit of the which-th place where `text` stands in the file."""
+def flip_in(path, text, mask=0x10, seen_by=None):
+    """One bit of `text` where it stands in the file: that place where the answer to the query
+    `seen_by` changes, since pages keep what was there before."""
     with open(path, "rb") as f:
         data = f.read()
-    at = -1
-    for _ in range(which + 1):
+    before = sqlite(path, seen_by) if seen_by else None
+    at = data.find(text)
+    while at >= 0:
+        flip(path, at, mask)
+        if not seen_by or sqlite(path, seen_by) != before:
+            return at
+        flip(path, at, mask)
         at = data.find(text, at + 1)
-        assert at >= 0, f"{text!r} is not in {path}"
-    flip(path, at, mask)
-    return at
+    raise AssertionError(f"{text!r} is not in {path}")
