@@ -279,9 +279,10 @@ KINDS = {
     6: ("PULL", [("have", MARKS), ("credit", u64)]),
     7: ("CREDIT", [("more", u64)]),
     8: ("GAP", [("stream", STREAM), ("from", SEQ), ("to", SEQ), ("chain", HASH),
-                ("stamp", STAMP), ("came", WALL), ("origin", Text(1)), ("deps", MARKS)]),
-    9: ("LATEST", [("stream", STREAM), ("seq", SEQ), ("stamp", STAMP), ("wall", WALL),
-                   ("message", MESSAGE)]),
+                ("stamp", Uint(8, 1, STAMP_MAX)), ("came", WALL), ("origin", Text(1, 1)),
+                ("deps", MARKS)]),
+    9: ("LATEST", [("stream", STREAM), ("seq", SEQ), ("stamp", Uint(8, 1, STAMP_MAX)),
+                   ("wall", WALL), ("message", MESSAGE)]),
     10: ("PING", [("id", u64), ("reply", BOOL), ("token", TOKEN)]),
     11: ("ELECTION", ELECTION),
     12: ("OK", ELECTION),
@@ -348,7 +349,7 @@ class Stream:
         messages = [m if isinstance(m, dict) else message(m) for m in messages]
         p = {"flags": 0, "stream": self.id, "first": self.next, "count": len(messages),
              "prev": self.chain, "lamport_first": self.lamport,
-             "wall": struct.pack(">q", 1_700_000_000_000),
+             "wall": struct.pack(">q", int(time.time() * 1000)),
              "origin": self.origin if self.next == 1 else "", "deps": {}, "messages": messages}
         return sealed(p, **changes)
 
@@ -443,10 +444,16 @@ def check_push(f):
 
 def check_gap(f):
     demand(f["to"] >= f["from"], "to below from")
+    demand(f["stream"] not in f["deps"], "deps on the stream itself")
+
+
+def check_latest(f):
+    m = f["message"]
+    demand(not m["flags"] and is_topic(plain(m["topic"])), "no message that may be published")
 
 
 CHECKS = {"HELLO": check_hello, "MEMBERS": check_members, "HEADS": check_heads,
-          "PUSH": check_push, "GAP": check_gap}
+          "PUSH": check_push, "GAP": check_gap, "LATEST": check_latest}
 NO_TOKEN = (0, None, 0)
 
 

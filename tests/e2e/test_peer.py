@@ -206,7 +206,8 @@ def election(**changes):
 
 
 def gap(**changes):
-    return encode("GAP", **{"stream": 1, "from": 1, "to": 2, "chain": peer.ZERO, "stamp": 1,
+    """One that is never taken: what comes before it is missing."""
+    return encode("GAP", **{"stream": 1, "from": 2, "to": 3, "chain": peer.ZERO, "stamp": 1,
                             "came": bytes(8), "origin": "a:1", "deps": {}, **changes})
 
 
@@ -294,9 +295,18 @@ UP = {
     "a stamp of 2^64-1": (MALFORMED, lambda h: push(fresh(lamport_first=(1 << 64) - 1))),
     "ELECTION with a stamp of 2^53": (MALFORMED, lambda h: election(stamp=STAMP_MAX + 1)),
     "GAP the wrong way round": (MALFORMED, lambda h: gap(to=1, **{"from": 2})),
+    "GAP without a stamp": (MALFORMED, lambda h: gap(stamp=0)),
+    "GAP without an origin": (MALFORMED, lambda h: gap(origin="")),
+    "GAP with deps on the stream itself": (MALFORMED, lambda h: gap(deps={1: 1})),
     "GAP": (LIVES, lambda h: gap()),
     "LATEST": (LIVES, lambda h: encode("LATEST", stream=1, seq=1, stamp=1, wall=bytes(8),
                                        message=message("x"))),
+    "LATEST of a digest": (
+        MALFORMED, lambda h: encode("LATEST", stream=1, seq=1, stamp=1, wall=bytes(8),
+                                    message={"flags": 1, "digest": bytes(16)})),
+    "LATEST to a filter": (
+        MALFORMED, lambda h: encode("LATEST", stream=1, seq=1, stamp=1, wall=bytes(8),
+                                    message=message("x", topic="a/#"))),
     "LATEST with a body that is cut": (
         MALFORMED, lambda h: peer.fitting(encode("LATEST", stream=1, seq=1, stamp=1, wall=bytes(8),
                                                  message=message("x"))[:-1])),
@@ -893,7 +903,7 @@ def test_a_stream_may_be_frozen_before_anything_of_it_is_held(broker):
 
 ROUNDS = 2000
 # What is sound and yet says something new would be believed.
-TELLS = ("HELLO", "MEMBERS", "HEADS", "ELECTION", "OK", "COORDINATOR", "AWAY", "FORGET")
+TELLS = ("HELLO", "MEMBERS", "HEADS", "LATEST", "ELECTION", "OK", "COORDINATOR", "AWAY", "FORGET")
 
 
 def good_frames(h):
