@@ -13,11 +13,11 @@ def now():
     return struct.pack(">q", int(time.time() * 1000))
 
 
-def gap(stream, end, start=1, deps=None):
+def gap(stream, deps):
     """Of all that the stream wrote so far."""
     return peer.encode("GAP", **{
-        "stream": stream.id, "from": start, "to": end, "chain": stream.chain,
-        "stamp": stream.lamport - 1, "came": now(), "origin": stream.origin, "deps": deps or {}})
+        "stream": stream.id, "from": 1, "to": stream.next - 1, "chain": stream.chain,
+        "stamp": stream.lamport - 1, "came": now(), "origin": stream.origin, "deps": deps})
 
 
 def tell(link, *heads):
@@ -36,13 +36,13 @@ def test_a_gap_is_taken_with_what_comes_with_it(broker):
     s, t = Stream(), Stream(origin="127.0.0.8:8")
     for _ in range(3):
         s.batch("gone")
-    end = s.next - 1
+    end, offer = s.next - 1, gap(s, {t.id: 1})
     after = s.batch("after")
     t1 = t.batch("first")
     with Peer(broker, ADDR).up() as link:
         tell(link, (s.id, end + 1, end))
         assert link.expect("PULL")["have"] == {}
-        link.send(gap(s, end, deps={t.id: 1}))
+        link.send(offer)
         link.say("LATEST", stream=s.id, seq=2, stamp=2, wall=now(),
                  message=message("newest", topic="peer/kept"))
         link.push({**after, "flags": 1})
