@@ -6,7 +6,7 @@
  *   broker.db-wal.damaged-1      a WAL of which not all could be read
  *
  * A crash at any point leaves a folder from which the next start goes on. */
-#include "store/store_private.h"
+#include "store/store_start.h"
 
 #include "base/check.h"
 #include "base/trace.h"

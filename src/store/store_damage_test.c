@@ -364,6 +364,45 @@ the_ends_of_a_stream_are_mended(void **state)
     }
 }
 
+/* Without it a head that was flipped makes the next batch of its stream look known, or like a
+ * contradiction, for ever. */
+static void
+what_streams_say_is_put_right_at_a_start(void **state)
+{
+    static const char *const wound[] = {
+        "UPDATE streams SET head = head + 1048576 WHERE stream = 4369",
+        "UPDATE streams SET head = head - 2 WHERE stream = 4369",
+        "UPDATE streams SET head_chain = randomblob(16) WHERE stream = 4369",
+        "UPDATE streams SET head_chain = x'00' WHERE stream = 4369",
+        "UPDATE streams SET head_stamp = head_stamp + 4096 WHERE stream = 4369",
+        "UPDATE streams SET head_lsn = head_lsn + 65536 WHERE stream = 4369",
+        "UPDATE streams SET head_lsn = head_lsn - 16 WHERE stream = 13107",
+        "UPDATE streams SET floor = floor + 8 WHERE stream = 4369",
+        "UPDATE streams SET stream = 4369 + 256 WHERE stream = 4369",
+        "UPDATE streams SET stream = 1 WHERE stream = 13107",
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof wound / sizeof *wound; i++) {
+        struct log l;
+        log_open(&l);
+        disk_stop(&l.d);
+        execute(&l, wound[i]);
+        disk_start(&l.d);
+        assert_false(store_was_corrupt(l.d.s));
+        assert_int_equal(l.d.found->lsn, l.lsn[l.count] - 1);
+        assert_int_equal(l.d.found->stream_count, WRITERS);
+        for (uint32_t k = 0; k < WRITERS; k++) {
+            const struct stream_state *st = &l.d.found->stream[k];
+            const struct writer       *w  = &l.writer[k];
+            if (st->stream != w->stream || st->head != w->next - 1 || st->floor != 0 ||
+                st->stamp != w->lamport - 1 || !hash128_eq(st->chain, w->chain))
+                fail_msg("it is not put right: %s", wound[i]);
+        }
+        assert_all_is_well(&l);
+        log_close(&l);
+    }
+}
+
 /* Without it a batch of another branch takes the place of what is stored. */
 static void
 only_what_was_stored_mends(void **state)
@@ -579,6 +618,7 @@ main(void)
         cmocka_unit_test(lost_rows_are_told_and_mended),
         cmocka_unit_test(a_damaged_row_of_batches_is_told_and_mended),
         cmocka_unit_test(the_ends_of_a_stream_are_mended),
+        cmocka_unit_test(what_streams_say_is_put_right_at_a_start),
         cmocka_unit_test(only_what_was_stored_mends),
         cmocka_unit_test(a_digest_mends_nothing),
         cmocka_unit_test(the_index_and_the_rows_are_not_of_one_mind),

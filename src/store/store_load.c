@@ -1,4 +1,4 @@
-#include "store/store_private.h"
+#include "store/store_start.h"
 
 #include "base/blob.h"
 #include "base/check.h"

@@ -1,4 +1,4 @@
-#include "store/store_private.h"
+#include "store/store_start.h"
 
 #include "base/check.h"
 #include "base/mem.h"
@@ -146,6 +146,8 @@ attempt(struct store *s, const struct store_config *config, struct buf *problem)
         e = schema_ready(s, config->cluster, problem);
     if (e == ERR_OK)
         e = sql_statements(s);
+    if (e == ERR_OK)
+        e = heads_check(s);
     if (e == ERR_OK)
         e = load_state(s);
     if (e == ERR_OK)

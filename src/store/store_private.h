@@ -1,8 +1,6 @@
 /* store_private.h - the parts of store_sqlite; nobody outside src/store/ sees it.
  *
- *   store_open.c    opening, closing       store_aside.c  files that are put aside
  *   store_sql.c     statements, errors, transactions
- *   store_schema.c  making and migrating the file
  *   store_load.c    what a start finds: heads, members, token, topics
  *   store_topics.c  topics in memory, their snapshot    store_latest.c  their newest messages
  *   store_segments.c  the index of the log
@@ -10,7 +8,7 @@
  *   store_retain.c  what goes off the front
  *   store_commit.c  commits            store_tend.c  checkpoints     store_room.c  free disk
  *   store_repair.c  what was damaged, written anew
- *   and store_reader.h: reading
+ *   store_start.h: a start             store_reader.h: reading
  *
  * What memory says of streams and topics is what the transaction in progress makes
  * of it: after a rollback all of it is loaded anew. */
@@ -172,15 +170,6 @@ struct store {
     struct buf       texts; /* of recovered */
 };
 
-/* ---- store_aside.c ---- */
-
-/* The file was found broken while it was in use, or its WAL lies there alone. */
-bool     aside_is_due(const struct store *s);
-enum err aside_put(struct store *s, struct buf *problem);
-/* Behind the first read of a file that was just opened, and before anything is written. */
-void aside_check_wal(struct store *s);
-void aside_sync_folder(const struct store *s);
-
 /* ---- store_sql.c ---- */
 
 /* The error for a result code.  A failed fsync does not return. */
@@ -203,18 +192,11 @@ bool     sql_hash(sqlite3_stmt *q, int column, struct hash128 *out);
 enum err sql_statements(struct store *s);
 enum err sql_meta_put(struct store *s, const char *name, uint64_t value);
 
-/* ---- store_schema.c ---- */
-
-enum err schema_ready(struct store *s, struct str cluster, struct buf *problem);
-
 /* ---- store_load.c ---- */
 
 /* Heads, topics and the open segment, as on disk. */
 enum err load_state(struct store *s);
 void     load_forget(struct store *s);
-/* Fills s->recovered, once. */
-enum err load_recovered(struct store *s);
-void     load_recovered_fini(struct store *s);
 
 /* ---- store_topics.c ---- */
 
