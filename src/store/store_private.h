@@ -5,7 +5,7 @@
  *   store_topics.c  topics in memory, their snapshot    store_latest.c  their newest messages
  *   store_segments.c  the index of the log
  *   store_streams.c  heads and floors  store_peers.c  the roster
- *   store_retain.c  what goes off the front
+ *   store_retain.c  what goes off the front, and store_front.h
  *   store_commit.c  commits            store_tend.c  checkpoints     store_room.c  free disk
  *   store_repair.c  what was damaged, written anew
  *   store_start.h: a start             store_reader.h: reading
@@ -124,8 +124,7 @@ struct stream {
     struct mark_list *floor_owed; /* one reference, or NULL */
     struct wall       received;
     struct str        origin; /* of a new one, borrowed until it is written */
-    bool              is_dirty, floor_is_dirty;
-    bool              is_retired;
+    bool              is_dirty, floor_is_dirty, is_retired;
     uint32_t          change; /* its place, from 1, in the step of retention in progress */
 };
 
@@ -152,7 +151,7 @@ struct store {
     uint64_t       lsn;        /* last in use */
     uint64_t       lsn_first;  /* oldest that is left; lsn + 1: none */
     uint64_t       stamp;      /* highest of streams that were forgotten */
-    uint64_t       retain_lsn; /* `lsn` when a step of retention left more to take; 0: it did not */
+    uint64_t       retain_lsn; /* `lsn` when retention left more to take; 0: it did not */
     struct topics  topics;
     struct segment segment;
     struct streams streams;

@@ -3,12 +3,11 @@
  * A step takes whole batches while they are too old or the file is too large, in one
  * transaction, and memory follows only once that is on disk: when it fails nothing happened.
  * What was taken is below topics.lsn, so that a start counts no message that is gone. */
-#include "store/store_private.h"
+#include "store/store_front.h"
 
 #include "base/blob.h"
 #include "base/check.h"
 #include "base/mem.h"
-#include "base/trace.h"
 #include "store/store_marks.h"
 
 #include <stdlib.h>
@@ -27,14 +26,6 @@ enum {
     REMOVALS_MAX = 64, /* rows of removals: then they become one */
 };
 
-/* The oldest batch that is left. */
-struct front {
-    uint64_t       stream, first, last, lsn, lsns, stamp;
-    int64_t        since; /* it counts as that old */
-    struct hash128 chain;
-    bool           is_gap;
-};
-
 struct floor_change {
     struct stream      *of;
     struct stream_floor to; /* its marks are ours until they are given to `retained` */
@@ -49,6 +40,7 @@ struct step {
     uint64_t                next;        /* all below is taken */
     uint32_t                work, work_max;
     bool                    more, has_begun;
+    bool                    is_careful; /* nothing is believed that rows do not agree on */
 
     struct floor_change *floor;
     uint32_t             floors, floors_cap;
@@ -98,54 +90,6 @@ bytes_over(struct store *s, uint64_t bytes, uint64_t *over)
     return e;
 }
 
-static enum err
-batch_of(struct store *s, struct mark mark, struct front *f)
-{
-    sqlite3_stmt *q     = s->sql[SQL_FRONT_BATCH];
-    enum err      e     = ERR_OK;
-    bool          whole = false;
-    sql_bind_u64(q, 1, mark.stream);
-    sql_bind_u64(q, 2, mark.seq);
-    while (sql_next(s->db, q, &e)) {
-        int64_t wall = sqlite3_column_int64(q, 4), received = sqlite3_column_int64(q, 5);
-        *f       = (struct front){.stream = mark.stream,
-                                  .first  = sql_u64(q, 0),
-                                  .last   = sql_u64(q, 1),
-                                  .lsn    = sql_u64(q, 2),
-                                  .since  = wall < received ? wall : received,
-                                  .is_gap = sql_u64(q, 6) & ROW_GAP};
-        f->lsns  = f->is_gap ? 1 : f->last - f->first + 1;
-        f->stamp = sql_u64(q, 3) + f->lsns - 1;
-        whole = sql_hash(q, 7, &f->chain) && f->last >= mark.seq && f->lsns <= BATCH_MESSAGES_MAX;
-    }
-    return e == ERR_OK && !whole ? ERR_CORRUPT : e;
-}
-
-/* The batch that begins at or behind `lsn`.  NOTFOUND: nothing is left. */
-static enum err
-look(struct store *s, uint64_t lsn, struct front *f)
-{
-    sqlite3_stmt *q    = s->sql[SQL_FRONT];
-    struct mark   mark = {0};
-    enum err      e    = ERR_OK;
-    sql_bind_u64(q, 1, lsn);
-    while (sql_next(s->db, q, &e)) {
-        lsn  = sql_u64(q, 0);
-        mark = (struct mark){sql_u64(q, 1), sql_u64(q, 2)};
-    }
-    if (e != ERR_OK)
-        return e;
-    if (mark.seq == 0)
-        return ERR_NOTFOUND;
-    e = batch_of(s, mark, f);
-    if (e == ERR_OK && f->lsn != lsn)
-        e = ERR_CORRUPT;
-    if (e == ERR_CORRUPT)
-        tracef(TRACE_ERROR, "store: retention stops at lsn %llu, whose batch is damaged",
-               (unsigned long long)lsn);
-    return e;
-}
-
 static bool
 is_due(const struct step *t, const struct front *f)
 {
@@ -189,8 +133,10 @@ static enum err
 raise_floor(struct step *t, const struct front *f)
 {
     struct stream *st = streams_find(&t->s->streams, f->stream);
+    if (f->stream == 0)
+        return ERR_OK;
     if (!st || f->last > st->head)
-        return ERR_CORRUPT;
+        return t->is_careful ? ERR_OK : ERR_CORRUPT;
     if (f->last <= st->floor) /* a gap whose floor has jumped */
         return ERR_OK;
     struct stream_floor *to = floor_of(t, st);
@@ -226,7 +172,7 @@ static enum err
 take_message(struct step *t, uint64_t lsn, uint64_t id, uint64_t seq, uint64_t texts)
 {
     t->freed += bytes_of(t, texts);
-    if (id == 0)
+    if (id == 0 || (t->is_careful && id > t->s->topics.count))
         return ERR_OK;
     if (id > t->s->topics.count)
         return ERR_CORRUPT;
@@ -243,18 +189,21 @@ take_messages(struct step *t, const struct front *f)
 {
     sqlite3_stmt *q = t->s->sql[SQL_FRONT_ROWS];
     enum err      e = ERR_OK, took = ERR_OK;
-    uint64_t      rows = 0;
+    uint64_t      n = 0;
     sql_bind_u64(q, 1, f->lsn);
     sql_bind_u64(q, 2, f->lsn + f->lsns - 1);
-    while (took == ERR_OK && sql_next(t->s->db, q, &e)) {
-        rows++;
-        took = take_message(t, sql_u64(q, 0), sql_u64(q, 1), sql_u64(q, 2),
-                            sql_u64(q, 3) + sql_u64(q, 4));
+    for (; took == ERR_OK && sql_next(t->s->db, q, &e); n++) {
+        struct mark mark = {sql_u64(q, 1), sql_u64(q, 2)};
+        if (!t->is_careful && (mark.stream != f->stream || mark.seq != front_seq(f, n)))
+            took = ERR_CORRUPT;
+        if (took == ERR_OK)
+            took = take_message(t, sql_u64(q, 0), sql_u64(q, 3), mark.seq,
+                                sql_u64(q, 4) + sql_u64(q, 5));
     }
     sqlite3_reset(q);
     if (e == ERR_OK)
         e = took;
-    return e == ERR_OK && rows != f->lsns ? ERR_CORRUPT : e;
+    return e == ERR_OK && !t->is_careful && n != f->lsns ? ERR_CORRUPT : e;
 }
 
 static enum err
@@ -266,7 +215,7 @@ take_batch(struct step *t, const struct front *f)
         e = raise_floor(t, f);
     if (e == ERR_OK) {
         sql_bind_u64(q, 1, f->stream);
-        sql_bind_u64(q, 2, f->first);
+        sql_bind_u64(q, 2, f->last);
         e = sql_run(t->s->db, q);
     }
     t->work += (uint32_t)f->lsns + STEP_BATCH;
@@ -302,7 +251,7 @@ take_front(struct step *t)
 {
     struct front f;
     enum err     e;
-    while ((e = look(t->s, t->next, &f)) == ERR_OK && is_due(t, &f)) {
+    while ((e = front_look(t->s, t->next, t->is_careful, &f)) == ERR_OK && is_due(t, &f)) {
         bool is_counted = f.lsn + f.lsns - 1 <= t->s->topics.lsn;
         if (t->has_begun && (t->work + f.lsns > t->work_max || !is_counted)) {
             t->more = true;
@@ -648,21 +597,36 @@ work_max(const struct store *s)
     return came > STEP_WORK ? (uint32_t)(came + came / 4) : STEP_WORK;
 }
 
+static enum err
+run(struct step *t, const struct retention *policy, struct wall now, bool is_careful)
+{
+    struct store *s = t->s;
+    *t              = (struct step){.s          = s,
+                                    .policy     = policy,
+                                    .now        = now,
+                                    .too_old    = INT64_MIN,
+                                    .next       = s->lsn_first,
+                                    .work_max   = work_max(s),
+                                    .is_careful = is_careful};
+    if (policy->age_ms > 0)
+        t->too_old = before(now, policy->age_ms);
+    return take(t);
+}
+
 enum err
 store_retain(struct store *s, const struct retention *policy, struct wall now,
              struct retained **out)
 {
-    enum err e = s->is_loaded ? ERR_OK : load_state(s);
-    *out       = NULL;
+    enum err    e = s->is_loaded ? ERR_OK : load_state(s);
+    struct step t = {.s = s};
+    *out          = NULL;
     if (e != ERR_OK)
         return e;
-    struct step t = {.s        = s,
-                     .policy   = policy,
-                     .now      = now,
-                     .too_old  = policy->age_ms > 0 ? before(now, policy->age_ms) : INT64_MIN,
-                     .next     = s->lsn_first,
-                     .work_max = work_max(s)};
-    e             = take(&t);
+    e = run(&t, policy, now, false);
+    if (e == ERR_CORRUPT) { /* what is damaged does not stay for ever */
+        step_fini(&t);
+        e = run(&t, policy, now, true);
+    }
     if (e == ERR_OK && t.has_begun) {
         uint64_t over = 0;
         e             = bytes_over(s, policy->bytes, &over); /* `freed` was a guess */

@@ -521,6 +521,74 @@ any_write_may_fail(void **state)
     }
 }
 
+/* ---- what is damaged ---- */
+
+static void
+execute(const struct disk *d, const char *sql)
+{
+    char     path[128];
+    sqlite3 *db;
+    snprintf(path, sizeof path, "%s/broker.db", d->dir);
+    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
+    sqlite3_close(db);
+}
+
+/* Without it one flipped bit at the front of the log keeps all of it for ever. */
+static void
+what_is_damaged_goes_too(void **state)
+{
+    static const char *const damage[] = {
+        "SELECT 1",
+        "DELETE FROM batches WHERE lsn = 1",
+        "UPDATE batches SET last = 11 WHERE lsn = 1",
+        "UPDATE batches SET last = 2 WHERE lsn = 1",
+        "UPDATE batches SET last = 1000000000 WHERE lsn = 1",
+        "UPDATE batches SET lsn = 3 WHERE lsn = 1",
+        "UPDATE batches SET chain = x'00' WHERE lsn = 1",
+        "UPDATE batches SET flags = 4 WHERE lsn = 1",
+        "UPDATE messages SET stream = 7 WHERE lsn = 3",
+        "UPDATE messages SET stream = 9 WHERE lsn = 3",
+        "UPDATE messages SET seq = 77 WHERE lsn = 4",
+        "UPDATE messages SET seq = -1 WHERE lsn = 1",
+        "UPDATE messages SET topic = 99 WHERE lsn = 2",
+        "DELETE FROM messages WHERE lsn = 3",
+        "DELETE FROM messages WHERE lsn = 1",
+    };
+    (void)state;
+    for (size_t i = 0; i < 2 * sizeof damage / sizeof *damage; i++) {
+        bool                   is_alone = i % 2; /* the batch behind it is of another stream */
+        struct disk            d;
+        struct writer          a = kit_writer(5), b = kit_writer(9);
+        const struct retention policy = {.age_ms = 1000};
+        disk_open(&d, false);
+        disk_put(&d, kit_batch(&a, 5, "t"), 1000);
+        struct hash128 chain = a.chain;
+        disk_put(&d, kit_batch(is_alone ? &b : &a, 4, "u"), 3000);
+        disk_put(&d, kit_batch(is_alone ? &a : &b, 5, "t"), 4000);
+        execute(&d, damage[i / 2]);
+        execute(&d, "UPDATE messages SET wall_ms = 1000 WHERE lsn < 6");
+        expire(&d, &policy, 2500);
+        expect(&d, "SELECT min(lsn) FROM messages", "6\n");
+        expect(&d, "SELECT count(*) FROM batches WHERE stream = 5 AND first < 6", "0\n");
+        restart(&d);
+        assert_int_equal(d.found->lsn_first, 6);
+        assert_int_equal(d.found->stream[0].floor, 5);
+        assert_true(hash128_eq(d.found->stream[0].floor_chain, chain));
+        assert_int_equal(d.found->stream[1].floor, 0);
+        expire(&d, &policy, 9000);
+        expect(&d, "SELECT (SELECT count(*) FROM messages) + (SELECT count(*) FROM batches)",
+               "0\n");
+        restart(&d);
+        for (int k = 0; k < 2; k++) {
+            const struct stream_state *s = &d.found->stream[k];
+            assert_int_equal(s->floor, s->head);
+            assert_true(hash128_eq(s->floor_chain, s->chain));
+        }
+        disk_close(&d);
+    }
+}
+
 /* ---- crashes ---- */
 
 enum { STREAMS = 4, TOPICS = 3 };
@@ -715,6 +783,7 @@ main(void)
         cmocka_unit_test(a_limit_too_small_takes_all_and_rests),
         cmocka_unit_test(steps_keep_pace_with_what_comes),
         cmocka_unit_test(any_write_may_fail),
+        cmocka_unit_test(what_is_damaged_goes_too),
         cmocka_unit_test(a_crash_at_any_write_leaves_all_or_nothing),
     };
     return cmocka_run_group_tests_name("store retention on a disk", test, NULL, NULL);

@@ -53,14 +53,15 @@ static const char *const text_of[SQL_COUNT] = {
                         " JOIN streams s ON s.stream = m.stream WHERE m.lsn = ?1",
     [SQL_LATEST_KEPT] = "SELECT 0, stream, seq, lamport, wall_ms, flags, origin, headers, body"
                         " FROM kept WHERE topic = ?1",
-    [SQL_FRONT] = "SELECT lsn, stream, seq FROM messages WHERE lsn >= ?1 ORDER BY lsn LIMIT 1",
+    [SQL_FRONT]       = "SELECT lsn, stream, seq, lamport, wall_ms FROM messages WHERE lsn >= ?1"
+                        " ORDER BY lsn LIMIT 1",
     [SQL_FRONT_BATCH] = "SELECT first, last, lsn, lamport_first, wall_ms, received_ms, flags, chain"
                         " FROM batches WHERE stream = ?1 AND first <= ?2"
                         " ORDER BY first DESC LIMIT 1",
     [SQL_FRONT_DEPS]  = "SELECT deps FROM batches WHERE stream = ?1 AND first = ?2",
-    [SQL_FRONT_ROWS]  = "SELECT lsn, topic, seq, length(headers), length(body) FROM messages"
-                        " WHERE lsn >= ?1 AND lsn <= ?2",
-    [SQL_FRONT_DROP]  = "DELETE FROM batches WHERE stream = ?1 AND first = ?2",
+    [SQL_FRONT_ROWS] = "SELECT lsn, stream, seq, topic, length(headers), length(body) FROM messages"
+                       " WHERE lsn >= ?1 AND lsn <= ?2",
+    [SQL_FRONT_DROP] = "DELETE FROM batches WHERE stream = ?1 AND first <= ?2",
     [SQL_MESSAGES_DROP] = "DELETE FROM messages WHERE lsn < ?1",
     [SQL_SEGMENT]       = "INSERT INTO segments(lsn_first, lsn_last, stamp, buckets, hash, marks)"
                           " VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
