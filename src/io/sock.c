@@ -12,7 +12,7 @@
 
 enum {
     BULK_CHUNK_BYTES  = 64 << 10,  /* what others cannot overtake once it was begun */
-    UNSENT_BYTES_MAX  = 128 << 10, /* in the kernel, for the same reason */
+    UNSENT_BYTES_MAX  = 128 << 10, /* in the kernel, where nothing overtakes */
     KEPT_BYTES_MAX    = 16 << 10,  /* a larger empty buffer is given back at once */
     KEEPALIVE_SECONDS = 60,
     LINGER_MS         = 1000,
@@ -475,10 +475,22 @@ make(struct loop *l)
     return s;
 }
 
+/* What the other side does not take yet waits here, where it is counted and overtaken, and not
+ * in the kernel, which would hold megabytes for each that never reads. */
+static void
+limit_unsent(struct sock *s)
+{
+    uv_os_fd_t fd;
+    int        unsent = UNSENT_BYTES_MAX;
+    if (uv_fileno((uv_handle_t *)&s->tcp, &fd) == 0)
+        setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent, sizeof unsent);
+}
+
 static void
 on_open(struct sock *s)
 {
     enter(s, SOCK_OPEN);
+    limit_unsent(s);
     uv_tcp_nodelay(&s->tcp, 1);
     uv_tcp_keepalive(&s->tcp, 1, KEEPALIVE_SECONDS);
     read_start(s);
@@ -552,11 +564,8 @@ void
 sock_set_peer(struct sock *s, uint32_t timeout_ms)
 {
     uv_os_fd_t fd;
-    int        unsent = UNSENT_BYTES_MAX;
-    if (uv_fileno((uv_handle_t *)&s->tcp, &fd) != 0)
-        return;
-    setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &timeout_ms, sizeof timeout_ms);
-    setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent, sizeof unsent);
+    if (uv_fileno((uv_handle_t *)&s->tcp, &fd) == 0)
+        setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &timeout_ms, sizeof timeout_ms);
 }
 
 void

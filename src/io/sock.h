@@ -68,8 +68,8 @@ void sock_finish(struct sock *s, uint32_t flush_ms);
 void sock_close(struct sock *s);
 bool sock_is_closing(const struct sock *s);
 
-/* For links between brokers: the other side is given up when it acknowledges nothing
- * for so long, and little that is unsent waits in the kernel, where nothing overtakes. */
+/* For links between brokers: the other side is given up when it acknowledges nothing for so
+ * long. */
 void sock_set_peer(struct sock *s, uint32_t timeout_ms);
 void sock_remote(const struct sock *s, struct endpoint *e);
 

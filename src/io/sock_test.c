@@ -298,6 +298,25 @@ test_what_all_have_unsent_is_counted(void **state)
 }
 
 static void
+test_what_nobody_reads_is_not_left_to_the_kernel(void **state)
+{
+    /* Broken if the kernel takes megabytes for each client that never reads. */
+    (void)state;
+    enum { BYTES = 16 << 20, KERNEL_MAX = 1 << 20 };
+    int                little = 4096, fd = socket(AF_INET, SOCK_STREAM, 0);
+    struct sockaddr_in sa = {.sin_family = AF_INET, .sin_port = htons(lab.at.port)};
+    sa.sin_addr.s_addr    = htonl(INADDR_LOOPBACK);
+    assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &little, sizeof little), 0);
+    assert_int_equal(connect(fd, (struct sockaddr *)&sa, sizeof sa), 0);
+    UNTIL(lab.accepted == 1);
+    write_bytes(lab.side[0].sock, BYTES);
+    for (int i = 0; i < 100; i++)
+        turn();
+    assert_in_range(sock_pending_bytes(lab.side[0].sock), BYTES - KERNEL_MAX, BYTES);
+    close(fd);
+}
+
+static void
 test_send_and_close_at_once(void **state)
 {
     /* Broken if what a client sent before it closed is lost. */
@@ -512,6 +531,7 @@ main(void)
         TEST(test_echo_of_tiny_writes),
         TEST(test_pause_holds_the_writer_back),
         TEST(test_what_all_have_unsent_is_counted),
+        TEST(test_what_nobody_reads_is_not_left_to_the_kernel),
         TEST(test_send_and_close_at_once),
         TEST(test_half_closed_client_is_answered),
         TEST(test_answer_survives_unread_input),
