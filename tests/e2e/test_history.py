@@ -213,7 +213,7 @@ def test_thousands_that_never_read_take_next_to_no_memory(cluster):
     # Broken if a subscriber that does not read costs memory for what it does not take, or does
     # not get it later.  Of the thousand 20 read all of it later over the same connection, and
     # each other reads the last part by cursor.
-    count, last, idle, readers, mib = 40_000, 100, 1000, 20, 8
+    count, last, idle, readers, mib = 15_000, 100, 1000, 20, 8
     broker = start(cluster, "--tail-bytes", f"{mib}M")
     kinds = ["application/x-ndjson", "text/event-stream"]
     # The kernel would take megabytes for each, which is not the broker's memory.
