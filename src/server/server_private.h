@@ -100,6 +100,8 @@ struct server {
 
     struct loop_timer deadline, tend, retain, retry, stop;
     uint64_t          commits_tended; /* counters.commits when it was tended last */
+    uint64_t          reads_tended;   /* likewise */
+    bool              reader_rests;   /* nothing was read since it gave its memory back */
     bool              is_tidy;        /* no commit since the store was tended in peace */
     struct store_disk disk;           /* as the store's thread saw it last */
     bool              read_corrupt, broken_told, failed, condemned, rebuilding;

@@ -11,10 +11,10 @@
 #include <string.h>
 
 enum {
-    STORE_JOBS_MAX   = 1 << 16,               /* core bounds what it hands out far below */
-    READ_JOBS_MAX    = READS_MAX + LINKS_MAX, /* core hands out no more */
-    TOPICS_JOBS_MAX  = 8,                     /* each holds the whole list for a moment */
-    GROUP_MAX        = 256,                   /* commits in one transaction */
+    STORE_JOBS_MAX   = 1 << 16,                   /* core bounds what it hands out far below */
+    READ_JOBS_MAX    = READS_MAX + LINKS_MAX + 1, /* core hands out no more; and one to rest */
+    TOPICS_JOBS_MAX  = 8,                         /* each holds the whole list for a moment */
+    GROUP_MAX        = 256,                       /* commits in one transaction */
     LATEST_JOBS_MAX  = 1024,
     LATEST_GROUP_MAX = 64,       /* between two groups of commits, the rest in the next turn; */
     LATEST_BYTES_MAX = 16 << 20, /* ... and so much of bodies */
@@ -55,6 +55,7 @@ struct read_job {
     struct read  read;
     struct page *page;
     enum err     err;
+    bool         rests; /* nothing is read: memory is given back */
 };
 
 /* ---- on the store's thread ---- */
@@ -153,7 +154,11 @@ run_reads(void *ctx, void *const *job, uint32_t count)
     struct server *s = ctx;
     for (uint32_t i = 0; i < count; i++) {
         struct read_job *j = job[i];
-        enum err         e = store_read(s->reader, &j->read, &j->page);
+        if (j->rests) {
+            store_reader_rest(s->reader);
+            continue;
+        }
+        enum err e = store_read(s->reader, &j->read, &j->page);
         if (e != ERR_OK)
             j->page = NULL;
         j->err = e;
@@ -346,6 +351,15 @@ server_latest(struct conn *c, struct str topic, uint64_t ref)
     return ERR_OK;
 }
 
+static void
+rest(struct server *s)
+{
+    struct read_job *j = mem_new(sizeof *j);
+    j->rests           = true;
+    CHECK(worker_give(s->read_worker, j) == ERR_OK);
+    s->reader_rests = true;
+}
+
 /* Each second: others may fill the disk while nothing is published. */
 void
 server_on_tend(void *ctx)
@@ -358,6 +372,12 @@ server_on_tend(void *ctx)
     s->commits_tended   = s->counters.commits;
     loop_timer_set(s->loop, &s->tend, mono_after(server_now(s), TEND_MS));
     give(s, j);
+    if (s->counters.reads != s->reads_tended) {
+        s->reads_tended = s->counters.reads;
+        s->reader_rests = false;
+    } else if (!s->reader_rests) {
+        rest(s);
+    }
 }
 
 /* ---- retention ---- */
@@ -405,6 +425,10 @@ on_read_done(void *ctx, void *job)
     struct server   *s    = ctx;
     struct read_job *j    = job;
     struct fact      fact = {.kind = FACT_PAGE, .page = {j->reader, j->page}};
+    if (j->rests) {
+        mem_free(j);
+        return;
+    }
     if (j->err != ERR_OK)
         server_read_failed(s, j->err);
     if (s->closed)
