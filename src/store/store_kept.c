@@ -1,6 +1,8 @@
 /* store_kept.c - reading the newest messages of topics that the log has no more. */
 #include "store/store_reader.h"
 
+#include "store/store_marks.h"
+
 enum { ROWS_MAX = 4096 }; /* looked at in one call */
 
 static void
@@ -14,6 +16,15 @@ put(struct page_maker *page, sqlite3_stmt *q, struct mark mark)
                       .headers = page_text(page, sql_bytes(q, 7)),
                       .body    = page_text(page, sql_bytes(q, 8))};
     page_entry(page, &e);
+}
+
+/* What is damaged here goes to nobody. */
+static bool
+is_whole(sqlite3_stmt *q)
+{
+    struct hash128 digest;
+    return sql_hash(q, 9, &digest) &&
+           hash128_eq(digest, marks_digest(sql_bytes(q, 6), sql_bytes(q, 7), sql_bytes(q, 8)));
 }
 
 /* Where it is to go on is a topic's number, in the place of an lsn. */
@@ -33,7 +44,7 @@ kept_read(struct store_reader *r, const struct read *read, struct page_maker *pa
             sqlite3_reset(q);
             return ERR_OK;
         }
-        if (page_seq(&read->have, mark.stream) < mark.seq)
+        if (page_seq(&read->have, mark.stream) < mark.seq && is_whole(q))
             put(page, q, mark);
     }
     return e;

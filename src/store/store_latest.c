@@ -5,6 +5,7 @@
 #include "store/store_private.h"
 
 #include "base/check.h"
+#include "store/store_marks.h"
 
 #include <string.h>
 
@@ -54,6 +55,15 @@ latest_take(struct store *s, const struct batch *b)
 
 /* ---- asked for ---- */
 
+/* As its origin sealed it?  Its digest is column 9. */
+static bool
+is_whole(sqlite3_stmt *q, struct str topic)
+{
+    struct hash128 digest;
+    return sql_hash(q, 9, &digest) &&
+           hash128_eq(digest, marks_digest(topic, sql_bytes(q, 7), sql_bytes(q, 8)));
+}
+
 static enum err
 make_page(struct store *s, enum statement which, uint64_t key, struct str topic, struct mark mark,
           struct page **out)
@@ -61,7 +71,7 @@ make_page(struct store *s, enum statement which, uint64_t key, struct str topic,
     sqlite3_stmt     *q = s->sql[which];
     struct page_maker page;
     enum err          e     = ERR_OK;
-    bool              found = false;
+    bool              found = false, damaged = false;
     page_maker_init(&page);
     sql_bind_u64(q, 1, key);
     while (sql_next(s->db, q, &e)) {
@@ -76,12 +86,15 @@ make_page(struct store *s, enum statement which, uint64_t key, struct str topic,
         entry.origin  = page_text(&page, sql_bytes(q, 6));
         entry.headers = page_text(&page, sql_bytes(q, 7));
         entry.body    = page_text(&page, sql_bytes(q, 8));
+        damaged       = !is_whole(q, topic);
         page_entry(&page, &entry);
         found = true;
     }
-    if (e == ERR_OK && found)
+    if (e == ERR_OK && found && !damaged)
         *out = page_make(&page);
     page_maker_fini(&page);
+    if (e == ERR_OK && damaged)
+        return ERR_CORRUPT;
     return e == ERR_OK && !found ? ERR_NOTFOUND : e;
 }
 

@@ -17,8 +17,8 @@ static const char *const text_of[READING_COUNT] = {
     [READ_FLOORS]    = "SELECT stream, floor, floor_stamp, origin FROM streams"
                        " WHERE floor > 0 AND flags & 2 = 0 ORDER BY stream",
     [READ_KEPT_ROWS] = "SELECT k.topic, k.stream, k.seq, k.lamport, k.wall_ms,"
-                       " coalesce(nullif(s.origin, ''), k.origin), t.name, k.headers, k.body"
-                       " FROM kept k JOIN topics t ON t.id = k.topic"
+                       " coalesce(nullif(s.origin, ''), k.origin), t.name, k.headers, k.body,"
+                       " k.digest FROM kept k JOIN topics t ON t.id = k.topic"
                        " LEFT JOIN streams s ON s.stream = k.stream"
                        " WHERE k.topic >= ?1 ORDER BY k.topic",
     [READ_FLOOR]     = "SELECT floor FROM streams WHERE stream = ?1",

@@ -49,10 +49,10 @@ static const char *const text_of[SQL_COUNT] = {
                         " origin, digest, headers, body)"
                         " VALUES (?1, ?2, ?3, ?4, ?5, 0, ?6, ?7, ?8, ?9)",
     [SQL_LATEST_LOG]  = "SELECT m.lsn, m.stream, m.seq, m.lamport, m.wall_ms, m.flags, s.origin,"
-                        " m.headers, m.body FROM messages m"
+                        " m.headers, m.body, m.digest FROM messages m"
                         " JOIN streams s ON s.stream = m.stream WHERE m.lsn = ?1",
-    [SQL_LATEST_KEPT] = "SELECT 0, stream, seq, lamport, wall_ms, flags, origin, headers, body"
-                        " FROM kept WHERE topic = ?1",
+    [SQL_LATEST_KEPT] = "SELECT 0, stream, seq, lamport, wall_ms, flags, origin, headers, body,"
+                        " digest FROM kept WHERE topic = ?1",
     [SQL_FRONT]       = "SELECT lsn, stream, seq, lamport, wall_ms FROM messages WHERE lsn >= ?1"
                         " ORDER BY lsn LIMIT 1",
     [SQL_FRONT_BATCH] = "SELECT first, last, lsn, lamport_first, wall_ms, received_ms, flags, chain"
