@@ -1,4 +1,5 @@
 import os
+import signal
 import sys
 
 import pytest
@@ -6,6 +7,10 @@ import pytest
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 import cluster as harness  # noqa: E402
+
+# Whoever starts the tests in the background leaves Ctrl-C ignored, and a program that finds it
+# so goes on ignoring it; what is caught here is not ignored in what we start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_report_header(config):

@@ -20,7 +20,7 @@ def put_streams(db, days):
     file.executemany(
         "INSERT INTO streams(stream, origin, head, head_chain, head_stamp, head_lsn, head_ms,"
         " floor, floor_chain, floor_stamp, flags) VALUES (?, 'localhost:1', 3, ?, ?, ?, ?, 3, ?, ?, 0)",
-        [(s, chain, stamp, 3 * stamp, then, chain, stamp) for s, stamp in streams.items()])
+        [(s, chain, stamp, 1, then, chain, stamp) for s, stamp in streams.items()])
     file.commit()
     file.close()
     return streams
