@@ -25,7 +25,8 @@ static const char *const text_of[READING_COUNT] = {
     [READ_BATCH] =
         "SELECT first, last, lsn, lamport_first, wall_ms, received_ms, flags, prev,"
         " chain, deps FROM batches WHERE stream = ?1 AND first <= ?2 ORDER BY first DESC LIMIT 1",
-    [READ_BATCH_UP] = "SELECT lsn FROM batches WHERE stream = ?1 AND first >= ?2"
+    [READ_BATCH_UP] = "SELECT lsn, CASE WHEN flags & 4 THEN last ELSE first END"
+                      " FROM batches WHERE stream = ?1 AND first >= ?2"
                       " ORDER BY first LIMIT 1",
     [READ_AT]       = "SELECT lsn, stream, seq FROM messages WHERE lsn >= ?1 ORDER BY lsn LIMIT 1",
     [READ_MESSAGES] = MESSAGE_COLUMNS " WHERE lsn >= ?1 AND lsn <= ?2 ORDER BY lsn",
@@ -238,6 +239,22 @@ marks_between(struct store_reader *r, uint64_t first, uint64_t next, struct vect
 
 /* ---- where a read starts ---- */
 
+/* Is that what lies there?  A row of batches may be damaged, and then everything from the front
+ * on is looked through: nothing may be passed over. */
+static enum err
+check_place(struct store_reader *r, struct mark want, uint64_t *lsn)
+{
+    struct mark mark;
+    uint64_t    at = *lsn;
+    enum err    e  = read_mark_at(r, &at, &mark);
+    if (e == ERR_NOTFOUND ||
+        (e == ERR_OK && (at != *lsn || mark.stream != want.stream || mark.seq != want.seq))) {
+        *lsn = r->log_first;
+        return ERR_OK;
+    }
+    return e;
+}
+
 /* Where the first message of a stream above `have` lies. */
 static enum err
 lsn_above(struct store_reader *r, struct mark have, uint64_t *lsn)
@@ -247,7 +264,7 @@ lsn_above(struct store_reader *r, struct mark have, uint64_t *lsn)
     enum err         e    = read_batch_row(r, want, &row);
     if (e == ERR_OK && row.last >= want.seq) {
         *lsn = row.lsn + (row.is_gap ? 0 : want.seq - row.first);
-        return ERR_OK;
+        return check_place(r, (struct mark){want.stream, row.is_gap ? row.last : want.seq}, lsn);
     }
     if (e != ERR_OK && e != ERR_NOTFOUND)
         return e;
@@ -257,9 +274,10 @@ lsn_above(struct store_reader *r, struct mark have, uint64_t *lsn)
     e = read_first(r, q);
     if (e != ERR_OK)
         return e;
-    *lsn = sql_u64(q, 0);
+    *lsn     = sql_u64(q, 0);
+    want.seq = sql_u64(q, 1);
     sqlite3_reset(q);
-    return ERR_OK;
+    return check_place(r, want, lsn);
 }
 
 static enum err

@@ -1,5 +1,6 @@
 """What retention took before it was read is named, exactly once: docs/HTTP.md, Gaps."""
 import json
+import sqlite3
 import socket
 import time
 
@@ -249,3 +250,29 @@ def test_thousands_of_gaps(cluster):
         named.add(m["stream"])
     assert time.monotonic() - began < 60
     conn.close()
+
+
+def test_a_damaged_place_in_the_log_hides_nothing(broker):
+    # Broken if who resumes begins where a damaged row of batches says, and passes over the rest.
+    start = broker.http("GET", "/topics/x?cursor=latest&wait=0").headers["Hearsay-Cursor"]
+    lines = {"Content-Type": "application/x-ndjson"}
+    broker.http("POST", "/topics/x", b"".join(b"%d\n" % n for n in range(3000)), lines)
+    broker.stop()
+    file = sqlite3.connect(broker.db)
+    moved = "select first from batches order by first limit 1 offset 1"
+    file.execute(f"update batches set lsn = lsn + 64 where first = ({moved})")
+    file.commit()
+    file.close()
+    broker.args += ["--tail-bytes", "1K"]
+    broker.start()
+    cursor, told = start, set()
+    while True:
+        a = broker.http("GET", f"/topics/x?cursor={cursor}&limit=100&wait=0")
+        if a.status == 204:
+            break
+        page = a.json()
+        cursor = page["cursor"]
+        told |= {int(m["id"].split("-")[1]) for m in page["messages"]}
+        for gap in page["gaps"]:
+            told |= set(range(gap["from"], gap["to"] + 1))
+    assert len(told) == 3000, sorted(set(range(1, 3001)) - told)[:5]
