@@ -160,6 +160,7 @@ def test_a_flipped_header_and_nobody_is_there(pair):
     said = a.http("GET", "/readyz")
     assert said.status == 503 and said.json()["code"] == "not_ready", said
     assert "waits for another broker" in said.json()["detail"]
+    assert metric(a, "ready") == 0 and a.cluster()["ready"] is False
     assert os.path.getsize(a.db + ".corrupt-1") == size
     assert a.stop() == 0
     a.start(ready=False)  # still, after a restart
