@@ -222,13 +222,17 @@ def fill(brokers, count=4000):
 def read_until_it_ends(broker):
     """Reads all history, until the broker gives up."""
     cursor = "earliest"
-    while broker.process.poll() is None:
+
+    def read_on():
+        nonlocal cursor
         try:
             a = broker.http("GET", f"/topics?filter=%23&cursor={cursor}&wait=1", timeout=10)
+            cursor = a.json()["cursor"] if a.status == 200 else cursor
         except (OSError, http.client.HTTPException):
-            continue
-        if a.status == 200:
-            cursor = a.json()["cursor"]
+            pass  # it may be on its way out
+        return broker.process.poll() is not None
+
+    wait_for(read_on, 20, "the broker to end")
 
 
 def test_a_file_that_breaks_while_it_is_used(cluster):
