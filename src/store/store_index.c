@@ -188,6 +188,9 @@ mark_buckets(struct store_reader *r, const struct read *read, uint32_t first, ui
     return e == ERR_OK && found != there ? ERR_CORRUPT : e;
 }
 
+/* Else a call might do nothing but ask for the topics of one segment, and so the next. */
+_Static_assert(SEGMENT_ROWS_MAX *WORK_LOOKUP < WORK_MAX / 4 * 3, "a call gets on");
+
 enum err
 index_rows(struct store_reader *r, const struct read *read, bool *all)
 {

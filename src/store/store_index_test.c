@@ -130,7 +130,7 @@ read_all(struct disk *d, uint64_t lsn_first, uint64_t lsn_last, void *filter)
         f.stamp    = p->stamp > f.stamp ? p->stamp : f.stamp;
         f.count += p->count;
         for (uint32_t i = 0; i < p->count; i++) {
-            assert_true(filter_match(topic, p->entry[i].topic));
+            assert_true(p->entry[i].gap_to != 0 || filter_match(topic, p->entry[i].topic));
             f.lsn_sum += p->entry[i].lsn;
         }
         for (uint32_t i = 0; i < p->scanned_count; i++)
@@ -419,6 +419,24 @@ a_damaged_index_hides_nothing(void **state)
     disk_close(&d);
 }
 
+/* Without it one flipped bit in a row costs half a gigabyte. */
+static void
+a_damaged_topic_takes_no_memory(void **state)
+{
+    struct disk d;
+    void       *filter = filter_of("rare/#");
+    (void)state;
+    disk_open(&d, false);
+    fill(&d, 5, 300, 100, topic_rare);
+    execute(&d, "UPDATE messages SET topic = topic + (1 << 30) WHERE lsn = 100");
+    struct found f = read_all(&d, 1, 300, filter);
+    assert_int_equal(f.pages, 1);
+    assert_true(d.r->verdicts_bytes < 1 << 16);
+    vector_fini(&f.seen);
+    blob_drop(filter);
+    disk_close(&d);
+}
+
 /* Without it what a broker stored before a restart is missing in the index. */
 static void
 a_restart_inside_a_segment_changes_nothing(void **state)
@@ -522,6 +540,7 @@ main(void)
         cmocka_unit_test(of_a_frequent_topic_all_rows_are_looked_at_once),
         cmocka_unit_test(a_page_inside_a_segment_knows_how_far_each_stream_came),
         cmocka_unit_test(a_damaged_index_hides_nothing),
+        cmocka_unit_test(a_damaged_topic_takes_no_memory),
         cmocka_unit_test(a_restart_inside_a_segment_changes_nothing),
         cmocka_unit_test(a_gap_is_met_by_readers_of_any_topic),
         cmocka_unit_test(retention_leaves_the_index_of_what_is_left),

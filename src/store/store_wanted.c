@@ -139,17 +139,16 @@ ask(struct store_reader *r, const struct read *read, uint64_t id, uint32_t *verd
 static enum err
 judge(struct store_reader *r, const struct read *read, uint64_t id, bool *wanted)
 {
-    struct verdicts *v = r->in_use;
-    if (id >= v->topics)
-        make_room(r, v, id);
-    uint8_t *bits    = &v->bits[id / 4];
-    uint32_t shift   = id % 4 * 2;
-    uint32_t verdict = *bits >> shift & 3;
+    struct verdicts *v       = r->in_use;
+    uint32_t         shift   = id % 4 * 2;
+    uint32_t         verdict = id < v->topics ? v->bits[id / 4] >> shift & 3 : 0;
     if (!(verdict & KNOWN)) {
         enum err e = ask(r, read, id, &verdict);
         if (e != ERR_OK)
             return e;
-        *bits = (uint8_t)(*bits | verdict << shift);
+        if (id >= v->topics) /* there is such a topic: a damaged id takes no memory */
+            make_room(r, v, id);
+        v->bits[id / 4] = (uint8_t)(v->bits[id / 4] | verdict << shift);
     }
     *wanted = verdict & WANTED;
     return ERR_OK;
