@@ -204,9 +204,11 @@ head_is_whole(const uint8_t head[WAL_HEAD])
     return get32(head + 24) == a && get32(head + 28) == b;
 }
 
-/* How many frames SQLite found when it opened the WAL; its index says so. */
+/* How many frames SQLite found when it opened the WAL; its index says so.  What is opened here is
+ * closed after SQLite's own: any close of a file drops all locks that the process has on it
+ * (fcntl(2)), and then another program that opens the log would cut the index under us. */
 static bool
-frames_found(const struct store *s, uint32_t *frames)
+frames_found(struct store *s, uint32_t *frames)
 {
     uint8_t head[SHM_HEAD];
     char   *path = path_of(s, "-shm");
@@ -214,8 +216,8 @@ frames_found(const struct store *s, uint32_t *frames)
     bool    is   = fd >= 0 && pread(fd, head, sizeof head, 0) == sizeof head && head[12] != 0;
     if (is)
         memcpy(frames, head + 16, sizeof *frames);
-    if (fd >= 0)
-        close(fd);
+    if (fd > 0)
+        s->index_fd = fd;
     free(path);
     return is;
 }

@@ -108,6 +108,9 @@ close_db(struct store *s)
     }
     sqlite3_close(s->db);
     s->db = NULL;
+    if (s->index_fd > 0)
+        close(s->index_fd);
+    s->index_fd = 0;
 }
 
 static enum err

@@ -142,6 +142,7 @@ struct store {
     sqlite3_stmt *sql[SQL_COUNT];
     char         *dir, *path;
     size_t        reserve_bytes;
+    int           index_fd;      /* of the WAL's index, to be closed last of all; 0: none */
     uint64_t      device, inode; /* of the file that is open */
 
     struct store_disk disk; /* as it was when it was looked at last */
