@@ -533,6 +533,48 @@ a_reader_beside_the_writer_sees_a_prefix(void **state)
     disk_close(&d);
 }
 
+/* What another process finds: is a byte of the file locked? */
+static bool
+is_locked(const struct disk *d, const char *suffix, off_t at)
+{
+    pid_t child = fork(); /* to close a file here would drop our own locks */
+    if (child == 0) {
+        char         path[128];
+        struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = at, .l_len = 1};
+        path_of(d, suffix, path);
+        int fd = open(path, O_RDWR);
+        _exit(fd < 0 || fcntl(fd, F_GETLK, &lock) != 0 ? 2 : lock.l_type != F_UNLCK);
+    }
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) < 2);
+    return WEXITSTATUS(status) == 1;
+}
+
+/* Without it who runs sqlite3 beside the broker cuts the index of the WAL under its feet: it
+ * dies, or its file is torn. */
+static void
+others_see_that_the_file_is_in_use(void **state)
+{
+    enum { DEAD_MAN_SWITCH = 128 }; /* of -shm: shared by all that have it open */
+    struct disk   d;
+    struct writer a = kit_writer(1);
+    char          out[512];
+    (void)state;
+    disk_open(&d, false);
+    for (int round = 0; round < 2; round++) {
+        assert_true(is_locked(&d, "-shm", DEAD_MAN_SWITCH));
+        disk_put(&d, kit_batch(&a, 1, "t"), 1);
+        shell(&d, "select count(*) from log", out);
+        store_tend(d.s, true);
+        store_look(d.s);
+        assert_true(is_locked(&d, "-shm", DEAD_MAN_SWITCH));
+        disk_stop(&d);
+        disk_start(&d);
+    }
+    disk_close(&d);
+}
+
 /* Without it a user cannot SELECT from the log while the broker runs. */
 static void
 the_views_show_the_log(void **state)
@@ -669,6 +711,7 @@ main(void)
         cmocka_unit_test(below_the_reserve_batches_are_refused),
         cmocka_unit_test(a_file_that_was_moved_away_takes_nothing),
         cmocka_unit_test(a_reader_beside_the_writer_sees_a_prefix),
+        cmocka_unit_test(others_see_that_the_file_is_in_use),
         cmocka_unit_test(the_views_show_the_log),
         cmocka_unit_test(the_log_says_what_kind_a_row_is),
         cmocka_unit_test(the_lag_of_peers_is_shown),
