@@ -141,7 +141,7 @@ judge(struct store_reader *r, const struct read *read, uint64_t id, bool *wanted
 {
     struct verdicts *v       = r->in_use;
     uint32_t         shift   = id % 4 * 2;
-    uint32_t         verdict = id < v->topics ? v->bits[id / 4] >> shift & 3 : 0;
+    uint32_t         verdict = id < v->topics ? (uint32_t)v->bits[id / 4] >> shift & 3 : 0;
     if (!(verdict & KNOWN)) {
         enum err e = ask(r, read, id, &verdict);
         if (e != ERR_OK)

@@ -9,6 +9,7 @@ import inspect
 import os
 import subprocess
 import sys
+import tempfile
 
 import pytest
 
@@ -63,10 +64,11 @@ def runs_as_root(function):
     def test(request, **fixtures):
         if os.geteuid() == 0:
             return function(**fixtures)
-        done = subprocess.run(
-            ["unshare", "-Ur", sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider",
-             f"{request.node.path}::{request.node.name}"],
-            capture_output=True, text=True, timeout=300)
+        with tempfile.TemporaryDirectory() as folder:
+            done = subprocess.run(
+                ["unshare", "-Ur", sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider",
+                 f"--basetemp={folder}/t", f"{request.node.path}::{request.node.name}"],
+                capture_output=True, text=True, timeout=300)
         if done.returncode != 0 and "unshare:" in done.stderr:
             cannot(done.stderr.strip())
         assert done.returncode == 0, done.stdout + done.stderr
