@@ -161,7 +161,7 @@ struct hearsay_message {
     /* Where to go on after this message.  NULL inside a page: whoever goes on from the
      * cursor before it gets the messages of the page again. */
     const char *cursor;
-    const char *json; /* the message as the broker sent it, one line */
+    const char *json; /* the message, or gap, as the broker sent it, one line */
     size_t      json_bytes;
 };
 
@@ -169,10 +169,10 @@ struct hearsay_message {
  * place is pinned: everything that is published afterwards will come. */
 enum hearsay_status hearsay_subscribe(struct hearsay *h, const struct hearsay_subscribe *s);
 
-/* The next message.  GAP: m->gap_from and gap_to, m->json; it comes before the messages
- * behind it, and once.  UNREACHABLE after each broker failed once, REFUSED when each refuses
- * for now (hearsay_http_status() is 503): call again to go on trying; the library paces
- * itself.  Any other REFUSED will not change. */
+/* The next message.  GAP: m->gap_from and gap_to, m->json; it comes once, in its place: behind
+ * the messages of its stream before it, before those behind it.  UNREACHABLE after each
+ * broker failed once, REFUSED when each refuses for now (hearsay_http_status() is 503): call
+ * again to go on trying; the library paces itself.  Any other REFUSED will not change. */
 enum hearsay_status hearsay_next(struct hearsay *h, int timeout_ms, struct hearsay_message *m);
 
 /* At most so many messages at a time from the next fetch on. */

@@ -70,6 +70,7 @@ page_start(struct page *p, struct str body, const char **why)
     struct json_members m;
     buf_reset(&p->cursor);
     p->messages = p->gaps = (struct str){0};
+    p->taken = p->gap_at = 0;
     if (json_parse(body, &m, why) != ERR_OK)
         return ERR_PROTO;
 
@@ -96,21 +97,80 @@ page_is_empty(const struct page *p)
     return !json_items_next(&messages, &v) && !json_items_next(&gaps, &v);
 }
 
+/* A broker that does not say it means: before all messages. */
+static uint64_t
+gap_place(const struct json_members *gap)
+{
+    const struct json_value *at = json_member(gap, STR("at"));
+    uint64_t                 n;
+    return at && json_u64(at, &n) ? n : 0;
+}
+
+/* Does a message come before the first gap that is left, as far as that was looked at? */
+static bool
+is_later(const struct page *p)
+{
+    struct json_value v;
+    struct str        messages = p->messages;
+    return p->gap_at > p->taken && json_items_next(&messages, &v);
+}
+
+static void
+add(struct buf *room, struct str text)
+{
+    CHECK(buf_add(room, text) == ERR_OK);
+}
+
+/* A string with the quotes around it. */
+static struct str
+quoted(struct str text)
+{
+    return (struct str){text.p - 1, text.n + 2};
+}
+
+/* The gap without its place in the page, which means nothing outside of it. */
+static struct str
+gap_json(struct buf *room, const struct json_members *gap)
+{
+    size_t     before = room->n;
+    struct str comma  = STR("");
+    add(room, STR("{"));
+    for (uint32_t i = 0; i < gap->count; i++) {
+        const struct json_value *v = &gap->at[i].value;
+        if (str_eq(gap->at[i].key, STR("at")))
+            continue;
+        add(room, comma);
+        add(room, quoted(gap->at[i].key));
+        add(room, STR(":"));
+        add(room, v->kind == JSON_KIND_STRING ? quoted(v->raw) : v->raw);
+        comma = STR(",");
+    }
+    add(room, STR("}"));
+    return str_cut(buf_str(room), before, room->n);
+}
+
 enum err
 page_gap(struct page *p, struct hearsay_message *m)
 {
     struct json_value   v;
     struct json_members all;
     const char         *why;
+    struct str          rest = p->gaps;
 
-    if (!json_items_next(&p->gaps, &v))
+    if (is_later(p) || !json_items_next(&rest, &v))
         return ERR_NOTFOUND;
     if (v.kind != JSON_KIND_OBJECT || json_parse(v.raw, &all, &why) != ERR_OK)
         return ERR_PROTO;
-    room_begin(&p->room, v.raw.n);
-    *m        = (struct hearsay_message){.json = (const char *)v.raw.p, .json_bytes = v.raw.n};
-    m->id     = text_or(&p->room, &all, STR("stream"), "");
-    m->origin = text_or(&p->room, &all, STR("origin"), "");
+    p->gap_at = gap_place(&all);
+    if (is_later(p))
+        return ERR_NOTFOUND;
+    p->gaps   = rest;
+    p->gap_at = 0;
+    room_begin(&p->room, 2 * v.raw.n + 2);
+    struct str json = gap_json(&p->room, &all);
+    *m              = (struct hearsay_message){.json = (const char *)json.p, .json_bytes = json.n};
+    m->id           = text_or(&p->room, &all, STR("stream"), "");
+    m->origin       = text_or(&p->room, &all, STR("origin"), "");
     m->topic = m->time = m->body = "";
 
     const struct json_value *from = json_member(&all, STR("from"));
@@ -167,6 +227,7 @@ page_message(struct page *p, struct hearsay_message *m, const char **why)
 
     if (!json_items_next(&p->messages, &v))
         return ERR_NOTFOUND;
+    p->taken++;
     if (v.kind != JSON_KIND_OBJECT || json_parse(v.raw, &all, why) != ERR_OK)
         return ERR_PROTO;
     room_begin(&p->room, v.raw.n);

@@ -12,6 +12,8 @@
 
 struct page {
     struct str          messages, gaps; /* what is left of the arrays */
+    uint64_t            taken;          /* messages that were */
+    uint64_t            gap_at;         /* the first gap in `gaps` comes behind so many */
     struct buf          cursor;         /* zero-terminated */
     struct buf          room;
     struct hearsay_pair meta[JSON_MEMBERS_MAX];
@@ -23,7 +25,8 @@ void page_fini(struct page *p);
  * PROTO: not such an answer; *why is static. */
 MUST_USE enum err page_start(struct page *p, struct str body, const char **why);
 bool              page_is_empty(const struct page *p);
-/* OK; NOTFOUND: no more; PROTO. */
+/* The page in its order: page_gap() before each page_message().
+ * OK; NOTFOUND: no more, or a message comes first; PROTO. */
 MUST_USE enum err page_gap(struct page *p, struct hearsay_message *m);
 MUST_USE enum err page_message(struct page *p, struct hearsay_message *m, const char **why);
 

@@ -51,6 +51,65 @@ reads_a_page(void **state)
     page_fini(&p);
 }
 
+/* What is read next: 'g', 'm', or 0 at the end. */
+static int
+next_of(struct page *p, struct hearsay_message *m)
+{
+    const char *why;
+    enum err    e = page_gap(p, m);
+    if (e == ERR_OK)
+        return 'g';
+    assert_int_equal(e, ERR_NOTFOUND);
+    e = page_message(p, m, &why);
+    return e == ERR_OK ? 'm' : 0;
+}
+
+static void
+gaps_come_in_their_place(void **state)
+{
+    (void)state;
+    /* Broken: a subscriber would hear that messages are gone before those that came before
+     * them, or not at all. */
+    static const struct {
+        const char *gaps, *order;
+    } row[] = {
+        {"{\"at\":0,\"from\":1,\"to\":1},{\"from\":2,\"to\":2,\"at\":1},"
+         "{\"from\":3,\"to\":3,\"at\":1},{\"from\":4,\"to\":4,\"at\":2}",
+         "gmggmg"},
+        {"{\"from\":1,\"to\":1},{\"from\":2,\"to\":2}", "ggmm"}, /* of an older broker */
+        {"{\"from\":1,\"to\":1,\"at\":7},{\"from\":2,\"to\":2,\"at\":1}", "mmgg"},
+        {"", "mm"},
+    };
+    struct page            p;
+    struct hearsay_message m;
+    const char            *why;
+    page_init(&p);
+    for (size_t i = 0; i < sizeof row / sizeof *row; i++) {
+        char text[400], got[8] = "";
+        snprintf(text, sizeof text,
+                 "{\"messages\":[{\"topic\":\"a\",\"lamport\":1,\"body\":\"\"},{\"topic\":\"a\","
+                 "\"lamport\":2,\"body\":\"\"}],\"cursor\":\"A\",\"gaps\":[%s]}",
+                 row[i].gaps);
+        assert_int_equal(page_start(&p, str_of(text), &why), ERR_OK);
+        for (size_t n = 0; !page_is_empty(&p); n++) {
+            got[n] = (char)next_of(&p, &m);
+            assert_in_range(n, 0, 5);
+        }
+        assert_string_equal(got, row[i].order);
+        assert_int_equal(next_of(&p, &m), 0);
+    }
+    /* Its place says nothing outside of the page; what a later broker adds stays. */
+    const char page[] = "{\"messages\":[],\"cursor\":\"A\",\"gaps\":[{ \"stream\" :\"s\\\"\", "
+                        "\"at\":0,\"from\":1,\"to\":1,\"new\":[1, 2]}]}";
+    assert_int_equal(page_start(&p, str_of(page), &why), ERR_OK);
+    assert_int_equal(next_of(&p, &m), 'g');
+    const char want[] = "{\"stream\":\"s\\\"\",\"from\":1,\"to\":1,\"new\":[1, 2]}";
+    assert_int_equal(m.json_bytes, sizeof want - 1);
+    assert_memory_equal(m.json, want, sizeof want - 1);
+    assert_string_equal(m.id, "s\"");
+    page_fini(&p);
+}
+
 static void
 refuses_what_is_no_page(void **state)
 {
@@ -145,6 +204,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(reads_a_page),
+        cmocka_unit_test(gaps_come_in_their_place),
         cmocka_unit_test(refuses_what_is_no_page),
         cmocka_unit_test(reads_receipts_and_problems),
     };

@@ -246,7 +246,7 @@ pull(struct conn *c, struct http_conn *h)
         if (to->n > 0)
             render(to, STR(","));
         if (e.gap_to != 0) {
-            render_gap(to, &e);
+            render_page_gap(to, &e, p->count);
             continue;
         }
         render_message(to, &e, STR(""));

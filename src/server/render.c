@@ -195,6 +195,16 @@ render_gap(struct buf *out, const struct entry *gap)
 }
 
 void
+render_page_gap(struct buf *out, const struct entry *gap, uint32_t at)
+{
+    render(out, STR("{"));
+    gap_members(out, gap);
+    render(out, STR(",\"at\":"));
+    render_u64(out, at);
+    render(out, STR("}"));
+}
+
+void
 render_gap_delivery(struct buf *out, const struct entry *gap, struct str cursor)
 {
     render(out, STR("{\"type\":\"gap\","));

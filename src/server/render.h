@@ -29,6 +29,8 @@ void render_message(struct buf *out, const struct entry *e, struct str cursor);
 
 /* {"stream":...,"origin":...,"from":...,"to":...}: messages that are gone. */
 void render_gap(struct buf *out, const struct entry *gap);
+/* The same with "at": so many messages of the page come before it. */
+void render_page_gap(struct buf *out, const struct entry *gap, uint32_t at);
 
 /* The next "name: value\n" of stored headers; false: none left. */
 bool render_next_header(struct str *rest, struct str *name, struct str *value);

@@ -156,6 +156,10 @@ gaps_are_shown_whole(void **state)
     buf_reset(&out);
     gap.origin = STR("");
     gap.gap_to = 11;
+    render_page_gap(&out, &gap, 7);
+    assert_text(&out, "{\"stream\":\"5f0c6a1b2d3e4f50\",\"origin\":\"\",\"from\":11,"
+                      "\"to\":11,\"at\":7}");
+    buf_reset(&out);
     render_gap_delivery(&out, &gap, STR("CUR"));
     assert_text(&out, "{\"type\":\"gap\",\"stream\":\"5f0c6a1b2d3e4f50\",\"origin\":\"\","
                       "\"from\":11,\"to\":11,\"cursor\":\"CUR\"}\n");

@@ -15,7 +15,7 @@ import pytest
 from client import Client, Feeder, broker_list
 from cluster import BIN, clean_env, free_ports, hearsay, wait_for
 from cursors import Cursor, strange
-from disk import Shim, SmallDisk, runs_as_root
+from disk import Shim, SmallDisk, flip_in, runs_as_root
 from peer import Peer, Stream, message
 
 PAGE = 1000  # messages: what a kill -9 may print again
@@ -265,6 +265,24 @@ def test_gaps_are_named(cluster, tmp_path):
     done = read_on(b, file, "--timeout", "200ms")
     assert (done.returncode, done.stdout) == (124, "")
     assert "gap" not in done.stderr
+
+
+def test_a_gap_is_printed_where_it_is(broker):
+    # Broken if a gap is named before the messages of its stream that come before it.
+    ids = [broker.publish("x", f"the message {i}")["id"] for i in range(6)]
+    assert broker.stop() == 0
+    for i in (2, 5):
+        flip_in(broker.db, b"the message %d" % i, seen_by="select hex(body) from messages")
+    broker.start()
+    lines = broker.cli("subscribe", "--topic", "x", "--from", "earliest", "--count", "5", "--json",
+                       "--timeout", "1s").stdout.splitlines()
+    told = [json.loads(line) for line in lines]
+    assert [t.get("id") for t in told] == [*ids[:2], None, *ids[3:5], None]
+    for line, seq in ((told[2], 3), (told[5], 6)):
+        assert line == {"gap": {"stream": ids[0].split("-")[0], "from": seq, "to": seq,
+                                "origin": f"127.0.0.1:{broker.port}"}}
+    page = broker.http("GET", "/topics/x?cursor=earliest&wait=0").json()
+    assert [g["at"] for g in page["gaps"]] == [2, 4]
 
 
 def test_late_messages_say_so(cluster):

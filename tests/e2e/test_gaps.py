@@ -47,8 +47,10 @@ def by_poll(broker, topic, cursor, last):
     seqs, gaps = [], []
     while reached(seqs, gaps) < last:
         page = get_page(broker, f"/topics/{topic}?cursor={cursor}&wait=10&limit=2")
-        seqs += [place(m)[1] for m in page["messages"]]
-        gaps += page["gaps"]
+        here = [place(m)[1] for m in page["messages"]]
+        for gap in page["gaps"]:  # all of one stream
+            assert gap.pop("at") == len([seq for seq in here if seq < gap["from"]])
+        seqs, gaps = seqs + here, gaps + page["gaps"]
         cursor = page["cursor"]
     return seqs, gaps, cursor
 
@@ -144,7 +146,8 @@ def test_gaps_alone_are_an_answer(cluster):
     seen = publish(b, "t", "1")
     gone = publish(b, "t", "2")
     wait_expired(b, gone)
-    want = [{"stream": place(seen)[0], "origin": f"127.0.0.1:{b.port}", "from": 2, "to": 2}]
+    want = [{"stream": place(seen)[0], "origin": f"127.0.0.1:{b.port}", "from": 2, "to": 2,
+             "at": 0}]
     for target in (f"/topics/t?cursor={seen['cursor']}&wait=60",
                    f"/topics/no/such?cursor={seen['cursor']}&wait=0",
                    f"/topics?filter=%23&cursor={seen['cursor']}&covered=1&limit=1"):
@@ -206,7 +209,7 @@ def test_a_gap_wakes_who_reads_something_else(cluster):
     conn.close()
     for broker in (a, b):
         page = get_page(broker, f"/topics/%23?cursor={seen['cursor']}&wait=0")
-        assert page["gaps"] == [{**want, "from": 2}]
+        assert page["gaps"] == [{**want, "from": 2, "at": 0}]
     for broker in (a, b):
         page = get_page(broker, f"/topics/%23?cursor={cursor}&wait=0")
         assert page["gaps"] == [] and page["messages"] == []
@@ -233,8 +236,8 @@ def test_thousands_of_gaps(cluster):
     harness.wait_for(lambda: b.sqlite(gone) == [str(count + 1)], 30, "expiry")
     page = get_page(b, f"/topics/t?cursor={start}&wait=10&limit=1")
     assert page["messages"] == []
-    want = {f"{s.id:016x}": {"stream": f"{s.id:016x}", "origin": s.origin, "from": 1, "to": 1}
-            for s in streams}
+    want = {f"{s.id:016x}": {"stream": f"{s.id:016x}", "origin": s.origin, "from": 1, "to": 1,
+                            "at": 0} for s in streams}
     assert {g["stream"]: g for g in page["gaps"]} == want and len(page["gaps"]) == count
     # The cursor is too long for a query by now.
     status, _, body = request(b, "GET", "/topics/t?wait=0", f"cursor={page['cursor']}",
