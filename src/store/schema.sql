@@ -26,6 +26,8 @@ CREATE TABLE streams (
     flags       INTEGER NOT NULL,   -- 1 frozen, 2 retired
     waived      INTEGER NOT NULL DEFAULT 0  -- up to here it counts as held for others
 );
+-- Few are alive, and reads look for those; thousands may be retired.
+CREATE INDEX streams_live ON streams(stream) WHERE flags & 2 = 0;
 
 CREATE TABLE topics (
     id      INTEGER PRIMARY KEY,

@@ -13,7 +13,8 @@
 static const char *const text_of[READING_COUNT] = {
     [READ_BEGIN]     = "BEGIN",
     [READ_END]       = "COMMIT",
-    [READ_STREAMS]   = "SELECT stream, head, head_lsn FROM streams WHERE head > 0 ORDER BY stream",
+    [READ_STREAMS]   = "SELECT stream, head, head_lsn FROM streams"
+                       " WHERE head > 0 AND flags & 2 = 0 ORDER BY stream",
     [READ_FLOORS]    = "SELECT stream, floor, floor_stamp, origin FROM streams"
                        " WHERE floor > 0 AND flags & 2 = 0 ORDER BY stream",
     [READ_KEPT_ROWS] = "SELECT k.topic, k.stream, k.seq, k.lamport, k.wall_ms,"

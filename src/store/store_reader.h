@@ -12,8 +12,8 @@
 enum reading {
     READ_BEGIN,
     READ_END,
-    READ_STREAMS, /* stream, head, head_lsn of all */
-    READ_FLOORS,  /* of those that have one: stream, floor, its stamp, origin */
+    READ_STREAMS, /* stream, head, head_lsn of all that are not retired: those have no rows */
+    READ_FLOORS,  /* of those of them that have one: stream, floor, its stamp, origin */
     READ_FLOOR,   /* of a stream */
     READ_KEPT_ROWS,
     READ_BATCH,    /* the batch that has a seq, or the last before it */

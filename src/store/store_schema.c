@@ -19,6 +19,7 @@ static const char all_views[] =
 /* A file of version 1 went without retention: nothing of it ever had a floor. */
 static const char to_2[] = "ALTER TABLE streams ADD COLUMN waived INTEGER NOT NULL DEFAULT 0;"
                            "ALTER TABLE topics ADD COLUMN removed INTEGER NOT NULL DEFAULT 0;"
+                           "CREATE INDEX streams_live ON streams(stream) WHERE flags & 2 = 0;"
                            "CREATE UNIQUE INDEX topics_name ON topics(name);"
                            "CREATE TABLE removals (lsn INTEGER PRIMARY KEY, topics BLOB NOT NULL);"
                            "ALTER TABLE segments RENAME TO old;"
