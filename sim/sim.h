@@ -76,6 +76,9 @@ int         sim_outcome(const struct sim *s, uint32_t publish);
 struct mark sim_mark(const struct sim *s, uint32_t publish);
 /* Of sim_publish_acks(): SIM_PENDING, or how many have it; *reached says whether in time. */
 int sim_copies(const struct sim *s, uint32_t publish, bool *reached);
+/* A client that has seen `m` elsewhere is about to publish at broker i: runs until it may, at
+ * most 2 s.  How many ms that took; *causal says whether i has m by then. */
+uint64_t sim_after(struct sim *s, uint32_t i, struct mark m, bool *causal);
 /* A subscriber at broker i; its number.  It keeps what it got when it moves. */
 uint32_t sim_subscribe(struct sim *s, uint32_t i, const char *filter, enum subscribe_from from);
 /* It goes on at broker i, with its cursor. */

@@ -90,9 +90,42 @@ client_await(struct sim *s, uint32_t i)
     s->stored_count = left;
 }
 
+enum { REF_AFTER = -1 }; /* of sim_after(), where others have the number of a publish */
+
+static bool
+is_after_over(struct sim *s)
+{
+    return s->after != SIM_PENDING;
+}
+
+uint64_t
+sim_after(struct sim *s, uint32_t i, struct mark m, bool *causal)
+{
+    uint64_t start = s->now_ms;
+    s->after       = SIM_PENDING;
+    node_step(s, i,
+              &(struct fact){.kind  = FACT_AWAIT,
+                             .await = {.kind     = AWAIT_AFTER,
+                                       .vector   = {&m, 1, 1},
+                                       .deadline = {s->now_ms + 1000},
+                                       .ref      = (uint64_t)REF_AFTER}});
+    node_turn(s, i);
+    bool over = sim_until(s, is_after_over, 2000);
+    CHECK(over);
+    *causal = s->after != 0;
+    sim_tell(s, "%s lets a client publish after %llu ms, %s", s->node[i].host,
+             (unsigned long long)(s->now_ms - start),
+             *causal ? "with what it had seen" : "without what it had seen");
+    return s->now_ms - start;
+}
+
 void
 client_awaited(struct sim *s, uint32_t i, const struct effect *e)
 {
+    if (e->awaited.ref == (uint64_t)REF_AFTER) {
+        s->after = e->awaited.reached;
+        return;
+    }
     struct sim_publish *p = &s->publish[e->awaited.ref];
     CHECK(p->copies == SIM_PENDING); /* answered once */
     p->copies  = (int)e->awaited.copies;

@@ -119,6 +119,7 @@ struct sim {
     bool                cut[SIM_BROKERS_MAX][SIM_BROKERS_MAX];
     struct sim_conn    *conn;
     uint32_t            conn_count, conn_cap;
+    int                 after; /* sim_after(): SIM_PENDING, or was it reached? */
     struct sim_publish *publish;
     uint32_t            publish_count, publish_cap;
     uint32_t           *stored; /* publishes that are about to wait for copies */

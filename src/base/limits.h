@@ -38,6 +38,7 @@ enum {
     PAGE_BYTES_MAX          = 4 << 20,  /* one answer of a long poll */
     CURSOR_BYTES_MAX        = 256 << 10,/* text form */
     AWAITS_MAX              = 4096,     /* publishes and polls waiting for copies or a cursor */
+    MISSED_MAX              = STREAMS_MAX, /* streams waited for in vain: then all are forgotten */
     UNSENT_BYTES_MAX        = 128 << 20,/* answers that clients do not read: then 503 */
     DELIVERY_BYTES_MAX      = 8 << 20,  /* deliveries that wait: then a message for each client */
     CLIENT_HEAD_MS          = 10000,    /* from first byte to the end of a head: closed */

@@ -5,6 +5,7 @@
 struct await {
     enum await_kind kind;
     struct vector   vector;
+    bool            in_vain; /* AFTER: it was more, and nobody waits again for that */
     struct mark     mark;
     int             copies;
     struct mono     deadline;
@@ -16,6 +17,7 @@ awaits_init(struct awaits *a)
 {
     pool_init(&a->pool, sizeof(struct await), AWAITS_MAX);
     a->deadline = MONO_NEVER;
+    misses_init(&a->misses);
 }
 
 void
@@ -25,10 +27,53 @@ awaits_fini(struct awaits *a)
     for (uint32_t at = 0; (w = pool_next(&a->pool, &at));)
         vector_fini(&w->vector);
     pool_fini(&a->pool);
+    misses_fini(&a->misses);
+}
+
+/* Nothing of a retired stream comes here any more: who waits for it would wait in vain. */
+static bool
+is_here(const struct journal *j, struct mark m)
+{
+    return vector_has(&j->durable, m) || journal_retired(j, m.stream);
+}
+
+static bool
+is_covered(const struct journal *j, const struct vector *v)
+{
+    for (uint32_t i = 0; i < v->count; i++)
+        if (!is_here(j, v->at[i]))
+            return false;
+    return true;
+}
+
+/* Leaves in the vector what there is hope for. */
+static void
+sift(const struct misses *misses, const struct journal *j, struct await *w)
+{
+    uint32_t left = 0;
+    for (uint32_t i = 0; i < w->vector.count; i++) {
+        struct mark m = w->vector.at[i];
+        if (is_here(j, m))
+            continue;
+        if (misses_has(misses, j, m))
+            w->in_vain = true;
+        else
+            w->vector.at[left++] = m;
+    }
+    w->vector.count = left;
+}
+
+static void
+end(struct awaits *a, struct await *w, struct out *out, bool reached, uint32_t copies)
+{
+    out_add(out, &(struct effect){.kind = EFFECT_AWAITED, .awaited = {w->ref, reached, copies}});
+    vector_fini(&w->vector);
+    pool_give(&a->pool, w);
 }
 
 enum err
-awaits_add(struct awaits *a, const struct fact *fact, uint64_t *handle)
+awaits_add(struct awaits *a, const struct journal *j, struct out *out, const struct fact *fact,
+           uint64_t *handle)
 {
     struct await *w = pool_take(&a->pool);
     if (!w)
@@ -43,8 +88,13 @@ awaits_add(struct awaits *a, const struct fact *fact, uint64_t *handle)
         pool_give(&a->pool, w);
         return e;
     }
-    a->deadline = mono_min(a->deadline, w->deadline);
-    *handle     = pool_handle(w);
+    *handle = pool_handle(w);
+    if (w->kind == AWAIT_AFTER)
+        sift(&a->misses, j, w);
+    if (w->kind == AWAIT_AFTER && w->vector.count == 0)
+        end(a, w, out, !w->in_vain, 0);
+    else
+        a->deadline = mono_min(a->deadline, w->deadline);
     return ERR_OK;
 }
 
@@ -75,14 +125,12 @@ await_has_copies(const struct await_view *view, struct mark m, int wanted, uint3
     return *copies >= copies_wanted(view->roster, wanted);
 }
 
-/* Nothing of a retired stream comes here any more: who waits for it would wait in vain. */
-static bool
-is_covered(const struct journal *j, const struct vector *v)
+static void
+note_missed(struct awaits *a, const struct journal *j, const struct vector *v)
 {
     for (uint32_t i = 0; i < v->count; i++)
-        if (!vector_has(&j->durable, v->at[i]) && !journal_retired(j, v->at[i].stream))
-            return false;
-    return true;
+        if (!is_here(j, v->at[i]))
+            misses_note(&a->misses, j, v->at[i]);
 }
 
 void
@@ -95,18 +143,16 @@ awaits_check(struct awaits *a, const struct await_view *view, struct out *out, s
     for (uint32_t at = 0; (w = pool_next(&a->pool, &at));) {
         uint32_t copies = 0;
         bool     reached;
-        if (w->kind == AWAIT_COVERED) {
-            reached = is_covered(view->journal, &w->vector);
-        } else {
+        if (w->kind == AWAIT_COPIES)
             reached = await_has_copies(view, w->mark, w->copies, &copies);
-        }
+        else
+            reached = is_covered(view->journal, &w->vector);
         if (!reached && !mono_reached(now, w->deadline)) {
             a->deadline = mono_min(a->deadline, w->deadline);
             continue;
         }
-        out_add(out,
-                &(struct effect){.kind = EFFECT_AWAITED, .awaited = {w->ref, reached, copies}});
-        vector_fini(&w->vector);
-        pool_give(&a->pool, w);
+        if (w->kind == AWAIT_AFTER && !reached)
+            note_missed(a, view->journal, &w->vector);
+        end(a, w, out, reached && !w->in_vain, copies);
     }
 }

@@ -7,12 +7,14 @@
 #include "base/pool.h"
 #include "core/gossip.h"
 #include "core/journal.h"
+#include "core/missed.h"
 #include "core/out.h"
 #include "core/roster.h"
 
 struct awaits {
-    struct pool pool;
-    struct mono deadline; /* no later than the earliest; MONO_NEVER: none */
+    struct pool   pool;
+    struct mono   deadline; /* no later than the earliest; MONO_NEVER: none */
+    struct misses misses;
 };
 
 /* What decides whether one is reached. */
@@ -27,8 +29,10 @@ bool await_has_copies(const struct await_view *view, struct mark m, int wanted, 
 
 void awaits_init(struct awaits *a);
 void awaits_fini(struct awaits *a);
-/* `fact` is a FACT_AWAIT; its vector is copied.  LIMIT: AWAITS_MAX. */
-MUST_USE enum err awaits_add(struct awaits *a, const struct fact *fact, uint64_t *handle);
+/* `fact` is a FACT_AWAIT; its vector is copied.  AFTER that nothing is left of to wait for is
+ * answered at once.  LIMIT: AWAITS_MAX. */
+MUST_USE enum err awaits_add(struct awaits *a, const struct journal *j, struct out *out,
+                             const struct fact *fact, uint64_t *handle);
 void              awaits_drop(struct awaits *a, uint64_t handle);
 /* Answers all that are reached or late. */
 void awaits_check(struct awaits *a, const struct await_view *view, struct out *out,

@@ -363,7 +363,7 @@ on_unsubscribe(struct broker *b, const struct fact *f)
 static enum err
 on_await(struct broker *b, const struct fact *f)
 {
-    return awaits_add(&b->awaits, f, &b->answer.await);
+    return awaits_add(&b->awaits, &b->journal, &b->out, f, &b->answer.await);
 }
 
 static enum err

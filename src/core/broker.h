@@ -59,6 +59,7 @@ enum subscribe_from { FROM_LATEST, FROM_EARLIEST, FROM_CURSOR, FROM_SINCE };
 
 enum await_kind {
     AWAIT_COVERED, /* our durable vector covers `vector`, but for what is retired here */
+    AWAIT_AFTER,   /* the same, but what was waited for in vain is not waited for again */
     AWAIT_COPIES,  /* `copies` members have `mark` on disk, self included */
 };
 enum { COPIES_MAJORITY = -1, COPIES_ALL = -2 };

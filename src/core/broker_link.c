@@ -169,6 +169,7 @@ accept(struct broker *b, uint32_t i)
     roster_link_up(&b->roster, b->now, slot);
     roster_heard(&b->roster, b->now, slot);
     gossip_link_up(&b->gossip, &b->journal, i, slot, b->now);
+    misses_forget(&b->awaits.misses);
     cluster_introduce(b, i);
 }
 

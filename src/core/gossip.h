@@ -105,6 +105,8 @@ struct mono gossip_deadline(const struct gossip *g, const struct journal *j);
 uint32_t gossip_copies(const struct gossip *g, const struct journal *j, struct mark m);
 /* The heads known of linked peers, merged into v. */
 void gossip_known(const struct gossip *g, const struct journal *j, struct vector *v);
+/* The highest of it that some linked member has on disk. */
+uint64_t stream_shown(const struct stream *s);
 /* Some linked member has on disk all that we have; `but_live`: but for the last of what was
  * published here. */
 bool gossip_is_covered(const struct gossip *g, const struct journal *j, bool but_live);

@@ -65,7 +65,6 @@ void        wait_lost(struct gossip *g, struct stream *s, uint32_t member, struc
 struct mono wait_deadline(const struct gossip *g);
 
 /* The highest seq of it that a linked member says it has on disk. */
-uint64_t stream_shown(const struct stream *s);
 /* Up to here it need not come again: it is held, or waits here for something else. */
 uint64_t stream_reach(const struct stream *s);
 

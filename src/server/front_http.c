@@ -496,7 +496,6 @@ front_open(struct conn *c)
     buf_init(&h->text, 0);
     buf_init(&h->origin, 0);
     vector_init(&h->after_vector);
-    vector_init(&h->after_missed);
     vector_init(&h->cursor_of);
     h->timer = HTTP_TIMER_HEAD; /* the server has set it */
     h->tag   = cursor_cluster_tag(facts->cluster);
@@ -520,7 +519,6 @@ front_close(struct conn *c)
     buf_fini(&h->text);
     buf_fini(&h->origin);
     vector_fini(&h->after_vector);
-    vector_fini(&h->after_missed);
     vector_fini(&h->cursor_of);
     mem_free(h);
     conn_set_state(c, NULL);

@@ -91,7 +91,6 @@ struct http_conn {
     enum http_timer      timer;
     enum http_after      after;
     struct vector        after_vector;
-    struct vector        after_missed; /* waited for in vain: not waited for a second time */
     uint64_t             after_stamp;
     struct http_due     *due; /* HTTP_DUE_MAX of them, or NULL */
     uint64_t             due_first, due_next;

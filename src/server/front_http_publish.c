@@ -114,39 +114,21 @@ read_request(const struct http_ask *ask, uint8_t *room, struct str *topic, struc
 
 /* ---- Hearsay-After ---- */
 
-/* A client that came from a broker that is gone says so with each of its publishes: one wait
- * for what that broker alone had is enough. */
-static bool
-was_missed(const struct http_conn *h, const struct vector *here)
-{
-    for (uint32_t i = 0; i < h->after_vector.count; i++) {
-        struct mark m = h->after_vector.at[i];
-        if (!vector_has(here, m) && !vector_has(&h->after_missed, m))
-            return false;
-    }
-    return true;
-}
-
 enum err
 http_after_settle(struct conn *c, struct http_conn *h, struct str text, const char **why)
 {
-    const struct vector *here = broker_vector(server_broker(conn_server(c)));
     if (h->after == HTTP_AFTER_WAITING)
         return ERR_BUSY;
     if (h->after != HTTP_AFTER_NONE)
         return ERR_OK;
     if (cursor_decode(text, h->tag, &h->after_vector, &h->after_stamp, why) != ERR_OK)
         return ERR_INVALID;
-    if (vector_covers(here, &h->after_vector)) {
+    if (vector_covers(broker_vector(server_broker(conn_server(c))), &h->after_vector)) {
         h->after = HTTP_AFTER_COVERED;
         return ERR_OK;
     }
-    if (was_missed(h, here)) {
-        h->after = HTTP_AFTER_GIVEN_UP;
-        return ERR_OK;
-    }
     struct await_args args = {
-        .kind     = AWAIT_COVERED,
+        .kind     = AWAIT_AFTER,
         .vector   = h->after_vector,
         .deadline = mono_after(server_now(conn_server(c)), HTTP_AFTER_WAIT_MS),
     };
@@ -160,8 +142,6 @@ void
 http_after_awaited(struct conn *c, struct http_conn *h, bool reached)
 {
     h->after = reached ? HTTP_AFTER_COVERED : HTTP_AFTER_GIVEN_UP;
-    if (!reached && vector_merge(&h->after_missed, &h->after_vector) != ERR_OK)
-        vector_reset(&h->after_missed); /* too much to remember */
     http_go_on(c, h);
 }
 

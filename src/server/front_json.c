@@ -54,6 +54,9 @@ struct json_conn {
     bool             paused;
     enum after       after;
     struct buf       after_covered; /* text of the last `after` that was found covered */
+    struct mono      after_end;     /* so long waits what is in the first after_bytes of the ... */
+    size_t           after_bytes;   /* ... input: it was here when that wait began */
+    size_t           left;          /* of the input, from the object on that is carried out */
     struct json_sub *sub;           /* SUBSCRIPTIONS_PER_CONN of them, or NULL */
     uint32_t         sub_count;
     uint32_t         held; /* of them, with a not_before */
@@ -174,12 +177,12 @@ settle_after(struct conn *c, struct json_conn *j, struct str text, const char **
         j->after = AFTER_COVERED;
         return ERR_OK;
     }
-    struct await_args args = {
-        .kind     = AWAIT_COVERED,
-        .vector   = j->vector,
-        .deadline = mono_after(server_now(conn_server(c)), AFTER_WAIT_MS),
-    };
-    j->after = AFTER_WAITING; /* awaited() may come within the call */
+    if (j->after_bytes == 0) {
+        j->after_end   = mono_after(server_now(conn_server(c)), AFTER_WAIT_MS);
+        j->after_bytes = j->left;
+    }
+    struct await_args args = {.kind = AWAIT_AFTER, .vector = j->vector, .deadline = j->after_end};
+    j->after               = AFTER_WAITING; /* awaited() may come within the call */
     if (server_await(c, &args, 0) != ERR_OK)
         j->after = AFTER_GIVEN_UP;
     return j->after == AFTER_WAITING ? ERR_BUSY : ERR_OK;
@@ -373,6 +376,13 @@ carry_out(struct conn *c, struct json_conn *j, struct str object)
     return e;
 }
 
+static size_t
+take_bytes(struct json_conn *j, size_t bytes)
+{
+    j->after_bytes -= bytes < j->after_bytes ? bytes : j->after_bytes;
+    return bytes;
+}
+
 /* Take what can be taken from the front of `in`; returns how many bytes. */
 static size_t
 take(struct conn *c, struct json_conn *j, struct str in)
@@ -386,7 +396,7 @@ take(struct conn *c, struct json_conn *j, struct str in)
         if (j->object_n == 0) {
             enum err e = json_find(&j->scan, rest, &object, &used, &why);
             if (e != ERR_OK)
-                taken += used;
+                taken += take_bytes(j, used);
             if (e == ERR_MORE)
                 return taken;
             if (e == ERR_PROTO) {
@@ -396,12 +406,13 @@ take(struct conn *c, struct json_conn *j, struct str in)
             j->object_at = used - object.n;
             j->object_n  = object.n;
         }
-        object = str_cut(rest, j->object_at, j->object_at + j->object_n);
+        object  = str_cut(rest, j->object_at, j->object_at + j->object_n);
+        j->left = rest.n;
         if (carry_out(c, j, object) == ERR_BUSY) {
             park(c, j);
             return taken;
         }
-        taken += j->object_at + j->object_n;
+        taken += take_bytes(j, j->object_at + j->object_n);
         j->object_n = 0;
     }
 }

@@ -8,6 +8,7 @@ import time
 import pytest
 
 from cluster import SLOW, JsonSocket, hearsay, wait_for
+from cursors import Cursor, strange
 from peer import Peer, Stream
 from raw import Raw, publish, request, request_bytes
 
@@ -241,6 +242,57 @@ def test_after_what_does_not_come(pair, face):
             wait_body(broker, "cause")
         path = f"/topics/x?cursor={answers[0]['cursor']}&covered=1&wait=0"
         assert broker.http("GET", path).status in (200, 204)
+
+
+def test_what_does_not_come_is_waited_for_once(pair):
+    # Broken if a client that moved from a broker that is gone publishes once a second, on its
+    # connection or each time anew; or if what comes after all is not waited for any more.
+    broker, cursor, batch = pair
+    conn = JsonSocket(broker.port)
+    one = {"type": "publish", "topic": "x", "message": "m", "after": cursor, "ack": True}
+
+    def many(count):
+        for _ in range(count):
+            conn.send(one)
+        return [conn.read()["causal"] for _ in range(count)]
+
+    spent, causal = seconds_of(lambda: many(1))
+    assert 0.95 < spent and causal == [False]
+    spent, causal = seconds_of(lambda: many(200) + many(1) + many(1))
+    assert spent < 0.5 * SLACK and causal == 202 * [False]
+    for face in FACES:
+        spent, answers = seconds_of(lambda: face(broker, cursor, "effect"))
+        assert spent < 0.5 * SLACK and not any(a["causal"] for a in answers)
+    with Peer(broker, ADDR).up() as link:
+        later = threading.Timer(0.3, link.push, [batch])
+        later.start()
+        spent, causal = seconds_of(lambda: many(1))
+        assert 0.2 < spent < 0.9 + (SLACK - 1) and causal == [True]
+        later.join()
+    conn.close()
+
+
+def test_what_is_sent_together_waits_together(pair):
+    # Broken if each of the publishes that stand behind one another waits for a second of its own.
+    broker, cursor, batch = pair
+    conn = JsonSocket(broker.port)
+    lines = []
+    for i in range(5):
+        after = Cursor(cursor)
+        after.marks = strange(1, i)
+        lines.append({"type": "publish", "topic": "x", "message": f"{i}", "after": after.text(),
+                      "ack": True})
+
+    def send(lines):
+        conn.send(*lines)
+        return [conn.read()["causal"] for _ in lines]
+
+    spent, causal = seconds_of(lambda: send(lines))
+    assert 0.95 < spent < 1.5 + (SLACK - 1) and causal == 5 * [False]
+    lines[0]["after"] = cursor  # what is sent later has a time of its own
+    spent, causal = seconds_of(lambda: send(lines))
+    assert 0.95 < spent < 1.5 + (SLACK - 1) and causal == 5 * [False]
+    conn.close()
 
 
 NONSENSE = {"empty": "", "short": "x", "no check": "AAAA", "no base64": "\u00e9", "long": "A" * 5000}

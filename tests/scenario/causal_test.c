@@ -254,6 +254,42 @@ a_gap_comes_before_a_waiver(void **state)
     story_ends(x.s, "causal_gap");
 }
 
+static bool
+d_has_it(struct sim *s)
+{
+    return broker_vector(sim_broker(s, D))->count > 0;
+}
+
+/* Who moves away from a broker that is cut off would publish once a second for as long as that
+ * lasts; or, once it was told to go ahead, never again behind what it saw. */
+static void
+who_comes_from_the_other_side_waits_once(void **state)
+{
+    (void)state;
+    struct sim *s = story_cluster(4);
+    bool        causal;
+    for (uint32_t i = A; i <= B; i++) {
+        sim_cut(s, i, C);
+        sim_cut(s, i, D);
+    }
+    struct mark a = publish(s, A, "a");
+    assert_int_equal(sim_after(s, C, a, &causal), 1000);
+    assert_false(causal);
+    for (uint32_t i = 0; i < 3; i++) {
+        assert_int_equal(sim_after(s, C, a, &causal), 0);
+        assert_false(causal);
+    }
+    a = publish(s, A, "a2");
+    assert_int_equal(sim_after(s, C, a, &causal), 0);
+    assert_false(causal);
+    sim_heal(s, B, D); /* C opens no link, and hears of it from D */
+    assert_true(sim_until(s, d_has_it, 20000));
+    sim_run(s, 60);
+    assert_in_range(sim_after(s, C, a, &causal), 1, 900);
+    assert_true(causal);
+    story_ends(s, "causal_other_side");
+}
+
 int
 main(void)
 {
@@ -267,6 +303,7 @@ main(void)
         cmocka_unit_test(a_restart_does_not_wait_twice),
         cmocka_unit_test(a_frozen_stream_holds_nobody_up),
         cmocka_unit_test(a_gap_comes_before_a_waiver),
+        cmocka_unit_test(who_comes_from_the_other_side_waits_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
