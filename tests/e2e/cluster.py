@@ -54,7 +54,16 @@ def wait_for(condition, timeout=10.0, what="the condition"):
 
 # ---- ports -----------------------------------------------------------------
 
-_low, _high = (int(p) for p in os.environ.get("E2E_PORTS", "24000-24999").split("-"))
+def my_ports():
+    """Of the range E2E_PORTS the part that is this worker's (pytest -n)."""
+    low, high = (int(p) for p in os.environ.get("E2E_PORTS", "24000-25999").split("-"))
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
+    each = (high - low + 1) // workers
+    return low + worker * each, low + (worker + 1) * each - 1
+
+
+_low, _high = my_ports()
 _next = random.randrange(_low, _high)
 
 
