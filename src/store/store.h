@@ -72,6 +72,7 @@ struct store_disk {
     bool     is_scarce;  /* not much more than the reserve is free */
     bool     is_corrupt; /* the file was found broken in a way that only a new one mends */
     uint64_t free_bytes, file_bytes, wal_bytes;
+    uint64_t lack_bytes; /* so many more have to be free */
 };
 /* Looks, after which store_disk() knows; each commit of a batch does too. */
 void                     store_look(struct store *s);

@@ -237,6 +237,35 @@ wants_room(const struct commit *commit, uint32_t count)
     return false;
 }
 
+static uint64_t
+bytes_of(const struct commit *commit, uint32_t count)
+{
+    enum { ROW_BYTES = 200 };
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        const struct batch *b = commit[i].kind == COMMIT_BATCH ? commit[i].batch : NULL;
+        for (uint32_t k = 0; b && k < b->count; k++)
+            bytes += b->msg[k].headers.n + b->msg[k].body.n + ROW_BYTES;
+        bytes += ROW_BYTES + (b ? b->deps_count * sizeof *b->deps : 0);
+        if (commit[i].kind == COMMIT_GAPS)
+            bytes += (uint64_t)commit[i].gaps->count * 2 * ROW_BYTES;
+    }
+    return bytes;
+}
+
+/* What a WAL that was copied takes of the disk counts when it is needed. */
+static bool
+has_room_for(struct store *s, const struct commit *commit, uint32_t count)
+{
+    uint64_t bytes = bytes_of(commit, count);
+    store_look(s);
+    if (!s->disk.has_reserve || !room_takes(s, bytes)) {
+        tend_cut_wal(s);
+        store_look(s);
+    }
+    return s->disk.has_reserve && room_takes(s, bytes);
+}
+
 static enum err
 transact(struct store *s, const struct commit *commit, uint32_t count, struct wall received,
          struct commit_result *result)
@@ -252,9 +281,7 @@ transact(struct store *s, const struct commit *commit, uint32_t count, struct wa
         s->is_refusing = true;
         return ERR_FULL;
     }
-    if (grows)
-        store_look(s);
-    if (grows && !s->disk.has_reserve) {
+    if (grows && !has_room_for(s, commit, count)) {
         s->is_refusing = true; /* store_look() has said why */
         return ERR_FULL;
     }

@@ -272,10 +272,17 @@ enum err commit_end(struct store *s, enum err e);
 
 enum err repair_batch(struct store *s, const struct batch *b, struct wall received);
 
+/* ---- store_room.c ---- */
+
+/* Can so much be appended, by the last look, and the WAL be copied afterwards? */
+bool room_takes(struct store *s, uint64_t bytes);
+
 /* ---- store_tend.c ---- */
 
 void tend_watch_wal(struct store *s);
 void tend_under_load(struct store *s);
+/* What the WAL takes of the disk is given back, unless somebody reads in it. */
+void tend_cut_wal(struct store *s);
 void tend_close(struct store *s);
 
 #endif

@@ -622,6 +622,8 @@ store_retain(struct store *s, const struct retention *policy, struct wall now,
     *out          = NULL;
     if (e != ERR_OK)
         return e;
+    if (!room_takes(s, 0))
+        tend_cut_wal(s);
     e = run(&t, policy, now, false);
     if (e == ERR_CORRUPT) { /* what is damaged does not stay for ever */
         step_fini(&t);

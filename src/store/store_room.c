@@ -5,7 +5,9 @@
  * retention freed within the file, has to be more than the reserve.
  *
  * Two marks: below the reserve core seals nothing more, and what it had handed over fits into
- * the rest; a commit that meets less than a quarter of the reserve fails. */
+ * the rest; a commit that meets less than a quarter of the reserve fails.  So does one after
+ * which the WAL could not be copied any more, whatever the reserve: nothing would ever be
+ * given back then. */
 #include "store/store_private.h"
 
 #include "base/trace.h"
@@ -14,7 +16,11 @@
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 
-enum { PAGE_BYTES = 4096 };
+enum {
+    PAGE_BYTES  = 4096,
+    SLACK_BYTES = 256 << 10, /* of a commit beside what it appends; of a step of retention */
+    MOST_BYTES  = BATCH_BODY_BYTES_MAX + BATCH_REST_BYTES_MAX,
+};
 
 static uint64_t
 size_of(const struct store *s, const char *suffix)
@@ -35,25 +41,69 @@ pragma(struct store *s, enum statement which)
     return e == ERR_OK ? value : 0;
 }
 
-/* Fills in has_room and is_scarce. */
+/* What is left of the disk once the WAL is copied, and what is free within the file. */
+struct room {
+    int64_t unused, in_file;
+};
+
+static struct room
+room_of(struct store *s, const struct store_disk *d)
+{
+    int64_t     grows = (int64_t)(pragma(s, SQL_PAGES) * PAGE_BYTES) - (int64_t)d->file_bytes;
+    struct room r     = {.unused  = (int64_t)d->free_bytes,
+                         .in_file = (int64_t)(pragma(s, SQL_PAGES_FREE) * PAGE_BYTES)};
+    if (grows > 0)
+        r.unused -= grows;
+    return r;
+}
+
+/* What is appended goes into the WAL and then into the file. */
+static int64_t
+needed(uint64_t bytes, int64_t in_file)
+{
+    int64_t once = (int64_t)(bytes + bytes / 4 + SLACK_BYTES);
+    return once + (once > in_file ? once - in_file : 0);
+}
+
+static int64_t
+greater(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
+/* Fills in is_scarce and lack_bytes. */
 static void
 judge(struct store *s, struct store_disk *d)
 {
-    int64_t reserve = (int64_t)s->reserve_bytes, unused = (int64_t)d->free_bytes;
-    int64_t wal = (int64_t)d->wal_bytes;
-    if (unused - wal >= 2 * reserve) { /* the file will not grow by more than the WAL */
-        d->has_room = true;
+    int64_t reserve = (int64_t)s->reserve_bytes, wal = (int64_t)d->wal_bytes;
+    int64_t plenty = greater(2 * reserve, needed(MOST_BYTES, 0) / 8 * 9);
+    if ((int64_t)d->free_bytes - wal >= plenty) /* the file will not grow by more than the WAL */
         return;
-    }
     /* Once it was too little, an eighth more has to be free: else every publish that
      * fits would be followed by one that does not. */
-    int64_t wanted = s->disk.has_room ? reserve : reserve + reserve / 8;
-    int64_t grows  = (int64_t)(pragma(s, SQL_PAGES) * PAGE_BYTES) - (int64_t)d->file_bytes;
-    if (grows > 0)
-        unused -= grows;
-    int64_t in_file = (int64_t)(pragma(s, SQL_PAGES_FREE) * PAGE_BYTES);
-    d->is_scarce    = unused < 2 * reserve;
-    d->has_room     = unused >= wanted / 2 && unused + wal + in_file >= wanted;
+    int64_t     eighths = s->disk.has_room ? 8 : 9;
+    struct room r       = room_of(s, d);
+    int64_t     wanted  = reserve / 8 * eighths;
+    int64_t     beside  = greater(wanted / 2, needed(MOST_BYTES, r.in_file) / 8 * eighths);
+    int64_t     lack    = greater(beside - r.unused, wanted - r.unused - wal - r.in_file);
+    d->is_scarce        = r.unused < plenty;
+    d->lack_bytes       = lack > 0 ? (uint64_t)lack : 0;
+}
+
+bool
+room_takes(struct store *s, uint64_t bytes)
+{
+    const struct store_disk *d = &s->disk;
+    if (d->free_bytes >= d->wal_bytes + (uint64_t)needed(bytes, 0))
+        return true;
+    struct room r = room_of(s, d);
+    return r.unused >= needed(bytes, r.in_file);
+}
+
+static double
+mib(uint64_t bytes)
+{
+    return (double)bytes / (1 << 20);
 }
 
 static void
@@ -67,10 +117,14 @@ say(const struct store *s, const struct store_disk *d)
                "the system's log may say why",
                s->dir);
     else
-        tracef(TRACE_WARN,
-               "store: %llu MiB of the disk of %s are free, less than --disk-reserve (%zu MiB): "
-               "publishes are refused until there is more; --retention-bytes keeps broker.db small",
-               (unsigned long long)(d->free_bytes >> 20), s->dir, s->reserve_bytes >> 20);
+        tracef(
+            TRACE_WARN,
+            "store: the disk of %s has %.1f MiB free, %.1f MiB more are needed: publishes are "
+            "refused until then. The broker keeps --disk-reserve (%.1f MiB) free, or what it takes "
+            "to copy broker.db-wal (%.1f MiB) and one more batch into broker.db. Free some, or "
+            "let --retention or --retention-bytes keep less",
+            s->dir, mib(d->free_bytes), mib(d->lack_bytes), mib(s->reserve_bytes),
+            mib(d->wal_bytes));
 }
 
 const struct store_disk *
@@ -94,8 +148,8 @@ store_look(struct store *s)
         d.free_bytes   = (uint64_t)v.f_bavail * v.f_frsize;
         d.is_read_only = v.f_flag & ST_RDONLY;
         d.has_reserve  = !d.is_read_only && d.free_bytes >= s->reserve_bytes / 4;
-        if (d.has_reserve)
-            judge(s, &d);
+        judge(s, &d);
+        d.has_room = d.has_reserve && d.lack_bytes == 0;
     }
     if (d.has_room != s->disk.has_room)
         say(s, &d);

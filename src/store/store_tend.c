@@ -79,7 +79,7 @@ static void
 checkpoint(struct store *s, int mode)
 {
     int pages = 0, copied = 0;
-    sqlite3_busy_timeout(s->db, mode == SQLITE_CHECKPOINT_RESTART ? READER_WAIT_MS : 0);
+    sqlite3_busy_timeout(s->db, mode == SQLITE_CHECKPOINT_PASSIVE ? 0 : READER_WAIT_MS);
     int rc = sqlite3_wal_checkpoint_v2(s->db, NULL, mode, &pages, &copied);
     sqlite3_busy_timeout(s->db, LOCK_WAIT_MS);
     if (rc != SQLITE_OK && rc != SQLITE_BUSY) {
@@ -103,7 +103,7 @@ grow_wal(struct store *s)
     static const uint8_t zero[GROW_STEP];
     sqlite3_file        *wal = NULL;
     sqlite3_int64        end = 0, used = (sqlite3_int64)s->wal_pages * FRAME_BYTES;
-    if (used < GROW_MIN || used + GROW_MIN / 2 < s->wal_bytes)
+    if (used < GROW_MIN || used + GROW_MIN / 2 < s->wal_bytes || !room_takes(s, GROW_MAX))
         return;
     if (sqlite3_file_control(s->db, "main", SQLITE_FCNTL_JOURNAL_POINTER, &wal) != SQLITE_OK ||
         !wal || !wal->pMethods || wal->pMethods->xFileSize(wal, &end) != SQLITE_OK)
@@ -123,6 +123,12 @@ shorten_wal(struct store *s, bool is_scarce)
     s->wal_is_short = is_scarce;
     s->wal_bytes    = 0;
     (void)e; /* then it stays long until nothing is published */
+}
+
+void
+tend_cut_wal(struct store *s)
+{
+    checkpoint(s, SQLITE_CHECKPOINT_TRUNCATE);
 }
 
 void
