@@ -51,6 +51,7 @@ unmake(struct conn *c)
     list_remove(&c->busy);
     list_remove(&c->recheck);
     s->unsent -= c->unsent;
+    s->held -= c->held;
     s->counters.conns_open--;
     pool_give(&s->conns, c);
 }
@@ -345,6 +346,21 @@ conn_has_room(const struct conn *c)
     if (room > CONN_ROOM_BYTES)
         room = CONN_ROOM_BYTES;
     return conn_pending(c) == 0 || conn_pending(c) < room;
+}
+
+void
+conn_hold(struct conn *c, size_t bytes)
+{
+    c->server->held += bytes - c->held;
+    c->held = bytes;
+}
+
+/* Thousands may wait for the same messages, and then never read what they are answered. */
+size_t
+conn_answer_room(const struct conn *c)
+{
+    size_t taken = sock_unsent_bytes(c->server->loop) + c->server->held;
+    return taken < ANSWERS_BYTES_MAX ? (ANSWERS_BYTES_MAX - taken) / CONN_ANSWER_SHARE : 0;
 }
 
 void

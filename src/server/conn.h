@@ -12,6 +12,7 @@
 enum {
     CONN_ROOM_BYTES   = 256 << 10, /* more output waiting: no more deliveries; or more than */
     CONN_ROOM_SHARE   = 32,        /* such a part of what is left of DELIVERY_BYTES_MAX */
+    CONN_ANSWER_SHARE = 4,         /* such a part of what is left of ANSWERS_BYTES_MAX */
     CONN_OUTPUT_BYTES = 1 << 20,   /* more output waiting: nothing more is read */
     CONN_IDLE_MS      = 75000,     /* without a first byte */
     CONN_FLUSH_MS     = 5000,
@@ -30,6 +31,7 @@ struct conn {
     unsigned            brakes;
     bool                ended, touched;
     size_t              unsent; /* counted in server.unsent */
+    size_t              held;   /* counted in server.held */
     struct loop_timer   deadline;
 };
 

@@ -86,6 +86,10 @@ void        conn_write(struct conn *c, struct str s);
 size_t conn_pending(const struct conn *c);
 /* Is there room for more of what a client did not ask for just now?  (256 KiB) */
 bool conn_has_room(const struct conn *c);
+/* An answer in the making has so many bytes; 0: it was written, or never will be. */
+void conn_hold(struct conn *c, size_t bytes);
+/* How long it may become; 0: no more than it must. */
+size_t conn_answer_room(const struct conn *c);
 /* The front's own brake on reading, besides those of the server. */
 void conn_pause(struct conn *c);
 void conn_unpause(struct conn *c);

@@ -65,8 +65,10 @@ enum http_poll_kind { HTTP_POLL_ONCE, HTTP_POLL_SSE, HTTP_POLL_NDJSON };
 struct http_poll {
     enum http_poll_kind kind;
     struct sub         *sub;
-    struct buf          messages, gaps; /* ONCE: JSON, comma separated */
-    uint32_t            count, limit;   /* of messages */
+    struct buf          body;         /* ONCE: the answer's, up to its last message */
+    struct buf          gaps;         /* ONCE: JSON, comma separated */
+    size_t              room;         /* ONCE: for both */
+    uint32_t            count, limit; /* of messages */
     bool                patient;        /* wait > 0 */
     bool                uncovered;      /* covered=1, and the cursor is not covered (yet) */
     bool                settled;        /* the wait for that is over: resume() goes on */

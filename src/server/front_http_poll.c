@@ -176,6 +176,7 @@ end(struct conn *c, struct http_conn *h)
 {
     server_unsubscribe(c, h->poll->sub);
     http_poll_close(h);
+    conn_hold(c, 0);
     http_set_timer(c, h, HTTP_TIMER_NONE, MONO_NEVER);
 }
 
@@ -193,21 +194,22 @@ answer(struct conn *c, struct http_conn *h)
     struct http_said   said  = {
            .status = 204, .extra = &extra, .extra_count = cursor.n <= HTTP_CURSOR_HEADER_MAX};
 
-    buf_reset(&h->text);
+    struct buf page = p->body;
+    buf_init(&p->body, 0);
     if (p->count > 0 || p->gaps.n > 0 || said.extra_count == 0) {
         said.status = 200;
         said.type   = HTTP_JSON;
-        render(&h->text, STR("{\"messages\":["));
-        render(&h->text, buf_str(&p->messages));
-        render(&h->text, STR("],\"cursor\":\""));
-        render(&h->text, cursor);
-        render(&h->text, STR("\",\"gaps\":["));
-        render(&h->text, buf_str(&p->gaps));
-        render(&h->text, STR("]}\n"));
-        said.body = buf_str(&h->text);
+        render(&page,
+               p->count > 0 ? STR("],\"cursor\":\"") : STR("{\"messages\":[],\"cursor\":\""));
+        render(&page, cursor);
+        render(&page, STR("\",\"gaps\":["));
+        render(&page, buf_str(&p->gaps));
+        render(&page, STR("]}\n"));
+        said.body = buf_str(&page);
     }
     end(c, h);
     http_reply(c, h, &said);
+    buf_fini(&page);
 }
 
 /* Has all been scanned that is here? */
@@ -222,7 +224,8 @@ is_caught_up(struct conn *c, struct http_conn *h)
 static bool
 is_full(const struct http_poll *p)
 {
-    return p->count >= p->limit || p->messages.n + p->gaps.n >= PAGE_BYTES;
+    size_t bytes = p->body.n + p->gaps.n;
+    return p->count >= p->limit || (bytes > 0 && bytes >= p->room);
 }
 
 /* What was found is not held back for long while the disk is searched for the rest. */
@@ -241,17 +244,20 @@ pull(struct conn *c, struct http_conn *h)
 {
     struct http_poll *p = h->poll;
     struct entry      e;
+    p->room = conn_answer_room(c);
+    if (p->room > PAGE_BYTES)
+        p->room = PAGE_BYTES;
     while (!is_full(p) && server_pull(c, p->sub, &e)) {
-        struct buf *to = e.gap_to != 0 ? &p->gaps : &p->messages;
-        if (to->n > 0)
-            render(to, STR(","));
         if (e.gap_to != 0) {
-            render_page_gap(to, &e, p->count);
+            render(&p->gaps, p->gaps.n > 0 ? STR(",") : STR(""));
+            render_page_gap(&p->gaps, &e, p->count);
             continue;
         }
-        render_message(to, &e, STR(""));
+        render(&p->body, p->count > 0 ? STR(",") : STR("{\"messages\":["));
+        render_message(&p->body, &e, STR(""));
         p->count++;
     }
+    conn_hold(c, p->body.n + p->gaps.n);
     bool found = p->count > 0 || p->gaps.n > 0;
     if (found && !is_full(p) && sub_is_reading(p->sub))
         hurry(c, h);
@@ -286,7 +292,7 @@ start(struct conn *c, struct http_conn *h, struct wish *w)
         return;
     }
     struct http_poll *p = mem_new(sizeof *p);
-    buf_init(&p->messages, 0);
+    buf_init(&p->body, 0);
     buf_init(&p->gaps, 0);
     p->kind     = w->kind;
     p->sub      = sub;
@@ -437,7 +443,7 @@ http_poll_close(struct http_conn *h)
 {
     if (!h->poll)
         return;
-    buf_fini(&h->poll->messages);
+    buf_fini(&h->poll->body);
     buf_fini(&h->poll->gaps);
     mem_free(h->poll);
     h->poll = NULL;

@@ -107,6 +107,7 @@ struct server {
     bool              read_corrupt, broken_told, failed, condemned, rebuilding;
     uint32_t          topics_waiting, latest_waiting, copies_waiting;
     size_t            unsent; /* long answers that their clients do not read */
+    size_t            held;   /* answers in the making */
     struct mono       stop_began;
     bool              ready, stopping, closed;
 };

@@ -248,6 +248,46 @@ def test_thousands_that_never_read_take_next_to_no_memory(cluster):
     assert most[0] <= mib + 64, f"{most[0]:.0f} MiB"
 
 
+def unread_poll(broker, topic, cursor):
+    """A long poll whose answer nobody reads yet."""
+    sock = socket.socket()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    sock.connect((broker.ip, broker.port))
+    sock.settimeout(60)
+    sock.sendall(f"GET /topics/{topic}?cursor={cursor}&limit=10000 HTTP/1.1\r\n"
+                 f"Host: {broker.ip}:{broker.port}\r\nConnection: close\r\n\r\n".encode())
+    return sock
+
+
+@pytest.mark.skipif(SLOW, reason="the sanitizer's memory is another")
+def test_answers_that_nobody_reads_share_what_memory_there_is(cluster):
+    # Broken if each of a thousand long polls is answered with a megabyte that it does not
+    # read, or if one that gets less does not get the rest by its cursor.
+    count, polls, mib = 1000, 1000, 8
+    broker = start(cluster, "--tail-bytes", f"{mib}M")
+    publish_many(broker, range(count), lambda i: "t", size=1024)
+    socks = [unread_poll(broker, "t", "earliest") for _ in range(polls)]
+    for s in socks:
+        assert s.recv(12, socket.MSG_PEEK) == b"HTTP/1.1 200"
+    most = resident_mib(broker)
+    assert most <= mib + 64, f"{most:.0f} MiB"
+    sizes = []
+    for s in socks[:3] + socks[-3:]:
+        with s.makefile("rb") as f:
+            page = json.loads(f.read().split(b"\r\n\r\n", 1)[1])
+        got = page["messages"]
+        sizes.append(len(got))
+        while len(got) < count:
+            page = broker.http("GET", f"/topics/t?cursor={page['cursor']}&limit=10000&wait=0")
+            page = page.json()
+            assert not page["gaps"]
+            got += page["messages"]
+        assert [int(m["body"][:8]) for m in got] == list(range(count))
+    for s in socks:
+        s.close()
+    assert sizes[0] == count and sizes[-1] >= 1
+
+
 def test_readers_do_not_hold_up_the_log_beside_the_file(cluster):
     # Broken if a read of history keeps a transaction open: the WAL could not be begun anew
     # while anybody reads, and would take all that is published.
