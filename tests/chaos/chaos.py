@@ -37,6 +37,7 @@ import plan  # noqa: E402
 import records  # noqa: E402
 
 CONVERGE_S = 60  # from the end of all trouble to equal heads, at most
+SETTLE_S = 1.5
 READ_S = 120  # and until every reader was given all of it
 
 
@@ -136,7 +137,7 @@ class Trouble:
 
     # -- to processes
 
-    def process(self, f, a):
+    def process(self, f, a, alone=False):
         m = self.world.members[a]
         with self.busy[a]:
             self.world.look_after()
@@ -152,13 +153,8 @@ class Trouble:
             elif f.kind == "kill -9":
                 m.kill()
                 self.back(m, f.seconds)
-            elif f.kind == "deleted folder":
-                m.kill()
-                self.world.note_loss(a)
-                m.lose()
-                self.back(m, f.seconds)
             else:
-                self.old(m, f)
+                self.lose(m, f, alone)
         self.fired[f.kind] += 1
 
     @staticmethod
@@ -166,18 +162,39 @@ class Trouble:
         time.sleep(after)
         m.start(ready=False)
 
-    def old(self, m, f):
+    def lose(self, m, f, alone):
+        """Its disk is lost or set back; when it was alone before, with messages of its own."""
         from world import heads_of
 
-        copy = os.path.join(m.folder, "copy")
-        (m.backup if f.kind == "old copy" else m.snapshot)(copy)
+        copy, kept = os.path.join(m.folder, "copy"), {}
+        if f.kind != "deleted folder":
+            (m.backup if f.kind == "old copy" else m.snapshot)(copy)
+        if alone:
+            rest = [k for k in self.world.numbers if k != m.k]
+            self.cut_off(m.k, rest)
         time.sleep(f.seconds)
         m.kill()
-        kept = heads_of(os.path.join(copy, "broker.db"), False, copy + ".look")
-        self.world.note_loss(m.k, kept)
-        m.restore(copy)
-        shutil.rmtree(copy)
+        if f.kind == "deleted folder":
+            self.world.note_loss(m.k)
+            m.lose()
+        else:
+            kept = heads_of(os.path.join(copy, "broker.db"), False, copy + ".look")
+            self.world.note_loss(m.k, kept)
+            m.restore(copy)
+            shutil.rmtree(copy)
+        if alone:
+            self.world.filters[m.k].take("alone")
+            for k in rest:
+                self.world.filters[k].take("alone")
         m.start(ready=False)
+
+    def cut_off(self, victim, rest):
+        from world import proxy_ip
+
+        for k in rest:
+            self.world.filters[k].put("alone", f"ip daddr {proxy_ip(victim)}")
+        them = ", ".join(proxy_ip(k) for k in rest)
+        self.world.filters[victim].put("alone", f"ip daddr {{ {them} }}")
 
     # -- to disks
 
@@ -302,24 +319,40 @@ def progress(text):
     print(text, flush=True)
 
 
+def heads_if_equal(world):
+    """The heads that all brokers have, when nobody lacks anything and one leads; and why not."""
+    told = []
+    for m in world.members.values():
+        try:
+            told.append(m.cluster())
+        except (OSError, ValueError, KeyError, http.client.HTTPException) as e:
+            return None, f"broker {m.k} does not answer: {e}"
+    heads = [{h["stream"]: h["head"] for h in t["heads"]} for t in told]
+    leads = {t["coordinator"] and t["coordinator"]["address"] for t in told}
+    if not all(h == heads[0] for h in heads):
+        return None, f"heads {json.dumps(heads)}"
+    if len(leads) != 1 or None in leads:
+        return None, f"coordinators {leads}"
+    if any(t["lack"] for t in told) or not all(t["ready"] for t in told):
+        return None, f"lacking {[t['lack'] for t in told]}, ready {[t['ready'] for t in told]}"
+    return heads[0], None
+
+
 def wait_equal(world):
-    """All heads are equal and nobody lacks anything; how long that took."""
+    """Until equal heads stand still: a publish may wait 1 s for its cursor; how long it took
+    until they were equal."""
     from world import harness
 
-    began = time.monotonic()
+    began, before, since = time.monotonic(), None, 0
     while True:
-        try:
-            told = [m.cluster() for m in world.members.values()]
-            heads = [{h["stream"]: h["head"] for h in t["heads"]} for t in told]
-            leads = {t["coordinator"] and t["coordinator"]["address"] for t in told}
-            if all(h == heads[0] for h in heads) and not any(t["lack"] for t in told) \
-                    and len(leads) == 1 and None not in leads and all(t["ready"] for t in told):
-                return time.monotonic() - began
-        except (OSError, ValueError, http.client.HTTPException):
-            heads = leads = "unknown: a broker did not answer"
-        if time.monotonic() - began > CONVERGE_S * (3 if harness.SLOW else 1):
-            raise AssertionError(f"the brokers did not agree within {CONVERGE_S} s: coordinator "
-                                 f"{leads}, heads {json.dumps(heads)[:4000]}")
+        heads, why = heads_if_equal(world)
+        now = time.monotonic()
+        if heads is None or heads != before:
+            before, since = heads, now
+        elif now - since > SETTLE_S:
+            return since - began
+        if now - began > CONVERGE_S * (3 if harness.SLOW else 1):
+            raise AssertionError(f"no agreement within {CONVERGE_S} s: {why}")
         harness.pause(0.1)
 
 
@@ -351,7 +384,6 @@ def run(world, clients, args):
     progress(f"all trouble is over: equal heads after {took:.1f} s")
     published = {}
     bodies = say_ends(world, published)
-    wait_equal(world)
     problems = list(trouble.problems)
     began = time.monotonic()
     while late := clients.behind(bodies):
@@ -360,6 +392,7 @@ def run(world, clients, args):
             break
         harness.pause(0.1)
     progress(f"every reader is at the end, {time.monotonic() - began:.1f} s later")
+    wait_equal(world)
     problems += clients.end() + world.close()
     return trouble, published, took, problems
 

@@ -15,6 +15,7 @@ LANES = {
                 "deleted folder"),
     "disk": ("full disk",),
 }
+DISK_LOSSES = ("old copy", "old snapshot", "deleted folder")
 KINDS = [kind for kinds in LANES.values() for kind in kinds]
 
 
@@ -27,27 +28,50 @@ class Fault:
         return f"{self.at:7.2f} s  {self.lane:8} {self.kind:15} {self.seconds:5.2f} s  {how}"
 
 
-def how_of(kind, dice, count):
-    """Who is hit, and how hard."""
-    numbers = list(range(1, count + 1))
-    a, b = dice.sample(numbers, 2)
-    if kind == "split":
-        return {"side": tuple(sorted(dice.sample(numbers, dice.randint(1, count - 1))))}
-    if kind in ("one way", "partial"):
-        return {"a": a, "b": b}
-    if kind == "loss":
-        return {"a": a, "b": b, "percent": dice.randint(5, 40)}
-    if kind == "delay":
-        return {"a": a, "b": b, "ms": dice.randint(20, 400)}
-    if kind == "throttle":
-        return {"a": a, "b": b, "rate": dice.randint(20, 400) * 1000}
-    if kind == "stall":
-        return {"a": a, "b": b}
-    if kind in ("half_close", "reset"):
-        return {"a": a, "b": b, "bytes": int(2 ** dice.uniform(0, 18))}
-    if kind == "full disk":  # odd brokers have a disk that can be
-        return {"a": dice.choice(numbers[::2]), "room": int(2 ** dice.uniform(0, 20))}
-    return {"a": a}
+class Deck:
+    """Cards that are all dealt before any comes again."""
+
+    def __init__(self, dice, cards):
+        self.dice, self.cards, self.hand = dice, list(cards), []
+
+    def deal(self):
+        if not self.hand:
+            self.hand = self.dice.sample(self.cards, len(self.cards))
+        return self.hand.pop()
+
+
+class Victims:
+    """Who is hit: everybody in turn, in an order that nobody can tell."""
+
+    def __init__(self, dice, count):
+        numbers = range(1, count + 1)
+        self.one = Deck(dice, numbers)
+        self.odd = Deck(dice, numbers[::2])  # their disks can be shrunk
+        self.pair = Deck(dice, [(a, b) for a in numbers for b in numbers if a != b])
+        self.size = Deck(dice, range(1, count))  # of a side of a cut
+        self.alone = Deck(dice, (True, False))  # cut off before its disk is lost
+        self.numbers, self.dice = numbers, dice
+
+    def of(self, kind):
+        """Who, and how hard."""
+        dice = self.dice
+        if kind == "split":
+            return {"side": tuple(sorted(dice.sample(self.numbers, self.size.deal())))}
+        if kind in DISK_LOSSES:
+            return {"a": self.one.deal(), "alone": self.alone.deal()}
+        if kind == "full disk":
+            return {"a": self.odd.deal(), "room": int(2 ** dice.uniform(0, 20))}
+        if kind in LANES["process"] or kind == "no clients":
+            return {"a": self.one.deal()}
+        how = {
+            "loss": ("percent", dice.randint(5, 40)),
+            "delay": ("ms", dice.randint(20, 400)),
+            "throttle": ("rate", dice.randint(20, 400) * 1000),
+            "half_close": ("bytes", int(2 ** dice.uniform(0, 18))),
+            "reset": ("bytes", int(2 ** dice.uniform(0, 18))),
+        }
+        a, b = self.pair.deal()
+        return {"a": a, "b": b, **dict([how[kind]] if kind in how else [])}
 
 
 def seconds_of(kind, dice):
@@ -62,6 +86,7 @@ def make(seed, seconds, count):
     faults = []
     for lane, kinds in LANES.items():
         dice = random.Random(f"{seed} {lane} {count}")
+        victims = Victims(dice, count)
         now, hand = dice.uniform(1, 2), dice.sample(kinds, len(kinds))
         hand.sort(key=lambda kind: kind == "long pause")
         while True:
@@ -69,7 +94,7 @@ def make(seed, seconds, count):
                 hand = dice.sample(kinds, len(kinds))
             kind = hand.pop()
             length = seconds_of(kind, dice)
-            how = how_of(kind, dice, count)
+            how = victims.of(kind)
             pause = dice.uniform(0.2, 1.5) * (3 if lane == "disk" else 1)
             # A broker that was started needs a moment to be one again.
             pause += 0.5 if lane == "process" else 0

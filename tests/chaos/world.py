@@ -13,9 +13,7 @@ that address cuts the pair, in one direction or both.  Clients come from 10.77.0
 import glob
 import json
 import os
-import random
 import shutil
-import signal
 import sqlite3
 import subprocess
 import sys
@@ -72,6 +70,7 @@ class Filter:
 
     def __init__(self, cell, k, count):
         self.cell, self.rules, self.fired = cell, {}, {}
+        self.lock = threading.RLock()  # lanes share it
         goals = "\n".join(
             f"ip daddr {broker_ip(j)} tcp dport {PORT} dnat to {proxy_ip(j)}:{PORT}"
             for j in range(1, count + 1) if j != k)
@@ -90,17 +89,17 @@ class Filter:
             """)
 
     def put(self, name, match):
-        self.rules[name] = match
-        self.write()
+        with self.lock:
+            self.rules[name] = match
+            self.write()
 
     def take(self, name):
         """Removes the rule; how many packets it dropped."""
-        if name not in self.rules:
-            return 0
-        dropped = self.dropped(name)
-        del self.rules[name]
-        self.write()
-        return dropped
+        with self.lock:
+            dropped = self.fired.get(name, 0) + dict(self.count()).get(name, 0)
+            del self.rules[name]
+            self.write()
+            return dropped
 
     def count(self):
         listed = json.loads(self.cell.do("nft", "-j", "list", "chain", "inet", "faults", "out"))
@@ -111,9 +110,6 @@ class Filter:
                     if "counter" in part:
                         name = rule["comment"]
                         yield name, part["counter"]["packets"]
-
-    def dropped(self, name):
-        return self.fired.get(name, 0) + dict(self.count()).get(name, 0)
 
     def write(self):
         for name, packets in self.count():
