@@ -35,6 +35,21 @@ journal_retired(const struct journal *j, uint64_t stream)
     return map_find(&j->retired_by_id, stream, is_retired, &stream);
 }
 
+void
+journal_drop_retired(const struct journal *j, struct vector *seen, uint64_t stamp)
+{
+    uint32_t n = 0;
+    if (j->retired.used == 0)
+        return;
+    for (uint32_t i = 0; i < seen->count; i++) {
+        struct mark           m = seen->at[i];
+        const struct retired *r = journal_retired(j, m.stream);
+        if (!r || m.seq < r->head || r->stamp > stamp)
+            seen->at[n++] = m;
+    }
+    seen->count = n;
+}
+
 struct stream *
 journal_stream(struct journal *j, uint64_t stream)
 {

@@ -99,6 +99,10 @@ void journal_drop(struct journal *j, struct stream *s);
 /* NULL: it is not retired. */
 const struct retired *journal_retired(const struct journal *j, uint64_t stream);
 
+/* Of a stream that is retired a cursor needs no mark once its stamp says that it was seen; so
+ * cursors shrink. */
+void journal_drop_retired(const struct journal *j, struct vector *seen, uint64_t stamp);
+
 /* The store rule, for a batch of messages.  It is valid and its digests are filled in.  On
  * WAIT, *missing says what must be held first; on STORE, *late that only a waiver or a
  * frozen stream lets it in. */

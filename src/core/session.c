@@ -146,23 +146,6 @@ highest(uint64_t a, uint64_t b)
     return a > b ? a : b;
 }
 
-/* Of a stream that is retired no mark is needed once the stamp says that it was seen; so
- * cursors shrink. */
-static void
-forget_retired(struct session *s, const struct journal *j)
-{
-    uint32_t n = 0;
-    if (j->retired.used == 0)
-        return;
-    for (uint32_t i = 0; i < s->seen.count; i++) {
-        struct mark           m = s->seen.at[i];
-        const struct retired *r = journal_retired(j, m.stream);
-        if (!r || m.seq < r->head || r->stamp > s->stamp)
-            s->seen.at[n++] = m;
-    }
-    s->seen.count = n;
-}
-
 /* A broker that the client came from may have retired what we have not yet. */
 static void
 skip_half_retired(struct session *s, const struct journal *j)
@@ -226,7 +209,7 @@ static void
 enter_head(struct session *s, const struct journal *j)
 {
     s->stamp = highest(s->stamp, j->stamp);
-    forget_retired(s, j);
+    journal_drop_retired(j, &s->seen, s->stamp);
     forget_durable(s, j);
     vector_fini(&s->gone);
     enter(s, SESSION_HEAD);
@@ -240,7 +223,7 @@ session_start_at(struct sessions *all, struct session *s, const struct journal *
     if (e != ERR_OK)
         return e;
     s->stamp = stamp;
-    forget_retired(s, j);
+    journal_drop_retired(j, &s->seen, s->stamp);
     skip_half_retired(s, j);
     bool lacks_retired = next_retired(s, j, &(uint32_t){0});
     if (vector_covers(&s->seen, &j->durable) && !lacks_retired) {

@@ -5,9 +5,13 @@
 #include "base/mem.h"
 #include "codec/cursor.h"
 #include "codec/http_url.h"
+#include "core/batch.h"
 #include "core/filter.h"
+#include "core/journal.h"
 #include "core/vector.h"
 #include "server/render.h"
+
+#include <stdio.h>
 
 enum {
     WAIT_S      = 30,
@@ -412,6 +416,33 @@ http_poll_awaited(struct conn *c, struct http_conn *h, bool reached)
     conn_again(c);
 }
 
+/* Says what is lacking, so that somebody can look where that is. */
+static void
+answer_not_covered(struct conn *c, struct http_conn *h)
+{
+    const struct broker *b       = server_broker(conn_server(c));
+    const struct vector *seen    = &h->after_vector; /* the cursor, still */
+    struct mark          lacks   = {0};
+    uint32_t             streams = 0;
+    char                 name[MARK_TEXT_BYTES], text[400];
+    for (uint32_t i = 0; i < seen->count; i++) {
+        struct mark m = seen->at[i];
+        if (vector_has(broker_vector(b), m) || journal_retired(broker_journal(b), m.stream))
+            continue;
+        if (streams++ == 0)
+            lacks = m;
+    }
+    mark_text(lacks, name);
+    snprintf(
+        text, sizeof text,
+        "the cursor has seen more of %u stream%s than this broker has, such as %s: wait "
+        "longer, or use the broker that it came from. Of what expired many weeks ago no broker "
+        "knows any more: with such a cursor read without covered=1, nothing is skipped",
+        streams, streams == 1 ? "" : "s", name);
+    end(c, h);
+    http_reply_problem(c, h, 409, "not_covered", text);
+}
+
 void
 http_poll_resume(struct conn *c, struct http_conn *h)
 {
@@ -419,14 +450,10 @@ http_poll_resume(struct conn *c, struct http_conn *h)
     if (!p->settled)
         return;
     p->settled = false;
-    if (p->uncovered) {
-        end(c, h);
-        http_reply_problem(c, h, 409, "not_covered",
-                           "this broker lacks what the cursor has seen: wait longer, or use the "
-                           "broker that it came from");
-        return;
-    }
-    go(c, h);
+    if (p->uncovered)
+        answer_not_covered(c, h);
+    else
+        go(c, h);
 }
 
 void

@@ -7,6 +7,7 @@
 #include "codec/cursor.h"
 #include "codec/http_url.h"
 #include "core/filter.h"
+#include "core/journal.h"
 #include "core/vector.h"
 #include "server/render.h"
 
@@ -165,6 +166,7 @@ http_receipt_cursor(struct conn *c, struct http_conn *h, struct vector *after, u
     struct broker       *b     = server_broker(conn_server(c));
     const struct vector *v     = broker_vector(b);
     uint64_t             stamp = broker_stamp(b);
+    journal_drop_retired(broker_journal(b), after, after_stamp);
     if (after->count > 0 && vector_merge(after, v) == ERR_OK) {
         v     = after;
         stamp = after_stamp > stamp ? after_stamp : stamp;

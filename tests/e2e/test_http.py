@@ -251,13 +251,15 @@ def test_after_what_nobody_has(cluster):
     # Broken if a cursor from a lost broker blocked its client for ever, or were called covered.
     a, b = cluster.make(2, start=False)
     a.start()
-    cursor = publish(a, "x", "only here")["cursor"]
+    only = publish(a, "x", "only here")
+    cursor = only["cursor"]
     a.kill()
     b.start()
     got = publish(b, "x", "y", headers=[("Hearsay-After", cursor)])
     assert got["causal"] is False
     status, _, body = request(b, "GET", f"/topics/x?cursor={cursor}&covered=1&wait=1")
     assert (status, json.loads(body)["code"]) == (409, "not_covered")
+    assert f"more of 1 stream than this broker has, such as {only['id']}:" in str(body)
     joined = publish(b, "x", "z", headers=[("Hearsay-After", cursor)])["cursor"]
     a.start()
     cluster.wait_equal()
