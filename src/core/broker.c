@@ -377,9 +377,9 @@ static enum err
 on_page(struct broker *b, const struct fact *f)
 {
     if (f->page.page)
-        gossip_damaged(&b->gossip, f->page.page, b->now);
+        gossip_damaged(&b->gossip, &b->journal, &b->commits, &b->out, f->page.page, b->now);
     if (f->page.reader & GOSSIP_READER) {
-        gossip_on_page(&b->gossip, f->page.reader, f->page.page);
+        gossip_on_page(&b->gossip, f->page.reader, f->page.page, b->now);
         return ERR_OK;
     }
     sessions_page(&b->sessions, f->page.reader, f->page.page);

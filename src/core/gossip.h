@@ -40,6 +40,7 @@ enum {
 
 /* Readers of links have this bit; handles of sessions never do. */
 #define GOSSIP_READER (UINT64_C(1) << 63)
+#define GOSSIP_REPAIR (UINT64_C(1) << 62) /* ... and those of repairs this one too */
 
 struct gossip;
 
@@ -70,9 +71,10 @@ void              gossip_on_pull(struct gossip *g, struct journal *j, uint32_t l
                                  const struct frame_pull *pull);
 void              gossip_on_credit(struct gossip *g, uint32_t link, uint64_t bytes);
 void gossip_on_sent(struct gossip *g, uint32_t link, size_t bytes_queued, struct mono now);
-void gossip_on_page(struct gossip *g, uint64_t reader, struct page *page);
-/* What a page, for whomever it was read, names as damaged. */
-void gossip_damaged(struct gossip *g, const struct page *page, struct mono now);
+void gossip_on_page(struct gossip *g, uint64_t reader, struct page *page, struct mono now);
+/* What a page, for whomever it was read, names as damaged; before its reader gets it. */
+void gossip_damaged(struct gossip *g, struct journal *j, struct commits *c, struct out *out,
+                    const struct page *page, struct mono now);
 
 /* A peer's batch or message, or gaps, are durable, or (`failed`) were dropped by the store. */
 void gossip_persisted(struct gossip *g, const struct pending *p, bool failed, struct mono now);

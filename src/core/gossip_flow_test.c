@@ -372,7 +372,7 @@ a_pull_is_served_from_disk_and_then_from_memory(void **state)
     turn(&d);
     assert_null(read_asked(&d)); /* one at a time */
     struct batch *part[] = {again(log[1]), again(log[2])};
-    gossip_on_page(&d.g, reader, page_with(part, 2, 4));
+    gossip_on_page(&d.g, reader, page_with(part, 2, 4), d.now);
     turn(&d);
     assert_int_equal(count_sent(&d, 0, FRAME_PUSH), 2);
     assert_pushed(&d, 0, 7, 2);
@@ -382,7 +382,7 @@ a_pull_is_served_from_disk_and_then_from_memory(void **state)
     assert_non_null(e);
     assert_int_equal(e->read.read.start, READ_AT_LSN);
     assert_int_equal(e->read.read.lsn, 4);
-    gossip_on_page(&d.g, e->read.reader, page_with((struct batch *[]){again(log[3])}, 1, 5));
+    gossip_on_page(&d.g, e->read.reader, page_with((struct batch *[]){again(log[3])}, 1, 5), d.now);
     turn(&d);
     assert_pushed(&d, 0, 7, 4);
     turn(&d);
@@ -404,7 +404,7 @@ pages_that_fail_or_come_late_are_dropped(void **state)
     open_with_history(&d, log);
     get_pull(&d, 0, &nothing, CREDIT_BYTES);
     turn(&d);
-    gossip_on_page(&d.g, read_asked(&d)->read.reader, NULL);
+    gossip_on_page(&d.g, read_asked(&d)->read.reader, NULL, d.now);
     turn(&d);
     assert_null(read_asked(&d)); /* the peer asks the next holder */
     get_pull(&d, 0, &nothing, CREDIT_BYTES);
@@ -412,13 +412,13 @@ pages_that_fail_or_come_late_are_dropped(void **state)
     uint64_t reader = read_asked(&d)->read.reader;
     gossip_link_down(&d.g, &d.j, 0, d.now);
     link_up(&d, 0);
-    gossip_on_page(&d.g, reader, page_with((struct batch *[]){again(log[0])}, 1, 2));
+    gossip_on_page(&d.g, reader, page_with((struct batch *[]){again(log[0])}, 1, 2), d.now);
     turn(&d);
     assert_int_equal(count_sent(&d, 0, FRAME_PUSH), 0);
     get_pull(&d, 0, &nothing, 1);
     turn(&d);
     struct batch *two[] = {again(log[0]), again(log[1])};
-    gossip_on_page(&d.g, read_asked(&d)->read.reader, page_with(two, 2, 3));
+    gossip_on_page(&d.g, read_asked(&d)->read.reader, page_with(two, 2, 3), d.now);
     turn(&d);
     assert_int_equal(count_sent(&d, 0, FRAME_PUSH), 1);
     gossip_link_down(&d.g, &d.j, 0, d.now); /* in the middle of a page */
@@ -442,14 +442,14 @@ the_page_of_an_older_pull_does_not_serve_a_newer_one(void **state)
     turn(&d);
     assert_null(read_asked(&d)); /* one at a time, whatever a peer sends */
     struct batch *two[] = {again(log[2]), again(log[3])};
-    gossip_on_page(&d.g, reader, page_with(two, 2, 5));
+    gossip_on_page(&d.g, reader, page_with(two, 2, 5), d.now);
     turn(&d);
     assert_int_equal(count_sent(&d, 0, FRAME_PUSH), 0);
     e = read_asked(&d);
     assert_non_null(e);
     assert_int_equal(e->read.read.start, READ_AT_VECTOR);
     assert_int_equal(e->read.read.have.count, 0);
-    gossip_on_page(&d.g, e->read.reader, page_with((struct batch *[]){again(log[0])}, 1, 2));
+    gossip_on_page(&d.g, e->read.reader, page_with((struct batch *[]){again(log[0])}, 1, 2), d.now);
     turn(&d);
     assert_pushed(&d, 0, 7, 1);
     close_with_history(&d, log);

@@ -105,6 +105,10 @@ void        repair_note(struct gossip *g, const struct damage *d, uint32_t but, 
 void        repair_link_up(struct gossip *g, uint32_t member, struct mono now);
 void        repair_turn(struct gossip *g, struct journal *j, struct out *out, struct mono now);
 struct mono repair_deadline(const struct gossip *g);
+/* May some linked member that was not asked yet have it as it was? */
+bool repair_is_hopeful(const struct gossip *g, const struct journal *j, const struct damage *d);
+/* The page that was read for one of them came, and gossip_damaged() has seen it. */
+void repair_on_page(struct gossip *g, struct mono now);
 /* True: it mends something, and its reference was taken over. */
 bool repair_take(const struct intake *in, const struct arrival *it);
 /* It goes to the store as it is, perhaps without some message. */

@@ -44,10 +44,23 @@ place(struct repairs *all)
 }
 
 static void
+enter(struct repair *r, enum repair_state state, struct mono at)
+{
+    r->state = state;
+    r->at    = at;
+}
+
+static void
 want(struct repair *r, struct mono now)
 {
-    r->state = REPAIR_WANTED;
-    r->at    = now;
+    enter(r, REPAIR_WANTED, now);
+}
+
+/* What else the store says of it may be enough. */
+static void
+look(struct repair *r, struct mono now)
+{
+    enter(r, r->what.lsn > 0 ? REPAIR_UNREAD : REPAIR_WANTED, now);
 }
 
 static void
@@ -56,8 +69,9 @@ say(const struct damage *d)
     char text[MARK_TEXT_BYTES];
     mark_text((struct mark){d->stream, d->first}, text);
     tracef(TRACE_WARN,
-           "messages from %s to %llu cannot be read as they were published; they are asked of "
-           "the other brokers. Check the disk if there is more of this",
+           "messages from %s to %llu cannot be read as they were published; they are mended, if "
+           "the rest of the file or another broker says what they were. Check the disk if there "
+           "is more of this",
            text, (unsigned long long)d->last);
 }
 
@@ -68,7 +82,7 @@ found_again(struct repairs *all, struct repair *r, struct mono now)
     if (r->state != REPAIR_MENDED || !mono_reached(now, mono_after(r->at, REPAIR_WAIT_MS)))
         return;
     all->futile = true;
-    want(r, now);
+    look(r, now);
 }
 
 void
@@ -84,16 +98,9 @@ repair_note(struct gossip *g, const struct damage *d, uint32_t but, struct mono 
     if (!r)
         return; /* it will be found once more */
     *r = (struct repair){.what = *d, .in_vain = but, .wait_ms = REPAIR_WAIT_MS};
-    want(r, now);
+    look(r, now);
     all->found++;
     say(d);
-}
-
-void
-gossip_damaged(struct gossip *g, const struct page *page, struct mono now)
-{
-    for (uint32_t i = 0; i < page->damage_count; i++)
-        repair_note(g, &page->damage[i], 0, now);
 }
 
 /* Each linked member may be asked anew, soon. */
@@ -103,7 +110,8 @@ repair_link_up(struct gossip *g, uint32_t member, struct mono now)
     for (uint32_t i = 0; i < g->repairs.count; i++) {
         struct repair *r = &g->repairs.at[i];
         r->in_vain &= ~(UINT32_C(1) << member);
-        r->wait_ms = REPAIR_WAIT_MS;
+        r->wait_ms  = REPAIR_WAIT_MS;
+        r->hopeless = false;
         if (r->state == REPAIR_WANTED)
             r->at = mono_min(r->at, mono_after(now, REPAIR_WAIT_MS));
     }
@@ -138,9 +146,19 @@ holder_of(const struct gossip *g, const struct journal *j, const struct repair *
 static void
 put_off(struct repair *r, struct mono now)
 {
-    r->at      = mono_after(now, r->wait_ms);
-    r->in_vain = 0;
-    r->wait_ms = r->wait_ms < REPAIR_WAIT_MAX_MS / 2 ? 2 * r->wait_ms : REPAIR_WAIT_MAX_MS;
+    r->at       = mono_after(now, r->wait_ms);
+    r->in_vain  = 0;
+    r->hopeless = true;
+    r->wait_ms  = r->wait_ms < REPAIR_WAIT_MAX_MS / 2 ? 2 * r->wait_ms : REPAIR_WAIT_MAX_MS;
+}
+
+bool
+repair_is_hopeful(const struct gossip *g, const struct journal *j, const struct damage *d)
+{
+    const struct repair  fresh = {.what = *d};
+    const struct repair *r     = find((struct repairs *)(uintptr_t)&g->repairs, d);
+    uint32_t             link;
+    return !(r && r->hopeless) && holder_of(g, j, r ? r : &fresh, &link);
 }
 
 /* All that we hold, but for what is wanted and what follows it in its stream. */
@@ -215,17 +233,45 @@ ask_anew(struct gossip *g, struct mono now)
     answered(g);
 }
 
+/* The batch itself, with what else the store says of it; one after the other. */
+static void
+read_one(struct gossip *g, struct journal *j, struct out *out, struct repair *r)
+{
+    struct read read = {.start     = READ_AT_LSN,
+                        .lsn       = r->what.lsn,
+                        .lsn_last  = j->lsn,
+                        .batches   = true,
+                        .bytes_max = 1,
+                        .count_max = 1};
+    uint64_t    id   = GOSSIP_READER | GOSSIP_REPAIR | ++g->ids;
+    r->state         = REPAIR_READING;
+    g->reads++;
+    g->repairs.reading = true;
+    out_add(out, &(struct effect){.kind = EFFECT_READ, .read = {id, read}});
+}
+
+static void
+read_next(struct gossip *g, struct journal *j, struct out *out)
+{
+    for (uint32_t i = 0; i < g->repairs.count && !g->repairs.reading; i++)
+        if (g->repairs.at[i].state == REPAIR_UNREAD && g->reads < LINKS_MAX)
+            read_one(g, j, out, &g->repairs.at[i]);
+}
+
 void
 repair_turn(struct gossip *g, struct journal *j, struct out *out, struct mono now)
 {
     struct repairs *all = &g->repairs;
+    if (g->disk_works)
+        read_next(g, j, out);
     if (all->asked < REPAIRS_MAX && !is_awaited(g, &all->at[all->asked], now))
         ask_anew(g, now);
     if (g->pulling || !g->disk_works)
         return;
     for (uint32_t i = 0; i < all->count && all->asked == REPAIRS_MAX; i++) {
-        struct repair *r = &all->at[i];
-        if (r->state != REPAIR_STORING && is_gone(j, &r->what))
+        struct repair *r    = &all->at[i];
+        bool           busy = r->state == REPAIR_STORING || r->state == REPAIR_READING;
+        if (!busy && is_gone(j, &r->what))
             forget(all, i--);
         else if (r->state == REPAIR_WANTED && mono_reached(now, r->at))
             ask_for(g, j, out, i, now);
@@ -238,6 +284,9 @@ repair_deadline(const struct gossip *g)
     struct mono at = MONO_NEVER;
     if (!g->disk_works || g->pulling)
         return at;
+    for (uint32_t i = 0; i < g->repairs.count; i++)
+        if (g->repairs.at[i].state == REPAIR_UNREAD && !g->repairs.reading && g->reads < LINKS_MAX)
+            return g->repairs.at[i].at;
     if (g->repairs.asked < REPAIRS_MAX)
         return g->repairs.at[g->repairs.asked].at;
     for (uint32_t i = 0; i < g->repairs.count; i++)
@@ -263,10 +312,52 @@ wanted(struct repairs *all, const struct batch *b)
 {
     for (uint32_t i = 0; i < all->count; i++) {
         struct repair *r = &all->at[i];
-        if ((r->state == REPAIR_WANTED || r->state == REPAIR_ASKED) && is_in(&r->what, b))
+        if (r->state != REPAIR_STORING && r->state != REPAIR_MENDED && is_in(&r->what, b))
             return r;
     }
     return NULL;
+}
+
+static void
+store(const struct intake *in, struct repair *r, struct batch *b)
+{
+    r->state = REPAIR_STORING;
+    commits_add(in->c, in->out, &(struct pending){.commit = {.kind = COMMIT_REPAIR}, .batch = b});
+}
+
+/* A batch that our own store told, of one that it found damaged. */
+static void
+take_proved(const struct intake *in, struct batch *b)
+{
+    struct repair       *r = wanted(&in->g->repairs, b);
+    const struct stream *s = journal_find(in->j, b->stream);
+    if (!r || !s || batch_is_gap(b) || !is_whole(b) || s->held < batch_last(b))
+        return;
+    if (r->state == REPAIR_ASKED)
+        answered(in->g);
+    r->whole = true;
+    blob_keep(b);
+    store(in, r, b);
+}
+
+void
+gossip_damaged(struct gossip *g, struct journal *j, struct commits *c, struct out *out,
+               const struct page *page, struct mono now)
+{
+    const struct intake in = {g, j, c, out, now};
+    for (uint32_t i = 0; i < page->damage_count; i++)
+        repair_note(g, &page->damage[i], 0, now);
+    for (uint32_t i = 0; page->damage_count > 0 && page->batch && i < page->count; i++)
+        take_proved(&in, page->batch[i]);
+}
+
+void
+repair_on_page(struct gossip *g, struct mono now)
+{
+    g->repairs.reading = false;
+    for (uint32_t i = 0; i < g->repairs.count; i++)
+        if (g->repairs.at[i].state == REPAIR_READING)
+            want(&g->repairs.at[i], now);
 }
 
 bool
@@ -286,9 +377,7 @@ repair_take(const struct intake *in, const struct arrival *it)
         blob_drop(it->batch);
         return true;
     }
-    r->state = REPAIR_STORING;
-    commits_add(in->c, in->out,
-                &(struct pending){.commit = {.kind = COMMIT_REPAIR}, .batch = it->batch});
+    store(in, r, it->batch);
     return true;
 }
 
@@ -304,9 +393,10 @@ repair_persisted(struct gossip *g, const struct pending *p, bool failed, struct 
             put_off(r, now);
             return;
         }
-        r->state = REPAIR_MENDED;
-        r->at    = now;
         g->repairs.mended++;
+        enter(r, REPAIR_MENDED, now);
+        r->what.first = p->batch->first; /* if there is more, that will be found by itself */
+        r->what.last  = batch_last(p->batch);
         return;
     }
 }
@@ -318,6 +408,6 @@ repair_arrival(const struct intake *in, const struct arrival *it)
     const struct batch *b = it->batch;
     if (is_whole(b))
         return;
-    const struct damage d = {b->stream, b->first, batch_last(b), b->chain};
+    const struct damage d = {b->stream, b->first, batch_last(b), b->chain, 0};
     repair_note(in->g, &d, UINT32_C(1) << in->g->link[it->link].member, in->now);
 }

@@ -1,12 +1,14 @@
-/* gossip_repair.h - what is stored and cannot be read any more is fetched from peers again.
+/* gossip_repair.h - what is stored and cannot be read any more is mended.
  *
  * A page names the batches that are damaged in our store; and a peer may send a batch of which
- * it has but the digest of some message.  Each is asked of one linked member after the other
+ * it has but the digest of some message.  What is stored is read by itself at first: often the
+ * rest of the file says what it was.  Else it is asked of one linked member after the other
  * that has it, by a PULL whose `have` ends just before it and whose credit is good for one
- * batch, and what comes goes to the store as COMMIT_REPAIR.  Who has nothing better is asked
- * again ever more seldom.
+ * batch.  What comes goes to the store as COMMIT_REPAIR.  Who has nothing better is asked
+ * again ever more seldom; meanwhile others get a gap in its place (gossip_serve.c).
  *
- *   WANTED -> ASKED(member) -> STORING -> MENDED      found damaged again: WANTED
+ *   UNREAD -> READING -> WANTED -> ASKED(member) -> STORING -> MENDED    found again: UNREAD
+ *             READING -> STORING: it was told by our own store
  *             ASKED, STORING -> WANTED: that member did not answer, or had no more of it
  *
  * A batch that was mended and is found damaged again says that the file itself is broken:
@@ -22,13 +24,21 @@ enum {
     REPAIR_WAIT_MAX_MS = 3600000,
 };
 
-enum repair_state { REPAIR_WANTED, REPAIR_ASKED, REPAIR_STORING, REPAIR_MENDED };
+enum repair_state {
+    REPAIR_UNREAD,
+    REPAIR_READING,
+    REPAIR_WANTED,
+    REPAIR_ASKED,
+    REPAIR_STORING,
+    REPAIR_MENDED,
+};
 
 struct repair {
     enum repair_state state;
     struct damage     what;
-    bool              whole;   /* STORING: with all of its messages */
-    uint32_t          in_vain; /* bit i: the member in slot i has it no better */
+    bool              whole;    /* STORING: with all of its messages */
+    bool              hopeless; /* no linked member had it when all were asked */
+    uint32_t          in_vain;  /* bit i: the member in slot i has it no better */
     uint64_t          wait_ms;
     struct mono       at; /* WANTED: not before; ASKED: not longer; MENDED: since */
 };
@@ -36,8 +46,9 @@ struct repair {
 struct repairs {
     struct repair at[REPAIRS_MAX];
     uint32_t      count;
-    uint32_t      asked; /* index of the one that is, or REPAIRS_MAX */
-    uint32_t      link;  /* ... and where */
+    uint32_t      asked;   /* index of the one that is, or REPAIRS_MAX */
+    uint32_t      link;    /* ... and where */
+    bool          reading; /* a page of ours is on its way */
     bool          futile;
     uint64_t      found, mended; /* batches */
 };

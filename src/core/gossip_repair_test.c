@@ -61,9 +61,9 @@ static void
 find_damage(struct log *l, uint32_t i)
 {
     const struct batch *b = l->b[i];
-    const struct damage d = {b->stream, b->first, batch_last(b), b->chain};
+    const struct damage d = {b->stream, b->first, batch_last(b), b->chain, 0};
     const struct page   p = {.damage = &d, .damage_count = 1};
-    gossip_damaged(&l->d.g, &p, l->d.now);
+    gossip_damaged(&l->d.g, &l->d.j, &l->d.c, &l->d.out, &p, l->d.now);
 }
 
 /* Turns until so much time has passed; how many pulls went to each link. */
@@ -288,9 +288,9 @@ what_is_noted_is_bounded(void **state)
     (void)state;
     log_open(&l, 1);
     for (uint64_t i = 0; i < 10 * REPAIRS_MAX; i++) {
-        const struct damage d = {100 + i, 1, 1, {{0}}};
+        const struct damage d = {100 + i, 1, 1, {{0}}, 0};
         const struct page   p = {.damage = &d, .damage_count = 1};
-        gossip_damaged(&l.d.g, &p, l.d.now);
+        gossip_damaged(&l.d.g, &l.d.j, &l.d.c, &l.d.out, &p, l.d.now);
     }
     assert_int_equal(l.d.g.repairs.count, REPAIRS_MAX);
     pass(&l, 1000, pulls); /* streams that nobody knows: they are gone */
@@ -352,18 +352,129 @@ nothing_is_sent_from_behind_a_hole(void **state)
     for (int readable = 0; readable < 2; readable++) {
         log_open(&l, 1);
         journal_trim_tail(&l.d.j, 0);
-        const struct damage d = {7, 3, 4, l.b[1]->chain};
+        const struct damage d = {7, 3, 4, l.b[1]->chain, 0};
         gossip_on_pull(&l.d.g, &l.d.j, 0, &(struct frame_pull){.credit = CREDIT_BYTES});
         turn(&l.d);
         uint64_t reader = read_asked(&l.d)->read.reader;
         clear(&l.d);
-        gossip_on_page(&l.d.g, reader, page_of(&l, readable ? all : left, readable ? 5 : 4, &d));
+        gossip_on_page(&l.d.g, reader, page_of(&l, readable ? all : left, readable ? 5 : 4, &d),
+                       l.d.now);
         turn(&l.d);
         assert_int_equal(count_sent(&l.d, 0, FRAME_PUSH), readable ? 5 : 1);
         clear(&l.d);
         turn(&l.d);
         assert_null(read_asked(&l.d)); /* that was the end of the log */
         assert_int_equal(vector_seq(&l.d.g.link[0].have, 7), readable ? 10 : INT64_MAX);
+        log_close(&l);
+    }
+}
+
+/* In the place of batch 1. */
+static struct batch *
+gap_at_1(const struct log *l)
+{
+    const struct batch    *b = l->b[1];
+    const struct frame_gap f = {.stream = 7,
+                                .from   = b->first,
+                                .to     = batch_last(b),
+                                .chain  = b->chain,
+                                .stamp  = batch_stamp(b),
+                                .origin = STR("host:3000")};
+    return batch_gap(&f, b->first, b->wall);
+}
+
+static struct page *
+gap_page(const struct log *l, const struct damage *d)
+{
+    struct batch *b[BATCHES];
+    for (uint32_t i = 0; i < BATCHES; i++)
+        b[i] = i == 1 ? gap_at_1(l) : again(l->b[i]);
+    struct page *p  = page_with(b, BATCHES, 2 * BATCHES + 1);
+    p->damage       = d;
+    p->damage_count = 1;
+    return p;
+}
+
+/* Pulls all from us over link 0; what the page is that its read gives. */
+static void
+serve_gap(struct log *l, const struct damage *d)
+{
+    gossip_on_pull(&l->d.g, &l->d.j, 0, &(struct frame_pull){.credit = CREDIT_BYTES});
+    turn(&l->d);
+    uint64_t reader = read_asked(&l->d)->read.reader;
+    clear(&l->d);
+    struct page *p = gap_page(l, d);
+    gossip_damaged(&l->d.g, &l->d.j, &l->d.c, &l->d.out, p, l->d.now);
+    gossip_on_page(&l->d.g, reader, p, l->d.now);
+    turn(&l->d);
+}
+
+/* Without it a peer that pulls waits for ever behind a batch that only we hold, damaged; or takes
+ * it for gone though another one has it. */
+static void
+a_gap_goes_out_when_nobody_has_it(void **state)
+{
+    struct log l;
+    uint32_t   pulls[3];
+    (void)state;
+    for (int has_it = 0; has_it < 2; has_it++) {
+        log_open(&l, has_it ? 2 : 0);
+        if (!has_it) { /* two that know nothing of it */
+            link_up(&l.d, 0);
+            link_up(&l.d, 1);
+        }
+        journal_trim_tail(&l.d.j, 0);
+        const struct damage d = {7, 3, 4, l.b[1]->chain, 0};
+        serve_gap(&l, &d);
+        assert_int_equal(count_sent(&l.d, 0, FRAME_PUSH), has_it ? 1 : 4);
+        assert_int_equal(count_sent(&l.d, 0, FRAME_GAP), !has_it);
+        clear(&l.d);
+        pass(&l, 5000, pulls); /* who should have it does not answer */
+        clear(&l.d);
+        serve_gap(&l, &d);
+        assert_int_equal(count_sent(&l.d, 0, FRAME_PUSH), 4);
+        assert_int_equal(count_sent(&l.d, 0, FRAME_GAP), 1);
+        const struct frame *f = sent(&l.d, 0, FRAME_GAP, 0);
+        assert_true(f->gap.from == 3 && f->gap.to == 4);
+        assert_true(hash128_eq(f->gap.chain, l.b[1]->chain));
+        log_close(&l);
+    }
+}
+
+/* Without it others are asked for what our own store can tell, or a broker alone never mends
+ * it. */
+static void
+what_the_store_tells_mends_it(void **state)
+{
+    struct log l;
+    (void)state;
+    for (int proved = 0; proved < 2; proved++) {
+        log_open(&l, 1);
+        const struct damage d    = {7, 3, 4, l.b[1]->chain, 3};
+        const struct page   seen = {.damage = &d, .damage_count = 1}; /* by who reads messages */
+        gossip_damaged(&l.d.g, &l.d.j, &l.d.c, &l.d.out, &seen, l.d.now);
+        turn(&l.d);
+        const struct effect *e = read_asked(&l.d);
+        assert_true(e->read.reader & GOSSIP_REPAIR && e->read.read.batches);
+        assert_int_equal(e->read.read.lsn, 3);
+        assert_int_equal(count_sent(&l.d, 0, FRAME_PULL), 0);
+        uint64_t reader = e->read.reader;
+        turn(&l.d);
+        assert_null(read_asked(&l.d)); /* one at a time */
+        struct batch *b = proved ? again(l.b[1]) : without_text(l.b[1]);
+        struct page  *p = page_with(&b, 1, 5);
+        p->damage       = &d;
+        p->damage_count = 1;
+        gossip_damaged(&l.d.g, &l.d.j, &l.d.c, &l.d.out, p, l.d.now);
+        gossip_on_page(&l.d.g, reader, p, l.d.now);
+        if (proved) {
+            assert_int_equal(commit_asked(&l)->kind, COMMIT_REPAIR);
+            assert_ptr_equal(commit_asked(&l)->batch, l.b[1]);
+            commit_all(&l.d);
+        }
+        turn(&l.d);
+        assert_int_equal(l.d.g.repairs.mended, proved);
+        assert_int_equal(count_sent(&l.d, 0, FRAME_PULL), !proved);
         log_close(&l);
     }
 }
@@ -390,6 +501,8 @@ main(void)
         cmocka_unit_test(what_is_noted_is_bounded),
         cmocka_unit_test(another_pull_takes_its_place),
         cmocka_unit_test(nothing_is_sent_from_behind_a_hole),
+        cmocka_unit_test(a_gap_goes_out_when_nobody_has_it),
+        cmocka_unit_test(what_the_store_tells_mends_it),
     };
     trace_set_sink(drop_trace, NULL);
     return cmocka_run_group_tests_name("repair", test, NULL, NULL);

@@ -262,24 +262,33 @@ send_batch(struct serving *v, struct batch *b)
     v->l->pushes_out++;
 }
 
-/* What cannot be read as it was sealed is not in the page. */
-static bool
-is_left_out(const struct page *p, const struct damage *d)
-{
-    for (uint32_t i = 0; i < p->count; i++)
-        if (p->batch[i]->stream == d->stream && p->batch[i]->first == d->first)
-            return false;
-    return true;
-}
-
 /* Nothing of a stream is of use behind what cannot be read of it here. */
 static bool
-is_behind_damage(const struct page *p, const struct batch *b)
+is_left_out(const struct gossip_link *l, const struct damage *d)
 {
+    return vector_seq(&l->have, d->stream) < d->last;
+}
+
+static bool
+is_behind_damage(const struct gossip_link *l, const struct batch *b)
+{
+    const struct page *p = l->page;
     for (uint32_t i = 0; p && i < p->damage_count; i++)
         if (p->damage[i].stream == b->stream && p->damage[i].first < b->first &&
-            is_left_out(p, &p->damage[i]))
+            is_left_out(l, &p->damage[i]))
             return true;
+    return false;
+}
+
+/* A gap in the place of a batch that is damaged here, and that some linked member may have: not
+ * before that was asked. */
+static bool
+may_be_mended(const struct serving *v, const struct batch *b)
+{
+    const struct page *p = v->l->page;
+    for (uint32_t i = 0; p && batch_is_gap(b) && i < p->damage_count; i++)
+        if (p->damage[i].stream == b->stream && p->damage[i].first == b->first)
+            return repair_is_hopeful(v->g, v->j, &p->damage[i]);
     return false;
 }
 
@@ -287,7 +296,8 @@ is_behind_damage(const struct page *p, const struct batch *b)
 static bool
 send_logged(struct serving *v, struct batch *b)
 {
-    if (batch_last(b) <= vector_seq(&v->l->have, b->stream) || is_behind_damage(v->l->page, b))
+    if (batch_last(b) <= vector_seq(&v->l->have, b->stream) || is_behind_damage(v->l, b) ||
+        may_be_mended(v, b))
         return true;
     if (!batch_is_gap(b)) {
         send_batch(v, b);
@@ -331,7 +341,7 @@ end_page(struct gossip_link *l)
     } else {
         l->lsn = l->page->lsn_next;
         for (uint32_t i = 0; i < l->page->damage_count; i++)
-            if (is_left_out(l->page, &l->page->damage[i]))
+            if (is_left_out(l, &l->page->damage[i]))
                 raise(l, l->page->damage[i].stream, INT64_MAX);
     }
     page_drop(l->page);
@@ -408,12 +418,17 @@ serve(struct gossip *g, struct journal *j, struct out *out, uint32_t link)
 }
 
 void
-gossip_on_page(struct gossip *g, uint64_t reader, struct page *page)
+gossip_on_page(struct gossip *g, uint64_t reader, struct page *page, struct mono now)
 {
     uint32_t            link = (uint32_t)(reader >> READER_SHIFT) & (LINKS_MAX - 1);
     struct gossip_link *l    = &g->link[link];
     CHECK(g->reads > 0);
     g->reads--;
+    if (reader & GOSSIP_REPAIR) {
+        repair_on_page(g, now);
+        page_drop(page);
+        return;
+    }
     if (!l->up || l->reader != reader) {
         page_drop(page); /* the link that it was for is gone */
         return;

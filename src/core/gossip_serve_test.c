@@ -79,7 +79,7 @@ keep_nothing(struct desk *d)
 {
     assert_non_null(read_asked(d));
     assert_int_equal(read_asked(d)->read.read.start, READ_KEPT);
-    gossip_on_page(&d->g, read_asked(d)->read.reader, kept_page(NULL, 0, 0));
+    gossip_on_page(&d->g, read_asked(d)->read.reader, kept_page(NULL, 0, 0), d->now);
     turn(d);
 }
 
@@ -278,7 +278,7 @@ a_gap_in_the_log_is_served_in_its_place(void **state)
         if (from_disk) {
             struct writer part   = writer_of(7);
             struct batch *page[] = {write_one(&part), again(gap)};
-            gossip_on_page(&d.g, read_asked(&d)->read.reader, page_with(page, 2, 3));
+            gossip_on_page(&d.g, read_asked(&d)->read.reader, page_with(page, 2, 3), d.now);
             turn(&d);
         }
         assert_int_equal(d.out.at[0].send.frame.push.batch->first, 1);
@@ -317,7 +317,7 @@ a_gap_of_a_stream_that_was_retired_since_is_served(void **state)
     journal_retain(&d.j, &(struct retained){.retired_count = 1, .retired = &retired});
     assert_null(journal_find(&d.j, 7));
     struct batch *page[] = {write_one(&part), gap};
-    gossip_on_page(&d.g, reader, page_with(page, 2, 3));
+    gossip_on_page(&d.g, reader, page_with(page, 2, 3), d.now);
     turn(&d);
     turn(&d);
     assert_gap(&d, 0, 7, 2, 10);
@@ -350,7 +350,7 @@ kept_messages_go_between_gaps_and_batches(void **state)
     const struct entry one[] = {
         {.mark = {3, 2}, .lamport = 2, .wall = {7}, .topic = STR("t"), .body = STR("x")},
         {.mark = {3, 3}, .lamport = 3, .wall = {8}, .topic = STR("u"), .body = STR("y")}};
-    gossip_on_page(&d.g, e->read.reader, kept_page(one, 2, 3));
+    gossip_on_page(&d.g, e->read.reader, kept_page(one, 2, 3), d.now);
     turn(&d);
     assert_int_equal(count_sent(&d, 0, FRAME_LATEST), 2);
     const struct frame_latest *f = &sent(&d, 0, FRAME_LATEST, 1)->latest;
@@ -364,7 +364,7 @@ kept_messages_go_between_gaps_and_batches(void **state)
     e = read_asked(&d);
     assert_int_equal(e->read.read.start, READ_KEPT);
     assert_int_equal(e->read.read.lsn, 3);
-    gossip_on_page(&d.g, e->read.reader, kept_page(one, 2, 0));
+    gossip_on_page(&d.g, e->read.reader, kept_page(one, 2, 0), d.now);
     turn(&d);
     assert_int_equal(count_sent(&d, 0, FRAME_LATEST), 1); /* credit is over */
     turn(&d);
@@ -392,7 +392,7 @@ kept_messages_begin_anew_with_each_gap(void **state)
     get_pull(&d, 0, &nothing, CREDIT_BYTES);
     turn(&d);
     turn(&d);
-    gossip_on_page(&d.g, read_asked(&d)->read.reader, kept_page(NULL, 0, 50));
+    gossip_on_page(&d.g, read_asked(&d)->read.reader, kept_page(NULL, 0, 50), d.now);
     expire(&d, &b, &nothing);
     turn(&d);
     turn(&d);
@@ -420,7 +420,7 @@ a_hole_in_a_page_is_filled_by_a_gap(void **state)
     journal_trim_tail(&d.j, 0);
     get_pull(&d, 0, &nothing, batch_cost(log[2]));
     turn(&d);
-    gossip_on_page(&d.g, read_asked(&d)->read.reader, page_with(log + 2, 2, 5));
+    gossip_on_page(&d.g, read_asked(&d)->read.reader, page_with(log + 2, 2, 5), d.now);
     turn(&d); /* the store has taken 1 and 2; we do not know it yet */
     assert_int_equal(sent(&d, 0, FRAME_PUSH, 0)->push.batch->first, 3);
     expire(&d, &at_2, &nothing);

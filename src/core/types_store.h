@@ -148,6 +148,7 @@ struct read {
 struct damage {
     uint64_t       stream, first, last;
     struct hash128 chain; /* zero: not known either */
+    uint64_t       lsn;   /* of its first message; 0: not known, or not stored yet */
 };
 
 /* The answer; a blob that owns all it points to, but for the batches, which it keeps:
@@ -155,7 +156,11 @@ struct damage {
  *
  * Entries: first of all a gap for each stream whose floor `have` is below (AT_LSN: when the
  * log begins above lsn, else it has been said); then messages and gaps in lsn order.  A message
- * that is damaged is a gap of one.  KEPT: lsn_next is where to go on, 0 at the end. */
+ * that is damaged is a gap, together with its neighbours that are.  KEPT: lsn_next is where to go
+ * on, 0 at the end.
+ *
+ * Batches: each that is among `damage` is as it was sealed, by what else the store says of it,
+ * without the text of some messages; or a gap in its place; or it is left out. */
 struct page {
     uint64_t             lsn_first; /* where the scan began */
     uint64_t             lsn_next;  /* everything below is scanned; lsn_last + 1 at the end */

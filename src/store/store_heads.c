@@ -2,7 +2,9 @@
  *
  * A head that was flipped would make a broker take what comes next for known, or for a
  * contradiction.  What a row of streams says follows from the first and the last batch that are
- * left of it; where they differ and the batch is what its origin sealed, the row is put right. */
+ * left of it; where they differ and the batch is what its origin sealed, the row is put right.
+ * Unless it is the row of a batch that is lost: then the messages, or the chain at the floor, say
+ * that the row of streams is right. */
 #include "store/store_start.h"
 
 #include "base/mem.h"
@@ -25,14 +27,21 @@ static const char put_floor[]   = "UPDATE streams SET floor = ?2, floor_chain = 
                                   " floor_stamp = ?4, floor_deps = NULL WHERE stream = ?1";
 static const char next_stream[] = "SELECT stream FROM batches WHERE stream > ?1"
                                   " ORDER BY stream LIMIT 1";
+static const char head_row[]    = "SELECT 1 FROM messages WHERE lsn = ?1 AND stream = ?2"
+                                  " AND seq = ?3";
 static const char has_stream[]  = "SELECT 1 FROM streams WHERE stream = ?1";
-static const char put_stream[]  = "UPDATE streams SET stream = ?2 WHERE stream = ?1";
+static const char back_down[] =
+    "UPDATE OR IGNORE messages SET lsn = (SELECT b.lsn + messages.seq - b.first FROM batches b"
+    " WHERE b.stream = messages.stream AND b.first <= messages.seq ORDER BY b.first DESC LIMIT 1)"
+    " WHERE lsn > (SELECT max(head_lsn) FROM streams) AND (SELECT count(*) FROM messages m"
+    " WHERE m.lsn > (SELECT max(head_lsn) FROM streams)) <= 16";
+static const char put_stream[] = "UPDATE streams SET stream = ?2 WHERE stream = ?1";
 
-enum query { ALL, LAST, FRONT, DIGESTS, ORIGIN, NEXT, HAS, QUERY_COUNT };
+enum query { ALL, LAST, FRONT, DIGESTS, ORIGIN, NEXT, HAS, HEAD_ROW, QUERY_COUNT };
 
 static const char *const text_of[QUERY_COUNT] = {
     [ALL] = all_streams, [LAST] = last_batch,  [FRONT] = front_batch, [DIGESTS] = digests,
-    [ORIGIN] = origin,   [NEXT] = next_stream, [HAS] = has_stream,
+    [ORIGIN] = origin,   [NEXT] = next_stream, [HAS] = has_stream,    [HEAD_ROW] = head_row,
 };
 
 /* A row of streams, and of batches. */
@@ -42,7 +51,7 @@ struct head {
     bool           chain_is_whole, retired;
 };
 struct row {
-    bool           is_there, is_gap;
+    bool           is_there, is_whole, is_gap;
     uint64_t       first, last, lsn, lamport_first;
     struct wall    wall;
     struct hash128 prev, chain;
@@ -53,7 +62,7 @@ struct row {
 struct heads {
     struct store *s;
     sqlite3_stmt *q[QUERY_COUNT];
-    uint32_t      mended;
+    uint32_t      mended, moved;
     struct head   stray; /* a stream without batches that should have some; 0: none */
 };
 
@@ -78,7 +87,7 @@ take_row(sqlite3_stmt *q, struct row *row)
     return marks_decode(deps, row->deps, &row->deps_count) == ERR_OK;
 }
 
-/* is_there false: there is none, or it makes no sense. */
+/* !is_there: there is none; !is_whole: it makes no sense. */
 static enum err
 find_row(struct heads *h, enum query which, struct mark at, struct row *row)
 {
@@ -89,7 +98,7 @@ find_row(struct heads *h, enum query which, struct mark at, struct row *row)
     if (which == FRONT)
         sql_bind_u64(q, 2, at.seq);
     while (sql_next(h->s->db, q, &e))
-        row->is_there = take_row(q, row);
+        row->is_whole = take_row(q, row);
     return e;
 }
 
@@ -155,16 +164,33 @@ put(struct heads *h, const char *text, uint64_t stream, const uint64_t value[3],
     return e;
 }
 
+/* Is there a message that says what the row says? */
+static enum err
+find_head(struct heads *h, const struct head *d, bool *found)
+{
+    sqlite3_stmt *q = h->q[HEAD_ROW];
+    enum err      e = ERR_OK;
+    *found          = false;
+    sql_bind_u64(q, 1, d->lsn);
+    sql_bind_u64(q, 2, d->stream);
+    sql_bind_u64(q, 3, d->head);
+    while (sql_next(h->s->db, q, &e))
+        *found = true;
+    return e;
+}
+
 static enum err
 check_head(struct heads *h, const struct head *d, const struct row *last)
 {
     const uint64_t value[] = {last->last, last->lamport_first + lsns(last) - 1,
                               last->lsn + lsns(last) - 1};
-    bool           sealed  = false;
+    bool           sealed = false, found = false;
     if (d->head == value[0] && d->stamp == value[1] && d->lsn == value[2] && d->chain_is_whole &&
         hash128_eq(d->chain, last->chain))
         return ERR_OK;
-    enum err e = last->is_gap ? ERR_OK : check_seal(h, d->stream, last, &sealed);
+    enum err e = last->last < d->head ? find_head(h, d, &found) : ERR_OK;
+    if (e == ERR_OK && !last->is_gap && !found)
+        e = check_seal(h, d->stream, last, &sealed);
     return e == ERR_OK && sealed ? put(h, put_head, d->stream, value, &last->chain) : e;
 }
 
@@ -173,8 +199,9 @@ check_floor(struct heads *h, const struct head *d, const struct row *front)
 {
     const uint64_t value[] = {front->first - 1, front->lamport_first - 1, 0};
     bool           sealed  = false;
-    if (front->is_gap ||
-        (d->floor == value[0] && (d->floor == 0 || hash128_eq(d->floor_chain, front->prev))))
+    bool           same    = d->floor == value[0];
+    bool           chained = hash128_eq(d->floor_chain, front->prev);
+    if (front->is_gap || (same && (d->floor == 0 || chained)) || (!same && !chained))
         return ERR_OK;
     enum err e = check_seal(h, d->stream, front, &sealed);
     return e == ERR_OK && sealed ? put(h, put_floor, d->stream, value, &front->prev) : e;
@@ -185,7 +212,7 @@ check_stream(struct heads *h, const struct head *d)
 {
     struct row row;
     enum err   e = find_row(h, LAST, (struct mark){d->stream, 0}, &row);
-    if (e == ERR_OK && row.is_there && (row.last > d->floor || !row.is_gap))
+    if (e == ERR_OK && row.is_whole && (row.last > d->floor || !row.is_gap))
         e = check_head(h, d, &row);
     else if (e == ERR_OK && !row.is_there && d->floor < d->head)
         h->stray = *d;
@@ -194,12 +221,12 @@ check_stream(struct heads *h, const struct head *d)
         return e;
     /* From the front of what is left: its row may say that there is more, or less. */
     e = find_row(h, FRONT, (struct mark){d->stream, 0}, &row);
-    while (e == ERR_OK && row.is_there && row.is_gap && row.last <= d->floor) {
+    while (e == ERR_OK && row.is_whole && row.is_gap && row.last <= d->floor) {
         uint64_t above = row.last;
         mem_free(row.deps);
         e = find_row(h, FRONT, (struct mark){d->stream, above}, &row);
     }
-    if (e == ERR_OK && row.is_there)
+    if (e == ERR_OK && row.is_whole)
         e = check_floor(h, d, &row);
     mem_free(row.deps);
     return e;
@@ -255,10 +282,21 @@ check_stray(struct heads *h)
         struct row     last;
         e = find_row(h, LAST, (struct mark){stream, 0}, &last);
         mem_free(last.deps);
-        if (e == ERR_OK && last.is_there && hash128_eq(last.chain, h->stray.chain))
+        if (e == ERR_OK && last.is_whole && hash128_eq(last.chain, h->stray.chain))
             return put(h, put_stream, h->stray.stream, value, NULL);
     }
     return e == ERR_OK ? ERR_CORRUPT : e;
+}
+
+/* Messages above the highest head: bits of their lsns were flipped.  What their batches say where
+ * they belong is free, or the file contradicts itself. */
+static enum err
+check_above(struct heads *h)
+{
+    int      before = sqlite3_total_changes(h->s->db);
+    enum err e      = sql_exec(h->s->db, back_down);
+    h->moved        = (uint32_t)(sqlite3_total_changes(h->s->db) - before);
+    return e;
 }
 
 enum err
@@ -272,6 +310,8 @@ heads_check(struct store *s)
         e = check_all(&h);
     if (e == ERR_OK)
         e = check_stray(&h);
+    if (e == ERR_OK)
+        e = check_above(&h);
     for (int i = 0; i < QUERY_COUNT; i++)
         sqlite3_finalize(h.q[i]);
     buf_reset(&s->texts);
@@ -280,5 +320,9 @@ heads_check(struct store *s)
                "store: %u rows of streams in %s said what no batch says, and were put "
                "right. Check the disk",
                h.mended, s->path);
+    if (h.moved > 0)
+        tracef(TRACE_WARN,
+               "store: %u messages in %s lay where none can be, and were put back. Check the disk",
+               h.moved, s->path);
     return e;
 }

@@ -105,7 +105,7 @@ take_gap(const struct store_mem *m, const struct kept_batch *k, const struct rea
 static void
 note_damage(const struct batch *b, struct page_maker *page)
 {
-    page_damage(page, &(struct damage){b->stream, b->first, batch_last(b), b->chain});
+    page_damage(page, &(struct damage){b->stream, b->first, batch_last(b), b->chain, 0});
 }
 
 static void

@@ -41,14 +41,17 @@ static const char *const text_of[READING_COUNT] = {
                     " WHERE m.lsn >= ?1 AND m.lsn <= ?2 ORDER BY m.lsn",
     [READ_TOPIC]  = "SELECT name FROM topics WHERE id = ?1",
     [READ_ORIGIN] = "SELECT origin FROM streams WHERE stream = ?1",
-    [READ_TOPIC_ID]   = "SELECT id FROM topics WHERE name = ?1",
-    [READ_SEGMENTS]   = "SELECT lsn_first, lsn_last, stamp, buckets, hash, marks FROM segments"
-                        " WHERE lsn_first >= (SELECT ifnull(max(lsn_first), 0) FROM segments"
-                        " WHERE lsn_first <= ?1) ORDER BY lsn_first",
-    [READ_POSTINGS]   = "SELECT id, hash, topics FROM postings WHERE id >= ?1 AND id <= ?2",
-    [READ_NEXT_BATCH] = "SELECT first, prev FROM batches WHERE stream = ?1 AND first > ?2"
-                        " ORDER BY first LIMIT 1",
-    [READ_HEAD]       = "SELECT head, head_chain FROM streams WHERE stream = ?1",
+    [READ_ORIGINS]  = "SELECT origin FROM streams WHERE origin <> '' UNION SELECT origin FROM kept"
+                      " UNION SELECT host || ':' || port FROM peers",
+    [READ_TOPIC_ID] = "SELECT id FROM topics WHERE name = ?1",
+    [READ_SEGMENTS] = "SELECT lsn_first, lsn_last, stamp, buckets, hash, marks FROM segments"
+                      " WHERE lsn_first >= (SELECT ifnull(max(lsn_first), 0) FROM segments"
+                      " WHERE lsn_first <= ?1) ORDER BY lsn_first",
+    [READ_POSTINGS] = "SELECT id, hash, topics FROM postings WHERE id >= ?1 AND id <= ?2",
+    [READ_NEXT_BATCH] = "SELECT first, prev, lsn, lamport_first FROM batches WHERE stream = ?1"
+                        " AND first > ?2 ORDER BY first",
+    [READ_HEAD]       = "SELECT head, head_chain, head_stamp, floor, floor_chain, floor_stamp"
+                        " FROM streams WHERE stream = ?1",
 };
 
 /* ---- opening ---- */
@@ -114,22 +117,21 @@ read_batch_row(struct store_reader *r, struct mark at, struct batch_row *row)
     enum err e = read_first(r, q);
     if (e != ERR_OK)
         return e;
-    *row       = (struct batch_row){.stream        = at.stream,
-                                    .first         = sql_u64(q, 0),
-                                    .last          = sql_u64(q, 1),
-                                    .lsn           = sql_u64(q, 2),
-                                    .lamport_first = sql_u64(q, 3),
-                                    .wall          = {sqlite3_column_int64(q, 4)},
-                                    .received      = {sqlite3_column_int64(q, 5)},
-                                    .is_gap        = sql_u64(q, 6) & ROW_GAP,
-                                    .late          = sql_u64(q, 6) & ROW_LATE};
-    bool whole = sql_hash(q, 7, &row->prev) && sql_hash(q, 8, &row->chain) &&
-                 row->last >= row->first && row_lsns(row) <= BATCH_MESSAGES_MAX;
-    if (whole) {
-        buf_reset(&r->deps);
-        e = buf_add(&r->deps, sql_bytes(q, 9));
-        CHECK(e == ERR_OK);
-    }
+    *row         = (struct batch_row){.stream        = at.stream,
+                                      .first         = sql_u64(q, 0),
+                                      .last          = sql_u64(q, 1),
+                                      .lsn           = sql_u64(q, 2),
+                                      .lamport_first = sql_u64(q, 3),
+                                      .wall          = {sqlite3_column_int64(q, 4)},
+                                      .received      = {sqlite3_column_int64(q, 5)},
+                                      .is_gap        = sql_u64(q, 6) & ROW_GAP,
+                                      .late          = sql_u64(q, 6) & ROW_LATE};
+    bool chained = sql_hash(q, 7, &row->prev);
+    chained &= sql_hash(q, 8, &row->chain);
+    bool whole = chained && row->last >= row->first && row_lsns(row) <= BATCH_MESSAGES_MAX;
+    buf_reset(&r->deps);
+    e = buf_add(&r->deps, sql_bytes(q, 9));
+    CHECK(e == ERR_OK);
     sqlite3_reset(q);
     return whole ? ERR_OK : ERR_CORRUPT;
 }

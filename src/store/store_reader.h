@@ -3,6 +3,7 @@
  *   store_read.c    where a read starts     store_scan.c    what it finds
  *   store_index.c   where in a run to look  store_wanted.c  which topics are wanted
  *   store_verify.c  what is believed        store_rebuild.c batches
+ *   store_prove.c   batches that are damaged
  *   store_kept.c    what the log has no more */
 #ifndef STORE_STORE_READER_H
 #define STORE_STORE_READER_H
@@ -25,11 +26,12 @@ enum reading {
     READ_ROWS,    /* of one batch, names joined */
     READ_TOPIC,
     READ_ORIGIN,
+    READ_ORIGINS, /* of all brokers that the file knows */
     READ_TOPIC_ID,
     READ_SEGMENTS, /* from the one on that begins at or before an lsn */
     READ_POSTINGS,
-    READ_NEXT_BATCH, /* the first batch above a seq: where it begins, on which chain */
-    READ_HEAD,
+    READ_NEXT_BATCH, /* the batches above a seq: where each begins, on which chain */
+    READ_HEAD,       /* of a stream: its head, its floor */
     READING_COUNT
 };
 
@@ -76,6 +78,7 @@ struct batch_row {
     struct wall    wall, received;
     struct hash128 prev, chain;
     bool           is_gap, late;
+    struct str     origin; /* of batch 1; empty: as its stream says */
 };
 
 struct store_reader {
@@ -141,6 +144,14 @@ enum err verify_claim(struct store_reader *r, uint64_t lsn, struct mark said);
 enum err verify_hole(struct store_reader *r, struct mark at, struct damage *hole);
 /* The batch that has the lsn, with its deps.  CORRUPT: that is not known. */
 enum err verify_batch_at(struct store_reader *r, uint64_t lsn, struct batch_row *row);
+
+/* ---- store_prove.c ---- */
+
+/* The batch that has the message `at`, which lies at `lsn`; it is damaged.  *out: as it was
+ * sealed, by all that the file says; or a gap in its place.  *row: where that is.  NOTFOUND: not
+ * even its place can be told. */
+enum err prove_batch(struct store_reader *r, uint64_t lsn, struct mark at, struct batch_row *row,
+                     struct batch **out);
 
 /* ---- store_wanted.c ---- */
 

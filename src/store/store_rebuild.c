@@ -43,11 +43,12 @@ read_rows(struct store_reader *r, const struct batch_row *row, struct parts *p)
     while (sql_next(r->db, q, &e)) {
         struct msg *m   = &p->msg[p->count];
         uint64_t    lsn = sql_u64(q, 6);
-        if (p->count == count || lsn != row->lsn + p->count || !sql_hash(q, 2, &m->digest)) {
+        if (p->count == count || lsn != row->lsn + p->count) {
             sqlite3_reset(q);
             return ERR_CORRUPT;
         }
-        p->damaged |= is_misplaced(row, lsn, q);
+        m->digest = (struct hash128){0};
+        p->damaged |= !sql_hash(q, 2, &m->digest) || is_misplaced(row, lsn, q);
         m->flags     = sql_u64(q, 1) & ROW_DIGEST_ONLY ? MSG_DIGEST_ONLY : 0;
         m->topic.n   = put(p, sql_bytes(q, 3));
         m->headers.n = put(p, sql_bytes(q, 4));
@@ -129,16 +130,14 @@ settle(struct batch *b, bool mend)
     struct msg *msg = (struct msg *)(uintptr_t)b->msg; /* nobody else has seen it yet */
     bool        any = false;
     for (uint32_t i = 0; i < b->count; i++) {
-        struct msg *m = &msg[i];
-        if (m->flags & MSG_DIGEST_ONLY && !mend) {
-            any = true;
-            continue;
-        }
+        struct msg    *m      = &msg[i];
         struct hash128 digest = marks_digest(m->topic, m->headers, m->body);
-        if (hash128_eq(digest, m->digest))
-            continue;
-        any = true;
-        if (mend)
+        bool           gone   = m->flags & MSG_DIGEST_ONLY;
+        bool           fits   = hash128_eq(digest, m->digest);
+        any |= gone || !fits;
+        if (fits)
+            m->flags = 0; /* its text is there, whatever its row says */
+        else if (mend && !gone)
             m->digest = digest;
         else
             m->flags |= MSG_DIGEST_ONLY;
@@ -165,8 +164,12 @@ rebuild_batch(struct store_reader *r, const struct batch_row *row, struct batch 
     struct batch *b = NULL;
     buf_reset(&r->bytes);
     /* r->deps holds the deps of the row. */
-    enum err e = row->first == 1 || row->is_gap ? read_origin(r, row->stream, p.bytes) : ERR_OK;
-    size_t   origin_n = p.bytes->n;
+    enum err e = ERR_OK;
+    if (row->origin.n > 0)
+        put(&p, row->origin);
+    else if (row->first == 1 || row->is_gap)
+        e = read_origin(r, row->stream, p.bytes);
+    size_t origin_n = p.bytes->n;
     if (e == ERR_OK && origin_n > UINT8_MAX)
         e = ERR_CORRUPT;
     if (e == ERR_OK)

@@ -1,15 +1,16 @@
 /* store_repair.c - COMMIT_REPAIR: the rows of a stored batch, written anew as a peer has them.
  *
  * What comes must be what was stored: its chain is the one that our own row of batches says,
- * or the next batch, or the stream's head.  Where it belongs our row says, or else the rows of
- * messages between its neighbours.  What cannot be told is left alone: core finds out when the
- * damage is read once more. */
+ * or the next batch, or the stream's head; or it seals what our messages are.  Where it belongs the
+ * rows of messages say, between its neighbours, or else our row.  What cannot be told is left
+ * alone: core finds out when the damage is read once more. */
 #include "store/store_private.h"
 
 #include "base/trace.h"
 #include "store/store_marks.h"
 
 enum { SEARCH_MAX = 65536 }; /* rows of messages that are looked through */
+enum { KEY_BITS = 63 };
 
 #define COLUMNS "SELECT first, last, lsn, flags, received_ms, prev, chain FROM batches "
 
@@ -19,6 +20,8 @@ static const char below_seq[] =
 static const char above_seq[] = COLUMNS "WHERE stream = ?1 AND first > ?2 ORDER BY first LIMIT 1";
 static const char mine[]      = "SELECT lsn, seq FROM messages WHERE lsn >= ?1 AND lsn < ?2"
                                 " AND stream = ?3 ORDER BY lsn";
+static const char there[]     = "SELECT lsn, digest, stream, seq, lamport, wall_ms FROM messages"
+                                " WHERE lsn >= ?1 AND lsn <= ?2";
 static const char old_text[]  = "SELECT topic, digest FROM messages WHERE lsn = ?1";
 static const char put_batch[] =
     "INSERT OR REPLACE INTO batches(stream, first, last, lsn, lamport_first, wall_ms,"
@@ -26,6 +29,7 @@ static const char put_batch[] =
 static const char put_message[] =
     "INSERT OR REPLACE INTO messages(lsn, stream, seq, lamport, topic, wall_ms, flags, digest,"
     " headers, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
+static const char no_stray[] = "DELETE FROM batches WHERE stream = ?1 AND first = ?2 AND lsn = ?3";
 static const char put_origin[] = "UPDATE streams SET origin = ?2 WHERE stream = ?1";
 static const char no_index[]   = "UPDATE segments SET hash = NULL"
                                  " WHERE lsn_first <= ?2 AND lsn_last >= ?1";
@@ -55,7 +59,7 @@ find_row(const struct repair *r, const char *text, struct row *row)
     if (e != ERR_OK)
         return e;
     sql_bind_u64(q, 1, r->b->stream);
-    sql_bind_u64(q, 2, r->b->first);
+    sql_bind_u64(q, 2, text == above_seq ? batch_last(r->b) : r->b->first);
     while (sql_next(r->s->db, q, &e)) {
         *row = (struct row){.is_there = true,
                             .first    = sql_u64(q, 0),
@@ -63,8 +67,10 @@ find_row(const struct repair *r, const char *text, struct row *row)
                             .lsn      = sql_u64(q, 2),
                             .flags    = sql_u64(q, 3) & ROW_LATE,
                             .received = {sqlite3_column_int64(q, 4)}};
-        if (!sql_hash(q, 5, &row->prev) || !sql_hash(q, 6, &row->chain))
-            row->prev = row->chain = (struct hash128){0};
+        if (!sql_hash(q, 5, &row->prev))
+            row->prev = (struct hash128){0};
+        if (!sql_hash(q, 6, &row->chain))
+            row->chain = (struct hash128){0};
     }
     sqlite3_finalize(q);
     return e;
@@ -80,8 +86,8 @@ is_known(const struct repair *r)
         return false;
     if (r->own.is_there && hash128_eq(r->own.chain, r->b->chain))
         return true;
-    if (r->above.is_there)
-        return r->above.first == batch_last(r->b) + 1 && hash128_eq(r->above.prev, r->b->chain);
+    if (r->above.is_there && r->above.first == batch_last(r->b) + 1)
+        return hash128_eq(r->above.prev, r->b->chain);
     return batch_last(r->b) == st->head && hash128_eq(st->chain, r->b->chain);
 }
 
@@ -108,6 +114,37 @@ search(struct repair *r, uint64_t low, uint64_t high)
     return e;
 }
 
+/* Where our row says, when no row of messages that is there says otherwise. */
+static enum err
+believe_row(struct repair *r)
+{
+    sqlite3_stmt *q    = NULL;
+    enum err      e    = sql_prepare(r->s->db, there, &q);
+    bool          fits = true;
+    if (e != ERR_OK)
+        return e;
+    sql_bind_u64(q, 1, r->own.lsn);
+    sql_bind_u64(q, 2, r->own.lsn + r->b->count - 1);
+    while (sql_next(r->s->db, q, &e)) {
+        struct hash128 digest;
+        uint64_t       i = sql_u64(q, 0) - r->own.lsn;
+        fits &= sql_hash(q, 1, &digest) && hash128_eq(digest, r->b->msg[i].digest);
+    }
+    sqlite3_finalize(q);
+    if (e == ERR_OK && fits)
+        r->lsn = r->own.lsn;
+    return e;
+}
+
+static bool
+lies_between(const struct repair *r)
+{
+    uint64_t end = r->own.lsn + r->b->count;
+    return r->own.is_there && r->own.lsn >= r->s->lsn_first && end <= r->s->lsn + 1 &&
+           (!r->below.is_there || r->below.lsn < r->own.lsn) &&
+           (!r->above.is_there || end <= r->above.lsn);
+}
+
 static enum err
 find_place(struct repair *r)
 {
@@ -121,7 +158,34 @@ find_place(struct repair *r)
         low = r->below.lsn + 1;
     if (r->above.is_there && r->above.lsn > low && r->above.lsn < high)
         high = r->above.lsn;
-    return search(r, low, high);
+    e = search(r, low, high);
+    return e == ERR_OK && r->lsn == 0 && lies_between(r) ? believe_row(r) : e;
+}
+
+/* ---- or is all that it seals there? ---- */
+
+/* Each row of messages says what the batch says: then it is the one, though no chain is left. */
+static enum err
+compare(struct repair *r, bool *same)
+{
+    sqlite3_stmt *q     = NULL;
+    enum err      e     = sql_prepare(r->s->db, there, &q);
+    uint32_t      count = 0;
+    if (e != ERR_OK)
+        return e;
+    sql_bind_u64(q, 1, r->lsn);
+    sql_bind_u64(q, 2, r->lsn + r->b->count - 1);
+    while (sql_next(r->s->db, q, &e)) {
+        struct hash128 digest;
+        uint64_t       i = sql_u64(q, 0) - r->lsn;
+        count += sql_hash(q, 1, &digest) && hash128_eq(digest, r->b->msg[i].digest) &&
+                 sql_u64(q, 2) == r->b->stream && sql_u64(q, 3) == r->b->first + i &&
+                 sql_u64(q, 4) == r->b->lamport_first + i &&
+                 sqlite3_column_int64(q, 5) == r->b->wall.ms;
+    }
+    sqlite3_finalize(q);
+    *same = count == r->b->count;
+    return e;
 }
 
 /* ---- writing ---- */
@@ -149,6 +213,23 @@ write_row(struct repair *r, struct wall received)
     sql_bind_blob(q, 10, b->chain.b, sizeof b->chain.b);
     sql_bind_blob(q, 11, buf_str(&s->scratch).p, buf_str(&s->scratch).n);
     e = sql_run(s->db, q);
+    sqlite3_finalize(q);
+    return e;
+}
+
+/* A row that was its own until a bit of its key was flipped. */
+static enum err
+drop_strays(struct repair *r)
+{
+    sqlite3_stmt *q = NULL;
+    enum err      e = sql_prepare(r->s->db, no_stray, &q);
+    for (unsigned i = 0; i < 2 * KEY_BITS && e == ERR_OK; i++) {
+        uint64_t flip = UINT64_C(1) << i / 2;
+        sql_bind_u64(q, 1, r->b->stream ^ (i % 2 ? flip : 0));
+        sql_bind_u64(q, 2, r->b->first ^ (i % 2 ? 0 : flip));
+        sql_bind_u64(q, 3, r->lsn);
+        e = sql_run(r->s->db, q);
+    }
     sqlite3_finalize(q);
     return e;
 }
@@ -247,12 +328,19 @@ mend(struct repair *r, struct wall received)
         e = find_row(r, below_seq, &r->below);
     if (e == ERR_OK)
         e = find_row(r, above_seq, &r->above);
-    if (e != ERR_OK || !is_known(r))
+    if (e != ERR_OK || !streams_find(&r->s->streams, r->b->stream))
         return e;
-    e = find_place(r);
+    bool known = is_known(r);
+    e          = find_place(r);
+    if (e == ERR_OK && r->lsn != 0 && !known)
+        e = compare(r, &known);
+    if (!known)
+        r->lsn = 0;
     if (e != ERR_OK || r->lsn == 0)
         return e;
     e = write_row(r, received);
+    if (e == ERR_OK && !r->own.is_there)
+        e = drop_strays(r);
     if (e == ERR_OK)
         e = write_origin(r);
     if (e == ERR_OK)

@@ -1,6 +1,7 @@
 /* store_scan.c - the part of a read that goes through the log. */
 #include "store/store_reader.h"
 
+#include "base/blob.h"
 #include "base/mem.h"
 #include "store/store_marks.h"
 
@@ -16,7 +17,7 @@ static bool
 is_over(const struct scan *s)
 {
     return s->page->lsn_next > s->read->lsn_last || s->r->work >= WORK_MAX ||
-           page_is_full(s->page, s->read);
+           s->page->damage_count == PAGE_DAMAGES_MAX || page_is_full(s->page, s->read);
 }
 
 static void
@@ -91,7 +92,7 @@ take_damaged(struct scan *s, uint64_t lsn, struct mark said)
     if (err == ERR_OK && said.stream != 0)
         err = verify_claim(r, lsn, said);
     if (err == ERR_OK) {
-        damage    = (struct damage){row->stream, row->first, row->last, row->chain};
+        damage    = (struct damage){row->stream, row->first, row->last, row->chain, row->lsn};
         e.mark    = row_mark(row, lsn);
         e.gap_to  = e.mark.seq;
         e.lamport = row_lamport(row, lsn);
@@ -99,6 +100,8 @@ take_damaged(struct scan *s, uint64_t lsn, struct mark said)
             e.mark.seq = row->first;
     } else if (err == ERR_NOTFOUND) {
         err = said.stream != 0 ? verify_hole(r, said, &damage) : ERR_CORRUPT;
+        if (err == ERR_OK)
+            damage.lsn = lsn - (said.seq - damage.first);
     }
     if (err != ERR_OK)
         return err == ERR_NOTFOUND ? ERR_CORRUPT : err;
@@ -317,25 +320,13 @@ scan_messages(struct store_reader *r, const struct read *read, struct page_maker
 
 /* ---- batches ---- */
 
-/* Its row of batches is lost: what that should be can be told from its messages. */
-static enum err
-pass_hole(struct scan *s, uint64_t lsn)
+static struct damage
+damage_of(const struct batch_row *row)
 {
-    struct mark   mark;
-    struct damage hole;
-    uint64_t      at = lsn;
-    enum err      e  = read_mark_at(s->r, &at, &mark);
-    if (e == ERR_OK)
-        e = at == lsn ? verify_hole(s->r, mark, &hole) : ERR_NOTFOUND;
-    if (e != ERR_OK)
-        return e == ERR_NOTFOUND ? ERR_CORRUPT : e;
-    page_damage(s->page, &hole);
-    s->page->lsn_next = lsn + (hole.last - mark.seq) + 1;
-    s->r->work += WORK_BATCH;
-    return ERR_OK;
+    return (struct damage){row->stream, row->first, row->last, row->chain, row->lsn};
 }
 
-/* Where to go on behind a batch that is not what was sealed: its row may claim too much. */
+/* Where to go on behind a batch whose row may claim too much, and that is not proved. */
 static uint64_t
 end_of_damaged(struct store_reader *r, const struct batch_row *row)
 {
@@ -349,30 +340,84 @@ end_of_damaged(struct store_reader *r, const struct batch_row *row)
     return lsn;
 }
 
-/* What is not what its origin sealed is passed over: it is not for others. */
-static enum err
-take_batch(struct scan *s, const struct batch_row *row)
+static void
+put_batch(struct scan *s, const struct batch_row *row, struct batch *b)
 {
-    struct page_maker *page    = s->page;
-    struct batch      *b       = NULL;
-    bool               damaged = false;
-    enum err           e       = ERR_OK;
+    struct page_maker *page = s->page;
+    if (b && page_seq(&s->read->have, row->stream) < row->last)
+        page_batch(page, b, row->lsn);
+    else
+        blob_drop(b);
+    page->lsn_next = row->lsn + row_lsns(row);
+    page_raise(&page->scanned, (struct mark){row->stream, row->last});
+    note_stamp(page, row_stamp(row));
+}
+
+/* It is not what its origin sealed, but by what else the file says of it; or a gap goes to
+ * others in its place.  NOTFOUND: nothing can go in its place. */
+static enum err
+take_proved(struct scan *s, uint64_t lsn, struct mark at)
+{
+    struct batch    *b;
+    struct batch_row row;
+    enum err         e = prove_batch(s->r, lsn, at, &row, &b);
+    s->r->work += WORK_BATCH;
+    if (e != ERR_OK)
+        return e;
+    if (row.lsn + row_lsns(&row) <= lsn || row.lsn + row_lsns(&row) - 1 > s->read->lsn_last) {
+        blob_drop(b);
+        return ERR_NOTFOUND;
+    }
+    struct damage damage = damage_of(&row);
+    page_damage(s->page, &damage);
+    put_batch(s, &row, b);
+    return ERR_OK;
+}
+
+/* Its row of batches is lost: what that should be can be told from its messages. */
+static enum err
+pass_hole(struct scan *s, uint64_t lsn)
+{
+    struct mark   mark;
+    struct damage hole;
+    uint64_t      at = lsn;
+    enum err      e  = read_mark_at(s->r, &at, &mark);
+    if (e == ERR_OK)
+        e = at == lsn ? take_proved(s, lsn, mark) : ERR_CORRUPT;
+    if (e != ERR_NOTFOUND)
+        return e;
+    e = verify_hole(s->r, mark, &hole);
+    if (e != ERR_OK)
+        return e == ERR_NOTFOUND ? ERR_CORRUPT : e;
+    page_damage(s->page, &hole);
+    s->page->lsn_next = lsn + (hole.last - mark.seq) + 1;
+    s->r->work += WORK_BATCH;
+    return ERR_OK;
+}
+
+static enum err
+take_batch(struct scan *s, uint64_t lsn, const struct batch_row *row)
+{
+    struct batch *b       = NULL;
+    bool          damaged = false;
+    enum err      e       = ERR_OK;
+    struct damage damage  = damage_of(row);
     if (page_seq(&s->read->have, row->stream) < row->last)
         e = rebuild_batch(s->r, row, &b, &damaged);
     s->r->work += WORK_BATCH;
-    if (damaged || e == ERR_CORRUPT)
-        page_damage(page, &(struct damage){row->stream, row->first, row->last, row->chain});
     if (e == ERR_CORRUPT) {
-        page->lsn_next = end_of_damaged(s->r, row);
+        e = take_proved(s, lsn, row_mark(row, lsn));
+        if (e != ERR_NOTFOUND)
+            return e;
+        page_damage(s->page, &damage);
+        s->page->lsn_next = end_of_damaged(s->r, row);
         return ERR_OK;
     }
     if (e != ERR_OK)
         return e;
-    if (b)
-        page_batch(page, b, row->lsn);
-    page->lsn_next = row->lsn + row_lsns(row);
-    page_raise(&page->scanned, (struct mark){row->stream, row->last});
-    note_stamp(page, row_stamp(row));
+    if (damaged)
+        page_damage(s->page, &damage);
+    put_batch(s, row, b);
     return ERR_OK;
 }
 
@@ -394,7 +439,7 @@ scan_batches(struct store_reader *r, const struct read *read, struct page_maker 
         } else if (e == ERR_OK) {
             if (row.lsn + row_lsns(&row) - 1 > read->lsn_last)
                 return ERR_OK;
-            e = take_batch(&scan, &row);
+            e = take_batch(&scan, lsn, &row);
         }
         if (e != ERR_OK)
             return page->count > 0 ? ERR_OK : e;

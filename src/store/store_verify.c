@@ -104,8 +104,8 @@ verify_claim(struct store_reader *r, uint64_t lsn, struct mark said)
     if (mark.stream == said.stream && mark.seq == said.seq)
         return ERR_OK;
     enum err e = count_votes(r, &r->now, &votes);
-    if (e != ERR_OK || votes != 0)
-        return e != ERR_OK ? e : votes > 0 ? ERR_OK : ERR_NOTFOUND;
+    if (e != ERR_OK || votes > 0)
+        return e;
     e = read_batch_row(r, mark, &row); /* for its deps */
     if (e == ERR_OK)
         e = rebuild_batch(r, &row, &b, &damaged);
@@ -144,7 +144,7 @@ verify_hole(struct store_reader *r, struct mark at, struct damage *hole)
     uint64_t         first = 0;
     enum err         e     = read_batch_row(r, at, &row);
     if (e == ERR_OK && row.last >= at.seq) { /* there it is, but not where its messages are */
-        *hole = (struct damage){row.stream, row.first, row.last, row.chain};
+        *hole = (struct damage){row.stream, row.first, row.last, row.chain, row.lsn};
         return ERR_OK;
     }
     if (e == ERR_OK) {

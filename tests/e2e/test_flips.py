@@ -111,6 +111,93 @@ def test_a_flipped_row_of_batches(pair):
     assert chains[0] == chains[1]
 
 
+# What is set in the row of a batch of one message, or in its message, at that lsn; and whether
+# the rest of the file says what it was.
+WOUNDS = [
+    ("batches", "chain = randomblob(16)", True),
+    ("batches", "chain = zeroblob(3)", True),
+    ("batches", "prev = randomblob(16)", True),
+    ("batches", "deps = x'0100000000000055550a'", True),
+    ("batches", "deps = x'ff'", True),
+    ("batches", "last = last + 1", True),
+    ("batches", "last = 0", True),
+    ("batches", "first = first + 16777216", True),
+    ("batches", "stream = stream + 1", True),
+    ("batches", "lsn = lsn + 4096", True),
+    ("batches", "lamport_first = lamport_first + 64", True),
+    ("batches", "lamport_first = 'x'", True),
+    ("batches", "wall_ms = wall_ms + 1024", True),
+    ("batches", "flags = 4", True),
+    ("messages", "stream = stream + 1", True),
+    ("messages", "seq = seq + 2", True),
+    ("messages", "lamport = 0", True),
+    ("messages", "wall_ms = 0", True),
+    ("messages", "flags = 1", True),
+    ("messages", "digest = randomblob(16)", True),
+    ("messages", "topic = NULL", False),
+    ("messages", "headers = 'content-type: a/b' || char(10)", False),
+    ("messages", "body = 'forged'", False),
+    ("messages", "body = NULL", False),
+    ("messages", "digest = zeroblob(16), body = 'forged'", False),
+]
+
+
+def hurt(db):
+    """One wound in every second batch; the bodies of those that cannot be told any more."""
+    lost = []
+    for i, (table, what, proved) in enumerate(WOUNDS):
+        lsn = 2 * i + 2
+        body = sqlite(db, f"select body from messages where lsn = {lsn}")[0]
+        sqlite(db, f"update {table} set {what} where lsn = {lsn}")
+        if not proved:
+            lost.append(body)
+    return lost
+
+
+def told(broker, want):
+    """It answers with those bodies, each once, and with as many gaps for the rest."""
+    bodies, gaps = page_of(broker)
+    assert not set(bodies) - set(ALL), "what nobody published"
+    count = sum(gap["to"] - gap["from"] + 1 for gap in gaps)
+    return sorted(bodies) == want and count == len(ALL) - len(want)
+
+
+def test_each_column_of_the_only_holder(cluster):
+    # Broken if one flipped bit keeps a joiner from all that lies behind it, or is spread to it; or
+    # if what the rest of the file says is not mended.
+    a = cluster.make(1, args=["--tail-bytes", "1M"])[0]
+    for body in ALL:
+        a.publish("x", body)
+    assert a.stop() == 0
+    lost = hurt(a.db)
+    want = sorted(set(ALL) - set(lost))
+    a.start()
+    c = cluster.add(free_ports(1)[0], args=["--join", f"127.0.0.1:{a.port}"]).start()
+    settled(cluster)
+    for broker in (a, c):
+        wait_for(lambda: told(broker, want), 15, f"what can be told at {broker.port}")
+    proved = len(WOUNDS) - len(lost)
+    wait_for(lambda: metric(a, "batches_mended_total") == proved, 15, "the file to be mended")
+    a.publish("x", ALL[0])
+    settled(cluster)
+    assert a.stop() == 0
+    a.start()
+    assert not os.path.exists(a.db + ".corrupt-1")
+
+
+def test_each_column_and_a_peer_has_all(pair):
+    # Broken if what a peer has is not fetched from it, or a joiner takes a gap meanwhile.
+    cluster, a, b = pair
+    hurt(a.db)
+    a.start()
+    b.start()
+    c = cluster.add(cluster.spare_port, args=["--join", f"127.0.0.1:{a.port}"]).start()
+    settled(cluster)
+    for broker in (a, c):
+        wait_for(lambda: is_whole(broker), 20, f"all of it at {broker.port}")
+    assert not os.path.exists(a.db + ".corrupt-1")
+
+
 def test_a_flipped_message_and_nobody_else_has_it(cluster):
     # Broken if a broker alone serves what it cannot read, or stops for one message.
     a = cluster.make(1, args=["--tail-bytes", "1M"])[0]
