@@ -170,6 +170,15 @@ store_mem_recover(struct store_mem *m)
 /* ---- commits ---- */
 
 static void
+count_topics(struct store_mem *m, struct batch *b)
+{
+    for (uint32_t i = 0; i < b->count; i++)
+        if (!(b->msg[i].flags & MSG_DIGEST_ONLY))
+            mem_topic_count(mem_topic_of(m, b->msg[i].topic, b), b->lamport_first + i,
+                            (struct mark){b->stream, b->first + i});
+}
+
+static void
 append(struct store_mem *m, struct batch *b, bool late, struct wall received)
 {
     struct mem_stream *st = stream_of(m, b->stream);
@@ -196,10 +205,7 @@ append(struct store_mem *m, struct batch *b, bool late, struct wall received)
     st->state.stamp   = batch_stamp(b);
     st->state.retired = false;
     st->received      = batch_is_gap(b) && b->wall.ms < received.ms ? b->wall : received;
-    for (uint32_t i = 0; i < b->count; i++)
-        if (!(b->msg[i].flags & MSG_DIGEST_ONLY))
-            mem_topic_count(mem_topic_of(m, b->msg[i].topic, b), b->lamport_first + i,
-                            (struct mark){b->stream, b->first + i});
+    count_topics(m, b);
 }
 
 uint32_t
@@ -222,6 +228,7 @@ repair(struct store_mem *m, struct batch *b)
             continue;
         blob_keep(b);
         m->at[i].batch = b;
+        count_topics(m, b); /* of what came back */
         blob_drop(old);
     }
 }
