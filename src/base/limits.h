@@ -41,7 +41,7 @@ enum {
     MISSED_MAX              = STREAMS_MAX, /* streams waited for in vain: then all are forgotten */
     UNSENT_BYTES_MAX        = 128 << 20,/* answers that clients do not read: then 503 */
     DELIVERY_BYTES_MAX      = 8 << 20,  /* deliveries that wait: then a message for each client */
-    ANSWERS_BYTES_MAX       = 32 << 20, /* pages of long polls that wait: then a message in each */
+    ANSWERS_BYTES_MAX       = 16 << 20, /* pages of long polls that wait: then a message in each */
     CLIENT_HEAD_MS          = 10000,    /* from first byte to the end of a head: closed */
 };
 
