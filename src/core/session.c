@@ -383,19 +383,31 @@ pull_retired(struct session *s, const struct journal *j, struct entry *entry)
     return false;
 }
 
-/* A gap in memory, or a message of which only the digest is left. */
+/* How many messages from that one on have nothing but their digests left. */
+static uint64_t
+digests_alone(const struct batch *b, uint64_t i)
+{
+    uint64_t n = 0;
+    while (i + n < b->count && b->msg[i + n].flags & MSG_DIGEST_ONLY)
+        n++;
+    return n;
+}
+
+/* A gap in memory, or messages of which only the digests are left. */
 static bool
 pull_tail_gap(struct session *s, const struct journal *j, const struct tail_item *t,
               struct entry *entry)
 {
     const struct batch *b = t->batch;
     uint64_t            i = s->lsn - t->lsn;
-    *entry                = (struct entry){.lsn     = s->lsn++,
+    uint64_t            n = batch_is_gap(b) ? 1 : digests_alone(b, i);
+    *entry                = (struct entry){.lsn     = s->lsn,
                                            .mark    = {b->stream, b->first + i},
-                                           .gap_to  = batch_is_gap(b) ? b->gap_last : b->first + i,
-                                           .lamport = b->lamport_first + i,
+                                           .gap_to  = batch_is_gap(b) ? b->gap_last : b->first + i + n - 1,
+                                           .lamport = b->lamport_first + i + n - 1,
                                            .wall    = b->wall,
                                            .origin  = journal_find(j, b->stream)->origin};
+    s->lsn += n;
     return take_gap(s, entry, entry->lamport);
 }
 

@@ -638,6 +638,41 @@ the_index_and_the_rows_are_not_of_one_mind(void **state)
     }
 }
 
+/* Without it a batch that is damaged is told to each subscriber as hundreds of gaps. */
+static void
+neighbours_are_one_gap(void **state)
+{
+    static const struct {
+        const char *sql;
+        uint32_t    gaps[4]; /* from, to, of batch 3 and 6: 4-9 and 10-18 of the first stream */
+    } wound[] = {
+        {"UPDATE messages SET body = 'x' WHERE lsn IN (14, 15, 16)", {5, 7}},
+        {"UPDATE messages SET body = 'x' WHERE lsn IN (13, 14, 16, 17)", {4, 5, 7, 8}},
+        {"DELETE FROM messages WHERE lsn BETWEEN 14 AND 18", {5, 9}},
+        {"UPDATE messages SET body = 'x' WHERE stream = 4369 AND seq IN (9, 10)", {9, 9, 10, 10}},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof wound / sizeof *wound; i++) {
+        struct log   l;
+        struct page *p;
+        uint32_t     n = 0;
+        log_open(&l);
+        execute(&l, wound[i].sql);
+        struct read read = {.lsn = 1, .lsn_last = l.lsn[l.count] - 1, .bytes_max = 1 << 20};
+        assert_int_equal(store_read(l.d.r, &read, &p), ERR_OK);
+        for (uint32_t k = 0; k < p->count; k++) {
+            if (p->entry[k].gap_to == 0)
+                continue;
+            assert_true(n < 4);
+            assert_int_equal(p->entry[k].mark.seq, wound[i].gaps[n++]);
+            assert_int_equal(p->entry[k].gap_to, wound[i].gaps[n++]);
+        }
+        assert_int_equal(n, wound[i].gaps[2] > 0 ? 4 : 2);
+        page_drop(p);
+        log_close(&l);
+    }
+}
+
 /* ---- any bit of the file ---- */
 
 static void
@@ -746,6 +781,7 @@ main(void)
         cmocka_unit_test(only_what_was_stored_mends),
         cmocka_unit_test(a_digest_mends_nothing),
         cmocka_unit_test(the_index_and_the_rows_are_not_of_one_mind),
+        cmocka_unit_test(neighbours_are_one_gap),
         cmocka_unit_test(no_flipped_bit_is_believed),
     };
     trace_set_sink(drop_trace, NULL);

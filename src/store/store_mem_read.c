@@ -125,7 +125,11 @@ take_message(const struct store_mem *m, const struct kept_batch *k, uint32_t i,
         return;
     if (msg->flags & MSG_DIGEST_ONLY) {
         const struct mem_stream *st = mem_stream_find(m, mark.stream);
-        put_gap(page, st, k->lsn + i, mark.seq, mark.seq, b->lamport_first + i);
+        page_lost(page, &(struct entry){.lsn     = k->lsn + i,
+                                        .mark    = mark,
+                                        .gap_to  = mark.seq,
+                                        .lamport = b->lamport_first + i,
+                                        .origin  = page_text(page, st->state.origin)});
         return;
     }
     if (read->want && !read->want(read->want_ctx, msg->topic))

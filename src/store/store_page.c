@@ -60,7 +60,21 @@ page_entry(struct page_maker *m, const struct entry *e)
         m->entry = mem_resize(m->entry, m->cap * sizeof *m->entry);
     }
     m->entry[m->count++] = *e;
+    m->may_grow          = false;
     m->taken += sizeof *e + e->topic.n + e->headers.n + e->body.n;
+}
+
+void
+page_lost(struct page_maker *m, const struct entry *e)
+{
+    struct entry *last = m->count > 0 && m->may_grow ? &m->entry[m->count - 1] : NULL;
+    if (last && last->mark.stream == e->mark.stream && last->gap_to + 1 == e->mark.seq) {
+        last->gap_to  = e->gap_to;
+        last->lamport = e->lamport;
+        return;
+    }
+    page_entry(m, e);
+    m->may_grow = true;
 }
 
 void

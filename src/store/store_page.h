@@ -18,6 +18,7 @@ struct page_maker {
     size_t         taken; /* held against read.bytes_max */
     struct damage *damage;
     uint32_t       damage_count;
+    bool           may_grow; /* the last entry came by page_lost() */
 };
 enum { PAGE_DAMAGES_MAX = 64 }; /* more will be found when these are mended */
 
@@ -31,6 +32,8 @@ struct str page_text(struct page_maker *m, struct str s);
 struct str page_settled(const struct page_maker *m, struct str s);
 /* All texts of `e` come from page_text(). */
 void page_entry(struct page_maker *m, const struct entry *e);
+/* A gap of what is damaged: one together with the last entry, when it follows that. */
+void page_lost(struct page_maker *m, const struct entry *e);
 /* Takes over one reference. */
 void page_batch(struct page_maker *m, struct batch *b, uint64_t lsn);
 /* v[stream] = max(v[stream], seq); cheap when streams come in order. */

@@ -47,7 +47,7 @@ origin_of(struct scan *s, uint64_t stream, struct str *out)
 /* From e->mark on up to e->gap_to, but for what the reader has.  What is below the floor may
  * have been said at the front of the page. */
 static enum err
-put_gap(struct scan *s, struct entry *e)
+put_gap(struct scan *s, struct entry *e, bool damaged)
 {
     uint64_t have = page_seq(&s->read->have, e->mark.stream), floor = 0;
     enum err err = ERR_OK;
@@ -65,7 +65,10 @@ put_gap(struct scan *s, struct entry *e)
         e->mark.seq = have + 1;
     e->wall = (struct wall){0};
     e->late = false;
-    page_entry(s->page, e);
+    if (damaged)
+        page_lost(s->page, e);
+    else
+        page_entry(s->page, e);
     return ERR_OK;
 }
 
@@ -107,7 +110,7 @@ take_damaged(struct scan *s, uint64_t lsn, struct mark said)
         return err == ERR_NOTFOUND ? ERR_CORRUPT : err;
     note_row(s, &(struct entry){lsn, {e.mark.stream, e.gap_to}, .lamport = e.lamport});
     page_damage(s->page, &damage);
-    return put_gap(s, &e);
+    return put_gap(s, &e, true);
 }
 
 /* Its text, when it fits its digest: *e is whole then. */
@@ -151,7 +154,7 @@ take_row(struct scan *s, sqlite3_stmt *q, bool named)
     if (flags & ROW_GAP) {
         e.gap_to   = s->r->now.last;
         e.mark.seq = s->r->now.first;
-        return put_gap(s, &e);
+        return put_gap(s, &e, false);
     }
     if (page_seq(&s->read->have, e.mark.stream) >= e.mark.seq)
         return ERR_OK;
