@@ -666,12 +666,26 @@ retire(struct journal *j, uint64_t id)
     CHECK(e == ERR_OK);
 }
 
+/* Nothing of it ever came, and what waits for it, if anything, waits anew.  What depends on it
+ * is waived once more. */
+static void
+forget_waived(struct journal *j, uint64_t id)
+{
+    struct stream *s = journal_find(j, id);
+    if (!s || s->live || s->held > 0 || s->frozen)
+        return;
+    s->waived = s->waived_durable = 0;
+    remove_stream(j, s);
+}
+
 static void
 forget(struct journal *j, uint64_t id)
 {
     struct retired *r = map_find(&j->retired_by_id, id, is_retired, &id);
-    if (!r)
+    if (!r) {
+        forget_waived(j, id);
         return;
+    }
     map_remove(&j->retired_by_id, id, r);
     pool_give(&j->retired, r);
 }

@@ -412,6 +412,41 @@ deps_are_what_moved_since_the_last_own_batch(void **state)
     journal_fini(&j);
 }
 
+/* Broken when streams of which nothing ever came, since they are lost for good, take the places
+ * of others for ever; or when one that came after all is dropped. */
+static void
+what_was_waived_is_forgotten(void **state)
+{
+    (void)state;
+    struct journal  j;
+    struct writer   w = writer_of(1);
+    static uint64_t all[STREAMS_MAX];
+    journal_init(&j, NULL, 1 << 20);
+    for (uint32_t i = 0; i < STREAMS_MAX; i++) {
+        all[i]           = i + 1;
+        struct stream *s = journal_stream(&j, all[i]);
+        assert_non_null(s);
+        journal_waive(s, 7);
+        journal_waiver_persist(&j, (struct mark){all[i], 7});
+    }
+    assert_null(journal_stream(&j, STREAMS_MAX + 1));
+    journal_put(&j, write_one(&w));
+    struct list held_back;
+    list_init(&held_back);
+    list_push_back(&journal_find(&j, 2)->waiting, &held_back);
+    journal_retain(
+        &j, &(struct retained){.lsn_first = 1, .forgotten = all, .forgotten_count = STREAMS_MAX});
+    assert_int_equal(j.streams.used, 2);
+    assert_int_equal(vector_seq(&j.durable, 1), 1);
+    assert_int_equal(journal_find(&j, 1)->waived, 7);
+    assert_int_equal(journal_find(&j, 2)->waived, 0); /* and is waived anew */
+    assert_non_null(journal_stream(&j, STREAMS_MAX + 1));
+    bool late = false;
+    assert_false(journal_covers(&j, (struct mark){3, 7}, &late));
+    list_remove(&held_back);
+    journal_fini(&j);
+}
+
 int
 main(void)
 {
@@ -429,6 +464,7 @@ main(void)
         cmocka_unit_test(finds_the_first_message_a_cursor_lacks),
         cmocka_unit_test(the_vector_before_an_lsn_is_the_log_up_to_there),
         cmocka_unit_test(deps_are_what_moved_since_the_last_own_batch),
+        cmocka_unit_test(what_was_waived_is_forgotten),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -157,6 +157,9 @@ write_election(struct store *s, const struct commit *c)
 static enum err
 write_frozen(struct store *s, uint64_t stream)
 {
+    struct stream *st = streams_find(&s->streams, stream);
+    if (st)
+        st->is_frozen = true;
     sql_bind_u64(s->sql[SQL_FROZEN], 1, stream);
     return sql_run(s->db, s->sql[SQL_FROZEN]);
 }
@@ -180,7 +183,7 @@ write_one(struct store *s, const struct commit *c, struct wall received)
     case COMMIT_PROBE:
         return sql_meta_put(s, "probe", ++s->probes);
     case COMMIT_WAIVED:
-        return streams_waive(s, c->mark);
+        return streams_waive(s, c->mark, received);
     case COMMIT_KNOWN:
         return peers_known(s, c->known);
     case COMMIT_LATEST:

@@ -53,6 +53,7 @@ take_head(struct store *s, sqlite3_stmt *q)
     st->floor         = sql_u64(q, 6);
     st->floor_stamp   = sql_u64(q, 8);
     st->is_retired    = sql_u64(q, 10) & STREAM_RETIRED;
+    st->is_frozen     = sql_u64(q, 10) & STREAM_FROZEN;
     s->streams.retired += st->is_retired;
     if (st->lsn > s->lsn)
         s->lsn = st->lsn;

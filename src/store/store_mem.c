@@ -264,6 +264,8 @@ apply(struct store_mem *m, const struct commit *c, struct wall received)
         st = stream_of(m, c->mark.stream);
         if (c->mark.seq > st->state.waived)
             st->state.waived = c->mark.seq;
+        if (st->state.head == 0)
+            st->received = received;
         return;
     case COMMIT_LATEST:
         mem_keep(m, c->batch);

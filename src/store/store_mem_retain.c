@@ -271,8 +271,9 @@ retire(struct store_mem *m, const struct retention *policy, struct wall now, uin
     for (uint32_t i = 0; i < m->stream_count; i++) {
         struct mem_stream *st      = &m->stream[i];
         bool               expired = st->state.head > 0 && st->state.floor == st->state.head;
-        if (policy->retire_ms > 0 && st->state.retired &&
-            is_quiet(st, 2 * policy->retire_ms, now)) {
+        bool               unseen  = st->state.head == 0 && !st->state.frozen;
+        if (policy->retire_ms > 0 && (st->state.retired || unseen) &&
+            is_quiet(st, (unseen ? 1 : 2) * policy->retire_ms, now)) {
             forgotten[r->forgotten_count++] = st->state.stream;
             blob_drop(st->origin_of);
             blob_drop(st->head_owed);

@@ -124,7 +124,7 @@ struct stream {
     struct mark_list *floor_owed; /* one reference, or NULL */
     struct wall       received;
     struct str        origin; /* of a new one, borrowed until it is written */
-    bool              is_dirty, floor_is_dirty, is_retired;
+    bool              is_dirty, floor_is_dirty, is_retired, is_frozen;
     uint32_t          change; /* its place, from 1, in the step of retention in progress */
 };
 
@@ -249,7 +249,7 @@ void     streams_append(struct store *s, struct stream *st, const struct batch *
 enum err streams_write(struct store *s);
 enum err streams_write_floor(struct store *s, const struct stream_floor *f);
 enum err streams_write_flags(struct store *s, uint64_t stream, uint32_t set, uint32_t clear);
-enum err streams_waive(struct store *s, struct mark mark);
+enum err streams_waive(struct store *s, struct mark mark, struct wall received);
 /* One reference; NULL: no marks. */
 struct mark_list *marks_list(const struct mark *mark, uint32_t count);
 /* The same from a blob in the file.  CORRUPT. */

@@ -390,6 +390,14 @@ is_expired(const struct step *t, const struct stream *st)
     return st->head > 0 && floor == st->head;
 }
 
+/* Nothing of it ever came: all that is known is that it was waived.  It is not refused when it
+ * comes after all, so it is forgotten without being retired before. */
+static bool
+is_unseen(const struct stream *st)
+{
+    return st->head == 0 && !st->is_frozen;
+}
+
 static enum err
 forget(struct step *t, const struct stream *st)
 {
@@ -417,7 +425,7 @@ end_stream(struct step *t, struct stream *st, int64_t *due)
     enum err e = begin(t);
     if (e != ERR_OK)
         return e;
-    if (st->is_retired)
+    if (st->is_retired || is_unseen(st))
         return forget(t, st);
     if (t->s->streams.retired + t->retired_count >= RETIRED_MAX)
         return ERR_OK;
@@ -429,7 +437,7 @@ static enum err
 judge_stream(struct step *t, struct stream *st)
 {
     uint64_t ms = t->policy->retire_ms;
-    if (!st->is_retired && !is_expired(t, st))
+    if (!st->is_retired && !is_unseen(st) && !is_expired(t, st))
         return ERR_OK;
     int64_t  due = after(st->received, st->is_retired ? twice(ms) : ms);
     enum err e   = ERR_OK;

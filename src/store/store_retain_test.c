@@ -554,6 +554,44 @@ quiet_streams_retire_and_are_forgotten(void **state)
     disk_close(&d);
 }
 
+/* Without it each stream that is lost for good takes one of STREAMS_MAX places for ever. */
+static void
+a_waiver_is_forgotten(void **state)
+{
+    struct disk          d;
+    struct writer        a        = kit_writer(7);
+    struct retention     policy   = {.age_ms = 100000, .retire_ms = 1000};
+    struct commit        waive    = {.kind = COMMIT_WAIVED, .mark = {5, 7}};
+    struct commit        other    = {.kind = COMMIT_WAIVED, .mark = {7, 7}};
+    struct commit        frozen[] = {{.kind = COMMIT_WAIVED, .mark = {6, 1}},
+                                     {.kind = COMMIT_FROZEN, .stream = 6}};
+    struct commit_result result[2];
+    disk_open(&d, *state != NULL);
+    disk_put(&d, kit_batch(&a, 1, "t"), 100);
+    disk_commit(&d, &other, 1, 100, result);
+    disk_commit(&d, frozen, 2, 100, result);
+    disk_commit(&d, &waive, 1, 100, result);
+    expire(&d, policy, 1000);
+    disk_commit(&d, &waive, 1, 600, result); /* that it is missing was met again */
+    expire(&d, policy, 1600);
+    restart(&d);
+    assert_int_equal(d.found->stream_count, 3);
+    struct retained *r = disk_retain(&d, &policy, 1601);
+    assert_true(r && r->forgotten_count == 1 && r->forgotten[0] == 5 && r->retired_count == 0);
+    retained_drop(r);
+    restart(&d);
+    assert_int_equal(d.found->stream_count, 2);
+    assert_int_equal(found_stream(&d, 7)->waived, 7);
+    assert_true(found_stream(&d, 6)->frozen);
+    /* Also without a start in between. */
+    expire(&d, policy, 1900);
+    disk_commit(&d, &waive, 1, 2000, result);
+    r = disk_retain(&d, &policy, 3001);
+    assert_true(r && r->forgotten_count == 1 && r->forgotten[0] == 5);
+    retained_drop(r);
+    disk_close(&d);
+}
+
 /* Without it a stream that was quiet before its messages went stays until the next start. */
 static void
 what_expires_late_retires_at_once(void **state)
@@ -641,6 +679,7 @@ main(void)
         ON_BOTH(a_gap_that_goes_leaves_what_it_owes),
         ON_BOTH(quiet_streams_retire_and_are_forgotten),
         ON_BOTH(what_expires_late_retires_at_once),
+        ON_BOTH(a_waiver_is_forgotten),
         ON_BOTH(an_empty_log_goes_on_where_it_was),
         ON_BOTH(a_step_takes_no_more_than_it_may),
     };

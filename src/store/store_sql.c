@@ -28,8 +28,9 @@ static const char *const text_of[SQL_COUNT] = {
     [SQL_STREAM_DROP]  = "DELETE FROM streams WHERE stream = ?1",
     [SQL_WAIVED] = "INSERT INTO streams(stream, origin, head, head_chain, head_stamp, head_lsn,"
                    " head_ms, floor, flags, waived)"
-                   " VALUES (?1, '', 0, zeroblob(16), 0, 0, 0, 0, 0, ?2)"
-                   " ON CONFLICT(stream) DO UPDATE SET waived = max(waived, ?2)",
+                   " VALUES (?1, '', 0, zeroblob(16), 0, 0, ?3, 0, 0, ?2)"
+                   " ON CONFLICT(stream) DO UPDATE SET waived = max(waived, ?2),"
+                   " head_ms = CASE WHEN head = 0 THEN ?3 ELSE head_ms END",
     [SQL_FROZEN] = "INSERT INTO streams(stream, origin, head, head_chain, head_stamp, head_lsn,"
                    " head_ms, floor, flags) VALUES (?1, '', 0, zeroblob(16), 0, 0, 0, 0, 1)"
                    " ON CONFLICT(stream) DO UPDATE SET flags = flags | 1",

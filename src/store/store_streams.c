@@ -188,11 +188,26 @@ streams_write_flags(struct store *s, uint64_t stream, uint32_t set, uint32_t cle
     return sql_run(s->db, q);
 }
 
+/* One that nothing came of has its hour too. */
+static void
+note_waived(struct streams *all, uint64_t stream, struct wall received)
+{
+    struct stream *st = streams_find(all, stream);
+    if (!st)
+        st = streams_add(all, stream);
+    if (st->head > 0)
+        return;
+    st->received = received;
+    all->due_ms  = 0; /* looked at anew, by whatever policy */
+}
+
 enum err
-streams_waive(struct store *s, struct mark mark)
+streams_waive(struct store *s, struct mark mark, struct wall received)
 {
     sqlite3_stmt *q = s->sql[SQL_WAIVED];
+    note_waived(&s->streams, mark.stream, received);
     sql_bind_u64(q, 1, mark.stream);
     sql_bind_u64(q, 2, mark.seq);
+    sql_bind_u64(q, 3, (uint64_t)received.ms);
     return sql_run(s->db, q);
 }
