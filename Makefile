@@ -22,7 +22,8 @@ obj_of    = $(patsubst %.c,$(BUILD)/%.o,$(call src_of,$(1)))
 FOLDERS   = base core codec store io server client cli
 ARCHIVES  = $(patsubst %,$(BUILD)/lib%.a,base core codec store io server client llhttp)
 LIBS      = -luv -lsqlite3 -lz -linih -lpthread
-TESTS     = $(patsubst %.c,$(BUILD)/%,$(wildcard src/*/*_test.c tests/scenario/*_test.c sim/*_test.c))
+TESTS     = $(patsubst %.c,$(BUILD)/%,$(wildcard src/*/*_test.c tests/scenario/*_test.c tests/crash/*_test.c \
+                                           sim/*_test.c))
 
 .DELETE_ON_ERROR:
 .PHONY: all golden test tidy format bench fuzz clean
@@ -105,7 +106,7 @@ tidy: $(BUILD)/libbase.a $(BUILD)/libcore.a $(BUILD)/libcodec.a
 format:
 	clang-format -i $$(git ls-files '*.c' '*.h')
 
--include $(wildcard bench/bench.mk tests/fuzz/fuzz.mk)
+-include $(wildcard bench/bench.mk tests/fuzz/fuzz.mk tests/crash/crash.mk tests/chaos/chaos.mk)
 
 clean:
 	rm -rf build

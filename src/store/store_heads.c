@@ -221,8 +221,12 @@ check_stream(struct heads *h, const struct head *d)
         return e;
     /* From the front of what is left: its row may say that there is more, or less. */
     e = find_row(h, FRONT, (struct mark){d->stream, 0}, &row);
-    while (e == ERR_OK && row.is_whole && row.is_gap && row.last <= d->floor) {
-        uint64_t above = row.last;
+    for (uint64_t above = 0; e == ERR_OK && row.is_whole && row.is_gap && row.last <= d->floor;) {
+        if (row.last <= above) { /* the tree's order is lost */
+            e = ERR_CORRUPT;
+            break;
+        }
+        above = row.last;
         mem_free(row.deps);
         e = find_row(h, FRONT, (struct mark){d->stream, above}, &row);
     }
@@ -266,12 +270,13 @@ check_stray(struct heads *h)
     if (h->stray.stream == 0)
         return ERR_OK;
     for (bool more = true; more && e == ERR_OK;) {
-        bool known = false;
-        more       = false;
+        uint64_t above = stream;
+        bool     known = false;
+        more           = false;
         sql_bind_u64(h->q[NEXT], 1, stream);
         while (sql_next(h->s->db, h->q[NEXT], &e)) {
             stream = sql_u64(h->q[NEXT], 0);
-            more   = true;
+            more   = stream > above; /* where the tree's order is lost SQLite goes in circles */
         }
         sql_bind_u64(h->q[HAS], 1, stream);
         while (more && e == ERR_OK && sql_next(h->s->db, h->q[HAS], &e))
