@@ -13,6 +13,7 @@ cannot do it (1 with --must).
 
 import argparse
 import collections
+import faulthandler
 import gc
 import http.client
 import json
@@ -38,6 +39,8 @@ import records  # noqa: E402
 
 CONVERGE_S = 60  # from the end of all trouble to equal heads, at most
 SETTLE_S = 1.5
+FAULT_S = 60  # what a fault takes longer than planned
+CHECK_S = 300
 READ_S = 120  # and until every reader was given all of it
 
 
@@ -46,7 +49,7 @@ def arguments():
     p.add_argument("--seconds", type=float, default=120)
     p.add_argument("--seed", type=int)
     p.add_argument("--brokers", type=int, default=3, choices=range(2, 9))
-    p.add_argument("--rate", type=int, default=10_000, help="messages a second, of all brokers")
+    p.add_argument("--rate", type=int, default=12_500, help="messages a second, of all brokers")
     p.add_argument("--build", default=os.path.join(ROOT, "build"))
     p.add_argument("--plan", action="store_true", help="print the plan, do nothing")
     p.add_argument("--must", action="store_true", help="that it cannot run here is a failure")
@@ -66,10 +69,11 @@ class Trouble:
         self.world, self.began = world, began
         self.planned = collections.Counter(f.kind for f in faults)
         self.fired, self.notes = collections.Counter(), []
-        self.problems = []
+        self.problems, self.doing = [], {}
         self.busy = {k: threading.Lock() for k in world.numbers}  # whose process is in a fault
         self.threads = [
-            threading.Thread(target=self.lane, args=([f for f in faults if f.lane == lane],))
+            threading.Thread(target=self.lane, daemon=True,
+                             args=([f for f in faults if f.lane == lane],))
             for lane in plan.LANES]
         for t in self.threads:
             t.start()
@@ -79,10 +83,12 @@ class Trouble:
             wait = self.began + f.at - time.monotonic()
             if wait > 0:
                 time.sleep(wait)
+            self.doing[f.lane] = str(f)
             try:
                 self.do(f)
             except Exception as e:  # told at the end; the plan goes on
                 self.problems.append(f"{f}: {type(e).__name__} {e}")
+            self.doing[f.lane] = "nothing"
 
     def do(self, f):
         lane = {"network": self.network, "relay": self.relay, "process": self.process,
@@ -209,9 +215,12 @@ class Trouble:
         if before is None or after is None or after != before:
             self.fired[f.kind] += 1
 
-    def end(self):
+    def end(self, seconds):
+        """Every lane is through by then."""
+        until = time.monotonic() + seconds
         for t in self.threads:
-            t.join()
+            t.join(max(0, until - time.monotonic()))
+            assert not t.is_alive(), f"a fault does not end: {self.doing}"
 
 
 def refusals(m):
@@ -374,7 +383,7 @@ def run(world, clients, args):
 
     began = time.monotonic()
     trouble = Trouble(world, plan.make(args.seed, args.seconds - 2, world.count), began)
-    trouble.end()
+    trouble.end(args.seconds + FAULT_S)
     left = began + args.seconds - time.monotonic()
     if left > 0:
         time.sleep(left)
@@ -475,6 +484,9 @@ def inside(args):
 
     threading.Thread(target=end_with_parent, daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Whatever hangs says where, and ends.
+    faulthandler.dump_traceback_later(
+        args.seconds + FAULT_S + 3 * (CONVERGE_S + READ_S) + CHECK_S, exit=True)
     os.environ["HEARSAY_BIN"] = os.path.join(args.build, "hearsay")
     import world as worlds
 

@@ -161,11 +161,12 @@ class Member(harness.Broker):
         shutil.rmtree(self.data)
 
     def backup(self, folder):
-        """A copy as SQLite makes it, of a running broker's file."""
+        """A copy as SQLite makes it, of a running broker's file; in one step, since it begins
+        anew when it meets a commit between two."""
         os.makedirs(folder)
         source = sqlite3.connect(f"file:{self.db}?mode=ro", uri=True, timeout=20)
         goal = sqlite3.connect(os.path.join(folder, "broker.db"))
-        source.backup(goal, pages=2000)
+        source.backup(goal)
         goal.close()
         source.close()
 
