@@ -10,10 +10,25 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* "S12: ..." is one more look at S12. */
+static void
+count(struct sim_checks *c, const char *what)
+{
+    uint32_t n = 0;
+    for (const char *p = what + 1; *p >= '0' && *p <= '9'; p++)
+        n = 10 * n + (uint32_t)(*p - '0');
+    CHECK(what[0] == 'S' ? n < 20 : n < 10);
+    if (what[0] == 'S')
+        c->s[n]++;
+    else
+        c->l[n]++;
+}
+
 /* Ends the run; the story tells how it came to this. */
 void
 sim_must(struct sim *s, bool holds, const char *what, uint32_t i)
 {
+    count(&s->checks, what);
     if (holds)
         return;
     fprintf(stderr, "%s\nviolated at %s: %s\n", sim_story(s), s->node[i].host, what);
@@ -42,6 +57,7 @@ note_claim(struct sim *s, uint32_t i)
     struct token        token = bully_token(bully);
     if (!bully_is_leading(bully))
         return;
+    sim_must(s, token.epoch <= s->node[i].epoch, "S16: claimed, and its epoch is not on disk", i);
     for (uint32_t k = 0; k < s->claim_count; k++)
         if (token_cmp(&s->claim[k].token, &token) == 0) {
             sim_must(s, s->claim[k].node == i, "S16: a token is claimed once, ever", i);
@@ -79,19 +95,76 @@ oracle_event(struct sim *s, uint32_t i)
     tell_coordinator(s, i);
 }
 
-void
-oracle_answer(struct sim *s, uint32_t i, struct mark m)
+/* S10: who publishes at a broker has seen what that had, and what it says it has seen. */
+static void
+check_context(struct sim *s, uint32_t i, const struct sim_publish *p)
 {
-    sim_must(s, on_disk(s, i, m), "S4: answered, and not on disk", i);
+    const struct sim_batch *it = past_find(s, p->mark);
+    for (uint32_t k = 0; k < p->past.count; k++) {
+        struct mark m = p->past.at[k];
+        sim_must(s,
+                 m.stream == p->mark.stream ? m.seq < p->mark.seq
+                                            : vector_has(&it->past, m) || past_is_excused(s, m),
+                 "S10: it does not depend on what was seen before it", i);
+    }
 }
+
+void
+oracle_answer(struct sim *s, uint32_t i, struct sim_publish *p)
+{
+    bool refused = p->outcome != ERR_OK && p->outcome != ERR_UNKNOWN;
+    sim_must(s, !refused || !p->stored, "S8: refused, and it was stored", i);
+    if (p->outcome != ERR_OK)
+        return;
+    sim_must(s, on_disk(s, i, p->mark), "S4: answered, and not on disk", i);
+    const struct sim_batch *it = past_find(s, p->mark);
+    sim_must(s, str_eq(it->batch->msg[p->mark.seq - it->batch->first].body, str_of(p->body)),
+             "S4: answered with the place of another", i);
+    check_context(s, i, p);
+}
+
+/* A link to who has lost its disk may look alive for so long. */
+enum { HALF_OPEN_MS = 15000 };
 
 void
 oracle_copies(struct sim *s, uint32_t i, struct mark m, uint32_t copies)
 {
-    uint32_t n = 0;
-    for (uint32_t k = 0; k < s->config.brokers; k++)
-        n += on_disk(s, k, m);
+    uint32_t                n  = 0;
+    const struct sim_batch *it = past_find(s, m);
+    for (uint32_t k = 0; k < s->config.brokers; k++) {
+        const struct sim_held *held = &past_stream(s, m.stream)->at[k];
+        uint64_t               lost = s->node[k].lost_ms;
+        bool                   has  = it->had >> k & 1 && held->head >= m.seq;
+        n += has || (lost > 0 && s->now_ms - lost < HALF_OPEN_MS);
+    }
     sim_must(s, n >= copies, "S6: fewer disks have it than was said", i);
+}
+
+/* Is nothing of this left here but what stands for it? */
+static bool
+is_gone(const struct sim *s, uint32_t i, const struct frame_gap *f)
+{
+    const struct batch *b;
+    uint64_t            lsn;
+    for (uint32_t k = 0; (b = store_mem_batch(s->node[i].disk, k, &lsn)); k++)
+        if (b->stream == f->stream && !batch_is_gap(b) && b->first <= f->to &&
+            batch_last(b) >= f->from)
+            return false;
+    return true;
+}
+
+void
+oracle_send(struct sim *s, uint32_t i, const struct frame *f)
+{
+    for (uint32_t k = 0; f->kind == FRAME_HEADS && k < f->heads.count; k++) {
+        const struct sim_stream *st = past_stream(s, f->heads.head[k].stream);
+        sim_must(s, st && st->at[i].head >= f->heads.head[k].head,
+                 "S4: a peer is told of what is not on disk", i);
+        sim_must(s, st->at[i].floor >= f->heads.head[k].floor,
+                 "S12: a peer is told that something is gone, and it is there", i);
+    }
+    if (f->kind == FRAME_GAP)
+        sim_must(s, is_gone(s, i, &f->gap), "S12: a gap is offered for what is there", i);
 }
 
 /* ---- at the end ---- */
@@ -105,97 +178,7 @@ raise_to(struct vector *v, struct mark m)
     CHECK(e == ERR_OK);
 }
 
-/* What was retired so long ago that it is forgotten counts too. */
-static bool
-is_held(struct sim *s, uint32_t i, const struct vector *held, const struct vector *waived,
-        struct mark m)
-{
-    bool forgets = s->node[i].retention.retire_ms > 0;
-    return vector_has(held, m) || vector_has(waived, m) ||
-           (forgets && vector_seq(held, m.stream) == 0);
-}
-
-/* All that a stream's origin had on disk up to some batch of it. */
-struct past {
-    uint32_t      next; /* of all batches that ever were in it: not looked at yet */
-    struct vector deps;
-};
-
-/* Up to and with `last`. */
-static void
-know_past(struct past *p, const struct sim_stream *all, uint64_t last)
-{
-    for (; p->next < all->count && all->batch[p->next]->first <= last; p->next++)
-        for (uint32_t d = 0; d < all->batch[p->next]->deps_count; d++)
-            raise_to(&p->deps, all->batch[p->next]->deps[d]);
-}
-
-/* What a disk begins with: for each stream all below its first batch here, and all of those
- * that have none. */
-static void
-begin_held(const struct store_mem *disk, const struct recovered *r, struct vector *held)
-{
-    const struct batch *b;
-    struct vector       first;
-    uint64_t            lsn;
-    vector_init(&first);
-    for (uint32_t k = 0; k < r->stream_count; k++)
-        raise_to(held, (struct mark){r->stream[k].stream, r->stream[k].head});
-    for (uint32_t k = 0; (b = store_mem_batch(disk, k, &lsn)); k++) {
-        if (vector_seq(&first, b->stream) > 0)
-            continue;
-        raise_to(&first, (struct mark){b->stream, b->first});
-        enum err e = vector_set(held, (struct mark){b->stream, b->first - 1});
-        CHECK(e == ERR_OK);
-    }
-    vector_fini(&first);
-}
-
-/* What somebody waived: who takes a gap from there need not know of it. */
-static void
-find_waived(struct sim *s, struct vector *waived)
-{
-    for (uint32_t i = 0; i < s->config.brokers; i++) {
-        const struct recovered *r = store_mem_recover(s->node[i].disk);
-        for (uint32_t k = 0; k < r->stream_count; k++) {
-            uint64_t seq = r->stream[k].frozen ? INT64_MAX : r->stream[k].waived;
-            raise_to(waived, (struct mark){r->stream[k].stream, seq});
-        }
-    }
-}
-
-/* S9: each batch lies behind its whole past, also behind what came to it by batches that are
- * gone here. */
-static void
-check_deps(struct sim *s, uint32_t i)
-{
-    const struct store_mem *disk = s->node[i].disk;
-    const struct batch     *b;
-    struct vector           held, waived;
-    uint64_t                lsn;
-    struct past            *past = mem_new((s->stream_count + 1) * sizeof *past);
-    vector_init(&held);
-    vector_init(&waived);
-    find_waived(s, &waived);
-    begin_held(disk, store_mem_recover(s->node[i].disk), &held);
-    for (uint32_t k = 0; (b = store_mem_batch(disk, k, &lsn)); k++) {
-        const struct sim_stream *all = past_stream(s, b->stream);
-        struct past             *p   = &past[all - s->stream];
-        know_past(p, all, batch_last(b));
-        for (uint32_t d = 0; !batch_is_gap(b) && d < p->deps.count; d++)
-            sim_must(s, is_held(s, i, &held, &waived, p->deps.at[d]), "S9: its past is not held",
-                     i);
-        raise_to(&held, (struct mark){b->stream, batch_last(b)});
-    }
-    for (uint32_t k = 0; k < s->stream_count; k++)
-        vector_fini(&past[k].deps);
-    mem_free(past);
-    vector_fini(&held);
-    vector_fini(&waived);
-}
-
-/* S2, S9, S14 of one disk: its lsn order is a causal order, and its chains hold.  What
- * retention took from its front counts as held. */
+/* S2, S14 of one disk: its chains hold from the floors to the heads. */
 static void
 check_disk(struct sim *s, uint32_t i)
 {
@@ -219,6 +202,8 @@ check_disk(struct sim *s, uint32_t i)
                      i);
             sim_must(s, b->lamport_first > stamp[n], "S14: stamps do not rise", i);
         } else {
+            const struct stream_state *st = store_mem_state(disk, b->stream);
+            sim_must(s, b->first <= st->floor + 1, "S2: a hole above the floor", i);
             CHECK(seen < STREAMS_CHECKED_MAX);
             id[seen++] = b->stream;
         }
@@ -226,7 +211,12 @@ check_disk(struct sim *s, uint32_t i)
         stamp[n] = batch_stamp(b);
         raise_to(&held, (struct mark){b->stream, batch_last(b)});
     }
-    check_deps(s, i);
+    for (uint32_t k = 0; k < s->stream_count; k++) {
+        const struct sim_held *at  = &s->stream[k].at[i];
+        uint64_t               got = vector_seq(&held, s->stream[k].id);
+        sim_must(s, at->head == (got > at->floor ? got : at->floor), "S2: the log ends elsewhere",
+                 i);
+    }
     vector_fini(&held);
 }
 
@@ -234,7 +224,8 @@ void
 oracle_check(struct sim *s)
 {
     for (uint32_t i = 0; i < s->config.brokers; i++)
-        check_disk(s, i);
+        if (s->node[i].broker)
+            check_disk(s, i);
 }
 
 void
@@ -269,6 +260,122 @@ oracle_newest(struct sim *s, const char *topic, const char *body)
     }
 }
 
+/* A message in the total order of all. */
+struct rank {
+    uint64_t    lamport;
+    struct mark mark;
+};
+
+static bool
+is_above(const struct rank *a, const struct rank *b)
+{
+    if (a->lamport != b->lamport)
+        return a->lamport > b->lamport;
+    if (a->mark.stream != b->mark.stream)
+        return a->mark.stream > b->mark.stream;
+    return a->mark.seq > b->mark.seq;
+}
+
+/* Of all messages of a topic that lie below its vector; seq 0: none. */
+static struct rank
+newest(const struct sim *s, uint32_t i, struct str topic)
+{
+    struct rank best = {0};
+    for (uint32_t k = 0; k < s->stream_count; k++) {
+        const struct sim_stream *st = &s->stream[k];
+        for (uint32_t n = 0; n < st->count && st->batch[n].batch->first <= st->at[i].head; n++) {
+            const struct batch *b = st->batch[n].batch;
+            for (uint32_t m = 0; m < b->count; m++) {
+                struct rank it = {b->lamport_first + m, {st->id, b->first + m}};
+                if (str_eq(b->msg[m].topic, topic) && is_above(&it, &best))
+                    best = it;
+            }
+        }
+    }
+    return best;
+}
+
+/* Somebody may know a newer one: of a stream that was retired, or that nobody got who is left. */
+void
+oracle_all_newest(struct sim *s, const char *topic)
+{
+    struct mark all = {0};
+    bool        any = false;
+    for (uint32_t i = 0; i < s->config.brokers; i++) {
+        struct mark got = {0};
+        struct str  body;
+        if (!s->node[i].broker)
+            continue;
+        struct rank want  = newest(s, i, str_of(topic));
+        bool        found = store_mem_newest(s->node[i].disk, str_of(topic), &got, &body);
+        sim_must(s, found || want.mark.seq == 0, "S15: the newest message is not known", i);
+        if (!found)
+            continue;
+        const struct batch *b    = past_find(s, got)->batch;
+        struct rank         have = {b->lamport_first + (got.seq - b->first), got};
+        sim_must(s, !is_above(&want, &have), "S15: an older newest message than its vector holds",
+                 i);
+        if (past_stream(s, got.stream)->at[i].head < got.seq || past_stream(s, got.stream)->retired)
+            continue;
+        sim_must(s, !any || (got.stream == all.stream && got.seq == all.seq),
+                 "S15: another newest message than elsewhere", i);
+        all = got;
+        any = true;
+    }
+}
+
+static const struct batch *
+stored_at(const struct sim *s, uint32_t i, struct mark m)
+{
+    const struct batch *b;
+    uint64_t            lsn;
+    for (uint32_t k = 0; (b = store_mem_batch(s->node[i].disk, k, &lsn)); k++)
+        if (b->stream == m.stream && b->first <= m.seq && m.seq <= batch_last(b))
+            return b;
+    return NULL;
+}
+
+/* What one has above the floor of the other, that has too, or names a gap. */
+static void
+same_content(struct sim *s, uint32_t i, uint32_t j)
+{
+    const struct batch *b;
+    uint64_t            lsn;
+    for (uint32_t k = 0; (b = store_mem_batch(s->node[i].disk, k, &lsn)); k++) {
+        const struct sim_held *at = &past_stream(s, b->stream)->at[j];
+        if (batch_is_gap(b) || batch_last(b) <= at->floor)
+            continue;
+        const struct batch *other = stored_at(s, j, (struct mark){b->stream, batch_last(b)});
+        sim_must(s, other != NULL, "S15: above the floors the contents differ", j);
+        sim_must(s, batch_is_gap(other) || hash128_eq(other->chain, b->chain),
+                 "S15: other content at the same place", j);
+    }
+}
+
+void
+oracle_content(struct sim *s)
+{
+    for (uint32_t i = 0; i < s->config.brokers; i++)
+        for (uint32_t j = 0; j < s->config.brokers; j++)
+            if (i != j && s->node[i].broker && s->node[j].broker)
+                same_content(s, i, j);
+}
+
+/* S5: what a broker answered is on its disk, or retention took it there. */
+void
+oracle_acked_here(struct sim *s)
+{
+    for (uint32_t k = 0; k < s->publish_count; k++) {
+        const struct sim_publish *p = &s->publish[k];
+        if (p->outcome != ERR_OK || s->node[p->node].lost_ms > p->answered_ms)
+            continue;
+        const struct sim_stream *st = past_stream(s, p->mark.stream);
+        sim_must(
+            s, st->retired || st->at[p->node].floor >= p->mark.seq || on_disk(s, p->node, p->mark),
+            "S5: an acked message is gone from its broker", p->node);
+    }
+}
+
 void
 oracle_heads(struct sim *s)
 {
@@ -287,6 +394,7 @@ oracle_heads(struct sim *s)
                         first->stream[at].head == r->stream[k].head;
             sim_must(s, !both || hash128_eq(first->stream[at].chain, r->stream[k].chain),
                      "S1: other chains at the same head", i);
+            sim_must(s, !r->stream[k].frozen, "S1: a stream is refused, and nobody forked it", i);
         }
         first = r;
         at    = 0;
@@ -331,8 +439,11 @@ oracle_told_all(struct sim *s, uint32_t number)
 {
     const struct sim_sub *sub  = &s->sub[number];
     const struct vector  *have = broker_vector(s->node[sub->node].broker);
-    sim_must(s, vector_covers(&sub->told, have), "L2: not all was given, or told to be gone",
-             sub->node);
+    for (uint32_t k = 0; k < have->count; k++) {
+        uint64_t told = vector_seq(&sub->told, have->at[k].stream);
+        past_silent(s, sub, have->at[k].stream, told + 1, have->at[k].seq);
+    }
+    sim_must(s, true, "L2: all was given, or told to be gone", sub->node);
 }
 
 void

@@ -1,9 +1,8 @@
 /* oracle.h - what must hold, whatever happened (numbers as in the design's list).
  *
- * After every event, checked by the simulator itself: S4 (answered or delivered is
- * durable there), S6 (copies that were told), S11, S16, S17.  By oracle_check(): S1, S2,
- * S9, S10, S12 of what was delivered, S14.  A violation ends the program with the story
- * so far. */
+ * Checked by the simulator itself, as things are stored, answered, told to peers and
+ * delivered: S1 - S4, S6 - S12, S14, S16, S17.  Below: what can be told at the end alone.  A
+ * violation ends the program with the story so far and a line "violated at A: S9: ...". */
 #ifndef SIM_ORACLE_H
 #define SIM_ORACLE_H
 
@@ -12,6 +11,13 @@
 void oracle_check(struct sim *s);
 /* L1, S15: all disks of brokers that are up hold the same. */
 void oracle_level(struct sim *s);
+/* S15: all brokers that are up know the newest message of a topic of all that their vectors
+ * hold, also where that is gone. */
+void oracle_all_newest(struct sim *s, const char *topic);
+/* S15: above their floors all that are up, and level, hold the same, or name a gap. */
+void oracle_content(struct sim *s);
+/* S5: what was answered OK is on that broker's disk, or retention took it. */
+void oracle_acked_here(struct sim *s);
 /* S15: all brokers that are up know the same newest message of a topic, this one. */
 void oracle_newest(struct sim *s, const char *topic, const char *body);
 /* L1 where retention differs: all that are up have the same heads with the same chains. */

@@ -97,15 +97,6 @@ commit_begin(struct sim *s, uint32_t i)
 }
 
 static void
-note_past(struct sim *s, uint32_t i, const struct commit *c)
-{
-    if (c->kind == COMMIT_BATCH)
-        past_batch(s, i, c->batch);
-    for (uint32_t k = 0; c->gaps && k < c->gaps->count; k++)
-        past_batch(s, i, c->gaps->at[k]);
-}
-
-static void
 commit_done(struct sim *s, uint32_t i)
 {
     struct sim_node     *n     = &s->node[i];
@@ -120,7 +111,7 @@ commit_done(struct sim *s, uint32_t i)
     store_mem_commit(n->disk, commit, count, (struct wall){(int64_t)s->now_ms}, result);
     for (uint32_t k = 0; k < count; k++) {
         if (result[k].err == ERR_OK)
-            note_past(s, i, &commit[k]);
+            past_commit(s, i, &commit[k]);
         node_step(s, i,
                   &(struct fact){.kind      = FACT_PERSISTED,
                                  .persisted = {commit[k].id, result[k].err, result[k].lsn_first}});
@@ -171,6 +162,7 @@ retain(struct sim *s, uint32_t i)
     uint64_t         next = s->config.retain_ms > 0 ? s->config.retain_ms : 1000;
     enum err         e    = store_mem_retain(n->disk, &n->retention, wall_of(s, i), &r);
     CHECK(e == ERR_OK);
+    past_retain(s, i, r);
     node_step(s, i, &(struct fact){.kind = FACT_RETAINED, .retained = r});
     event_new(s, EVENT_RETAIN, i, r->more ? 1 : next);
     retained_drop(r);
@@ -348,6 +340,8 @@ sim_free(struct sim *s)
     buf_fini(&s->story);
     mem_free(s->heap);
     mem_free(s->conn);
+    for (uint32_t i = 0; i < s->publish_count; i++)
+        vector_fini(&s->publish[i].past);
     mem_free(s->publish);
     mem_free(s->stored);
     mem_free(s->claim);
@@ -383,6 +377,7 @@ sim_start(struct sim *s, uint32_t i)
 {
     struct sim_node *n = &s->node[i];
     CHECK(!n->broker);
+    past_start(s, i, store_mem_recover(n->disk));
     n->nonce    = prng_next(&s->prng) | 1;
     n->broker   = broker_new(&(struct broker_config){.cluster        = STR("sim"),
                                                      .self           = n->addr,
@@ -543,7 +538,24 @@ sim_replace_disk(struct sim *s, uint32_t i, struct store_mem *disk)
 {
     CHECK(!s->node[i].broker);
     store_mem_free(s->node[i].disk);
-    s->node[i].disk = disk;
+    s->node[i].disk       = disk;
+    s->node[i].other_disk = true;
+}
+
+bool
+sim_flip(struct sim *s, uint32_t i, uint32_t at)
+{
+    const struct batch *b;
+    uint64_t            lsn;
+    for (uint32_t k = 0; (b = store_mem_batch(s->node[i].disk, k, &lsn)); k++) {
+        if (at < b->count) {
+            sim_tell(s, "a bit flips on the disk of %s", s->node[i].host);
+            s->damaged = true;
+            return store_mem_flip(s->node[i].disk, (struct mark){b->stream, b->first + at});
+        }
+        at -= b->count;
+    }
+    return false;
 }
 
 /* ---- time ---- */
@@ -600,6 +612,12 @@ sim_now(const struct sim *s)
 
 /* ---- looking ---- */
 
+const struct sim_checks *
+sim_checks(const struct sim *s)
+{
+    return &s->checks;
+}
+
 bool
 sim_is_up(const struct sim *s, uint32_t i)
 {
@@ -612,6 +630,17 @@ sim_broker(const struct sim *s, uint32_t i)
     return s->node[i].broker;
 }
 
+/* But for streams that some have retired already and some not yet. */
+static bool
+covers(const struct sim *s, const struct vector *v, const struct vector *other)
+{
+    for (uint32_t i = 0; i < other->count; i++)
+        if (!vector_has(v, other->at[i]) && (vector_seq(v, other->at[i].stream) > 0 ||
+                                             !past_stream(s, other->at[i].stream)->retired))
+            return false;
+    return true;
+}
+
 bool
 sim_is_level(struct sim *s)
 {
@@ -622,7 +651,7 @@ sim_is_level(struct sim *s)
         const struct vector *v = broker_vector(s->node[i].broker);
         if (s->node[i].waiting_count > 0)
             return false;
-        if (first && (!vector_covers(first, v) || !vector_covers(v, first)))
+        if (first && (!covers(s, first, v) || !covers(s, v, first)))
             return false;
         first = v;
     }

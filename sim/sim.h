@@ -63,6 +63,9 @@ struct store_mem *sim_disk(struct sim *s, uint32_t i);
 /* The broker must be down. */
 void sim_replace_disk(struct sim *s, uint32_t i, struct store_mem *disk);
 
+/* A bit of message `at` of those on this disk flips; false: there are not so many. */
+bool sim_flip(struct sim *s, uint32_t i, uint32_t at);
+
 /* ---- clients ---- */
 
 /* Publishes at broker i; its number, for sim_outcome(). */
@@ -70,6 +73,10 @@ uint32_t sim_publish(struct sim *s, uint32_t i, const char *topic, const char *b
 /* The same, and waits until so many brokers have it on disk (> 0 or COPIES_*), or `ms`. */
 uint32_t sim_publish_acks(struct sim *s, uint32_t i, const char *topic, const char *body,
                           int copies, uint64_t ms);
+/* The same as the first, by a client that has seen what a subscriber was given: it waits until
+ * the broker has that too, 1 s at most. */
+uint32_t sim_publish_after(struct sim *s, uint32_t i, const char *topic, const char *body,
+                           uint32_t sub);
 enum { SIM_PENDING = -1 };
 /* SIM_PENDING, or an enum err. */
 int         sim_outcome(const struct sim *s, uint32_t publish);
@@ -99,6 +106,12 @@ uint64_t sim_now(const struct sim *s);
 bool sim_until(struct sim *s, bool (*is_true)(struct sim *s), uint64_t ms_max);
 
 /* ---- looking ---- */
+
+/* How often each invariant was looked at: S1.. and L1.. by number. */
+struct sim_checks {
+    uint64_t s[20], l[10];
+};
+const struct sim_checks *sim_checks(const struct sim *s);
 
 bool                 sim_is_up(const struct sim *s, uint32_t i);
 const struct broker *sim_broker(const struct sim *s, uint32_t i);

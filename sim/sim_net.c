@@ -128,6 +128,7 @@ net_send(struct sim *s, uint32_t i, uint32_t link, const struct frame *f)
     struct sim_conn *c = find(s, s->node[i].link_conn[link]);
     CHECK(c);
     int end = end_of(c, i, link);
+    oracle_send(s, i, f);
     if (c->dead || !c->open[!end])
         return;
     if (f->kind == FRAME_PUSH && s->node[i].lose[c->node[!end]] > 0) {

@@ -68,40 +68,66 @@ struct sim_node {
     bool              joins[SIM_BROKERS_MAX];
     int               coordinator; /* last told in the story */
     struct token      accepted;    /* for S17 */
+    uint64_t          epoch;       /* on its disk: S3 */
+    uint64_t          lsn;         /* last on its disk */
+    bool              other_disk;  /* not the one that the last process left */
+    uint64_t          lost_ms;     /* when it last began with such a one; 0: never */
 };
 
 struct sim_publish {
-    uint32_t    node;
-    uint64_t    life, serial;
-    int         outcome;
-    struct mark mark;
-    char        body[32];
-    int         wanted; /* copies; 0: nobody waits for them */
-    uint64_t    wait_ms;
-    int         copies; /* SIM_PENDING, or what it was answered with */
-    bool        reached;
+    uint32_t      node;
+    uint64_t      life, serial;
+    int           outcome;
+    struct mark   mark;
+    char          topic[64], body[32];
+    int           wanted; /* copies; 0: nobody waits for them */
+    uint64_t      wait_ms;
+    int           copies; /* SIM_PENDING, or what it was answered with */
+    bool          reached;
+    bool          stored; /* S8: some disk has it */
+    uint64_t      answered_ms;
+    bool          is_after; /* it waits to be published */
+    struct vector past;     /* what its client had seen: a cursor's, and the broker's own */
 };
 
 struct sim_sub {
     uint32_t      node;
     uint64_t      life, session;
-    bool          open;
+    bool          open, begun;
     char          filter[64];
     struct vector cursor;
     uint64_t      stamp;
     struct vector told; /* all that it was given or told to be gone: S12 */
-    struct vector past; /* what depends on nothing that may still come: S10 */
+    struct vector past; /* of what was given: none of it may come any more, S10 */
     struct buf    got;
     struct mark  *mark; /* of each delivery, in order */
     uint32_t      count, cap;
     uint64_t      gone, late;
 };
 
-/* Every batch that ever reached a disk: of each stream its batches in order. */
+/* A batch that ever reached a disk. */
+struct sim_batch {
+    struct batch *batch; /* one reference */
+    struct vector past;  /* deps of all of its stream up to here: its whole past */
+    uint32_t      had;   /* the disks that ever had it, a bit each */
+};
+
+/* What a disk holds of a stream, as the oracle knows it. */
+struct sim_held {
+    uint64_t       head, floor, stamp;
+    struct hash128 chain;
+    bool           gap; /* some of it came here as a gap */
+};
+
+/* All that ever reached a disk of a stream, in order. */
 struct sim_stream {
-    uint64_t       id;
-    struct batch **batch; /* one reference each */
-    uint32_t       count, cap;
+    uint64_t          id;
+    struct sim_batch *batch;
+    uint32_t          count, cap;
+    struct sim_held   at[SIM_BROKERS_MAX];
+    uint64_t          waived;  /* somewhere; up to here it may be missing */
+    bool              retired; /* somewhere, at some time */
+    uint64_t          owner;   /* life of the process that appends to it; 0: not known yet */
 };
 
 struct claim {
@@ -131,6 +157,8 @@ struct sim {
     struct sim_stream  *stream; /* by id */
     uint32_t            stream_count, stream_cap;
     uint64_t            frames[FRAME_KIND_END], bytes;
+    struct sim_checks   checks;
+    bool                damaged; /* some message on some disk was */
     struct wire_scratch scratch;
     struct buf          story;
 };
@@ -161,19 +189,34 @@ void client_crash(struct sim *s, uint32_t i);
 
 /* ---- oracle.c ---- */
 void oracle_event(struct sim *s, uint32_t i);
-/* A publish is answered with OK. */
-void oracle_answer(struct sim *s, uint32_t i, struct mark m);
+/* A publish is answered. */
+void oracle_answer(struct sim *s, uint32_t i, struct sim_publish *p);
 /* S6: so many disks have it. */
 void oracle_copies(struct sim *s, uint32_t i, struct mark m, uint32_t copies);
+/* S4, S12: what is said to a peer is so. */
+void oracle_send(struct sim *s, uint32_t i, const struct frame *f);
 
 /* ---- sim_past.c ---- */
 
-/* A batch is on some disk; S1: nobody ever sees other bytes for its seqs. */
-void past_batch(struct sim *s, uint32_t i, struct batch *b);
+/* A commit is on the disk of i. */
+void past_commit(struct sim *s, uint32_t i, const struct commit *c);
+/* A step of retention is. */
+void past_retain(struct sim *s, uint32_t i, const struct retained *r);
+/* A process starts: it may find another disk than the last one left. */
+void past_start(struct sim *s, uint32_t i, const struct recovered *r);
 /* All batches of a stream that ever reached a disk; NULL: none. */
 const struct sim_stream *past_stream(const struct sim *s, uint64_t id);
-/* S10, S12: may this subscriber be given this now?  Notes that it was. */
+/* The one that holds this message; NULL: it never was on a disk. */
+const struct sim_batch *past_find(const struct sim *s, struct mark m);
+/* Nobody can be asked for it: it was waived, or its stream was retired. */
+bool past_is_excused(const struct sim *s, struct mark m);
+/* S10, S11, S12: may this subscriber be given this now?  Notes that it was. */
 void past_deliver(struct sim *s, struct sim_sub *sub, const struct entry *e);
+/* S12: its cursor is this now. */
+void past_cursor(struct sim *s, struct sim_sub *sub);
+/* S12: nothing that it wants lies in between. */
+void past_silent(struct sim *s, const struct sim_sub *sub, uint64_t stream, uint64_t from,
+                 uint64_t to);
 void past_fini(struct sim *s);
 void sim_must(struct sim *s, bool holds, const char *what, uint32_t i);
 

@@ -207,13 +207,17 @@ read_asked(const struct desk *d)
 static inline struct page *
 page_with(struct batch *const *batch, uint32_t count, uint64_t lsn_next)
 {
-    struct page   *p  = blob_new(sizeof *p + count * sizeof *batch);
-    struct batch **at = (struct batch **)(void *)(p + 1);
-    for (uint32_t i = 0; i < count; i++)
-        at[i] = batch[i];
-    p->batch    = at;
-    p->count    = count;
-    p->lsn_next = lsn_next;
+    struct page   *p   = blob_new(sizeof *p + count * (sizeof *batch + sizeof(uint64_t)));
+    struct batch **at  = (struct batch **)(void *)(p + 1);
+    uint64_t      *lsn = (uint64_t *)(void *)(at + count), next = lsn_next;
+    for (uint32_t i = count; i-- > 0;) {
+        at[i]  = batch[i];
+        lsn[i] = next -= batch_lsns(batch[i]);
+    }
+    p->batch     = at;
+    p->batch_lsn = lsn;
+    p->count     = count;
+    p->lsn_next  = lsn_next;
     return p;
 }
 

@@ -122,7 +122,8 @@ gossip_on_gap(struct gossip *g, struct journal *j, struct mono now, uint32_t lin
         g->pull_progress = now;
     struct stream *s   = journal_stream(j, gap->stream);
     struct offer fresh = {.gap = batch_gap(gap, gap->from, gap->came), .link = link, .since = now};
-    if (!g->disk_works || !s || s->live || s->frozen || gap->to <= s->held) {
+    /* What it told before we took the link was not heard; a gap builds on the floors in it. */
+    if (!l->told_all || !g->disk_works || !s || s->live || s->frozen || gap->to <= s->held) {
         l->credit_due += batch_cost(fresh.gap);
         blob_drop(fresh.gap);
         return ERR_OK;

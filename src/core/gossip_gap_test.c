@@ -471,6 +471,25 @@ offers_die_with_their_link_and_with_the_disk(void **state)
     close_desk(&d);
 }
 
+/* Broken when a gap is taken that builds on floors which were told before we took the link, so
+ * that nobody here knows them: what lies in it would not be owed. */
+static void
+who_has_not_told_all_offers_nothing(void **state)
+{
+    (void)state;
+    struct desk   d;
+    struct writer w = gone_upto(7, 3);
+    open_with(&d, 1);
+    get_heads(&d, 0, 0, 9, 9);
+    struct frame_gap gap = gap_upto(&w, 1, &nothing);
+    assert_int_equal(get_gap(&d, 0, &gap), ERR_OK);
+    assert_int_equal(d.g.offers.used, 0);
+    get_heads(&d, 0, HEADS_FULL, 9, 9);
+    assert_int_equal(get_gap(&d, 0, &gap), ERR_OK);
+    assert_int_equal(d.g.offers.used, 1);
+    close_desk(&d);
+}
+
 /* Broken when gaps of a peer fill the memory, or tie up the credit that its batches need. */
 static void
 offers_are_bounded_and_hold_no_credit(void **state)
@@ -480,6 +499,7 @@ offers_are_bounded_and_hold_no_credit(void **state)
     struct mark *deps = mem_new(STREAMS_MAX * sizeof *deps);
     size_t       cost = 0;
     open_with(&d, 2);
+    get_heads(&d, 0, HEADS_FULL, 3, 1);
     get_heads(&d, 1, 0, 3, 1); /* it has not told all: every gap waits */
     for (uint32_t i = 0; i < 5000; i++)
         deps[i] = (struct mark){100 + i, 1};
@@ -663,6 +683,7 @@ main(void)
         cmocka_unit_test(the_gap_that_is_next_stays_offered),
         cmocka_unit_test(a_gap_waits_for_the_newest_messages_in_it),
         cmocka_unit_test(offers_die_with_their_link_and_with_the_disk),
+        cmocka_unit_test(who_has_not_told_all_offers_nothing),
         cmocka_unit_test(offers_are_bounded_and_hold_no_credit),
         cmocka_unit_test(some_streams_take_no_gaps),
         cmocka_unit_test(a_gap_of_another_branch_freezes_the_stream),

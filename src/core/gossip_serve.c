@@ -1,7 +1,8 @@
 /* Of core/gossip.h: what a peer pulled is sent to it, from memory or by pages from disk.
  *
  * First the gaps of all streams that it lacks something of from below our floor, then the
- * newest messages of topics that we keep of what is in them, then our log from there on. */
+ * newest messages of topics that we keep of what is in them, then our log from there on.  A
+ * gap in the log waits until such messages went too: whoever takes it never asks again. */
 #include "core/gossip.h"
 
 #include "base/check.h"
@@ -31,8 +32,9 @@ void
 serve_stop(struct gossip_link *l)
 {
     page_drop(l->page);
-    l->page    = NULL;
-    l->serving = false;
+    l->page      = NULL;
+    l->page_left = 0;
+    l->serving   = false;
 }
 
 void
@@ -48,6 +50,7 @@ gossip_on_pull(struct gossip *g, struct journal *j, uint32_t link, const struct 
     l->serving     = true;
     l->floors_seen = 0;
     l->kept        = false;
+    l->kept_upto   = 0;
     l->located     = false;
     l->credit      = 0;
     gossip_on_credit(g, link, pull->credit);
@@ -211,9 +214,11 @@ send_floor(struct serving *v, const struct stream *s, uint64_t have)
 
 /* The first gap: what we keep of all that lies in gaps goes next. */
 static bool
-keep_have(struct gossip_link *l)
+keep_have(struct serving *v)
 {
-    l->kept_next = 0;
+    struct gossip_link *l = v->l;
+    l->kept_next          = 0;
+    l->kept_upto          = v->j->lsn;
     if (l->kept)
         return true;
     l->kept = true;
@@ -230,7 +235,7 @@ serve_floors(struct serving *v)
         uint64_t             have = vector_seq(&v->l->have, s->id);
         if (s->floor <= have)
             continue;
-        if (!floors_are_told(v) || !has_window(v->l) || !keep_have(v->l))
+        if (!floors_are_told(v) || !has_window(v->l) || !keep_have(v))
             return false;
         send_floor(v, s, have);
     }
@@ -292,9 +297,21 @@ may_be_mended(const struct serving *v, const struct batch *b)
     return false;
 }
 
+/* Is it a gap of the log, whose newest messages are kept and were not sent? */
+static bool
+has_kept(const struct serving *v, const struct batch *b, uint64_t lsn)
+{
+    const struct page *p = v->l->page;
+    for (uint32_t i = 0; p && i < p->damage_count; i++)
+        if (p->damage[i].stream == b->stream && p->damage[i].first <= b->first &&
+            b->first <= p->damage[i].last)
+            return false; /* it stands for what is damaged: nothing of that is kept */
+    return lsn > v->l->kept_upto;
+}
+
 /* Of our log, in its place.  False: not now. */
 static bool
-send_logged(struct serving *v, struct batch *b)
+send_logged(struct serving *v, struct batch *b, uint64_t lsn)
 {
     if (batch_last(b) <= vector_seq(&v->l->have, b->stream) || is_behind_damage(v->l, b) ||
         may_be_mended(v, b))
@@ -303,7 +320,7 @@ send_logged(struct serving *v, struct batch *b)
         send_batch(v, b);
         return true;
     }
-    if (!floors_are_told(v))
+    if (!floors_are_told(v) || (has_kept(v, b, lsn) && keep_have(v)))
         return false;
     const struct stream *s = journal_find(v->j, b->stream); /* or retired since it was read */
     struct frame_gap     f = {.stream = b->stream,
@@ -324,10 +341,17 @@ serve_page(struct serving *v)
 {
     struct gossip_link *l = v->l;
     while (l->page_at < l->page->count && has_window(l)) {
-        if (l->kept)
+        bool     is_kept = l->kept; /* of what the page is */
+        uint64_t lsn     = is_kept ? 0 : l->page->batch_lsn[l->page_at];
+        if (is_kept) {
             send_latest(v, &l->page->entry[l->page_at]);
-        else if (!send_logged(v, l->page->batch[l->page_at]))
+        } else if (!send_logged(v, l->page->batch[l->page_at], lsn)) {
+            if (!l->kept)
+                return;
+            l->page_left = lsn;
+            l->page_at   = l->page->count;
             return;
+        }
         l->page_at++;
     }
 }
@@ -335,7 +359,10 @@ serve_page(struct serving *v)
 static void
 end_page(struct gossip_link *l)
 {
-    if (l->kept) {
+    if (l->page_left > 0) {
+        l->lsn       = l->page_left;
+        l->page_left = 0;
+    } else if (l->kept) {
         l->kept_next = l->page->lsn_next;
         l->kept      = l->kept_next != 0;
     } else {
@@ -377,7 +404,7 @@ static bool
 serve_tail(struct serving *v)
 {
     const struct tail_item *t = v->l->lsn > 0 ? journal_tail_at(v->j, v->l->lsn) : NULL;
-    if (!t || !send_logged(v, t->batch))
+    if (!t || !send_logged(v, t->batch, t->lsn))
         return false;
     v->l->lsn = t->lsn + batch_lsns(t->batch);
     return true;

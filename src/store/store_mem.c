@@ -109,6 +109,19 @@ mem_stream_find(const struct store_mem *m, uint64_t stream)
     return i < m->stream_count && m->stream[i].state.stream == stream ? &m->stream[i] : NULL;
 }
 
+const struct stream_state *
+store_mem_state(const struct store_mem *m, uint64_t stream)
+{
+    const struct mem_stream *st = mem_stream_find(m, stream);
+    return st ? &st->state : NULL;
+}
+
+uint64_t
+store_mem_epoch(const struct store_mem *m)
+{
+    return m->epoch;
+}
+
 /* Made on demand. */
 static struct mem_stream *
 stream_of(struct store_mem *m, uint64_t stream)
@@ -182,7 +195,6 @@ static void
 append(struct store_mem *m, struct batch *b, bool late, struct wall received)
 {
     struct mem_stream *st = stream_of(m, b->stream);
-    CHECK(b->first == st->state.head + 1); /* the store rule: core's promise */
     if (m->count == m->cap) {
         m->cap = m->cap > 0 ? m->cap * 2 : 64;
         m->at  = mem_resize(m->at, m->cap * sizeof *m->at);
