@@ -289,6 +289,20 @@ class Broker:
                 return got
             cursor = page["cursor"]
 
+    def told(self, cursor, limit=1000):
+        """Ids of all that comes after the cursor, there or named as gone."""
+        ids = set()
+        while True:
+            a = self.http("GET", f"/topics/%23?cursor={cursor}&limit={limit}&wait=0")
+            if a.status == 204:
+                return ids
+            assert a.status == 200, a
+            page = a.json()
+            cursor = page["cursor"]
+            ids |= {m["id"] for m in page["messages"]}
+            for g in page["gaps"]:
+                ids |= {f"{g['stream']}-{n}" for n in range(g["from"], g["to"] + 1)}
+
     def cluster(self):
         return self.http("GET", "/cluster").json()
 
@@ -344,6 +358,16 @@ class Cluster:
         b = Broker(self.folder, port, **options)
         self.brokers.append(b)
         return b
+
+    def pair_on(self, shim, undo):
+        """Two linked brokers, the first on the disk of `shim`, which `undo` frees at the end."""
+        self.closers.append(undo)
+        ports = free_ports(2)
+        self.write_peers(ports)
+        a = self.add(ports[0], env=shim.env()).start()
+        b = self.add(ports[1]).start()
+        self.wait_linked()
+        return self, shim, a, b
 
     def make(self, count, relays=False, host="127.0.0.1", start=True, **options):
         """`count` brokers with rising addresses.  With relays=True peers meet through a

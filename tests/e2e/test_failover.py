@@ -42,24 +42,23 @@ def test_a_subscriber_outlives_its_brokers(three):
             want.append(f"{len(want)}")
             broker.publish("x", want[-1], "?acks=2&timeout=20s")
 
+    def kill(broker, on):
+        broker.kill()
+        killed = time.monotonic()
+        publish(on, 1)
+        reader.wait_lines(len(want))
+        assert reader.out_at[-1] - killed < FAST
+
     publish(a)
     publish(c)
     reader.wait_lines(len(want))
-    a.kill()
-    killed = time.monotonic()
-    publish(b, 1)
-    reader.wait_lines(len(want))
-    assert reader.out_at[-1] - killed < FAST
+    kill(a, on=b)
     reader.wait_err(f"going on at 127.0.0.1:{b.port}")
     publish(c)
     a.start()
     publish(a)
     reader.wait_lines(len(want))
-    b.kill()
-    killed = time.monotonic()
-    publish(c, 1)
-    reader.wait_lines(len(want))
-    assert reader.out_at[-1] - killed < FAST
+    kill(b, on=c)
     assert reader.kill(signal.SIGINT) == -signal.SIGINT
     assert bodies(reader) == want
 

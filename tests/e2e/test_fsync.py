@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from cluster import SLOW, Http, JsonSocket, free_ports, wait_for
+from cluster import SLOW, Http, JsonSocket, wait_for
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 
@@ -49,13 +49,7 @@ class Shim:
 @pytest.fixture
 def slow_disk(cluster):
     shim = Shim(cluster.folder)
-    cluster.closers.append(shim.release)
-    ports = free_ports(2)
-    cluster.write_peers(ports)
-    a = cluster.add(ports[0], env=shim.env()).start()
-    b = cluster.add(ports[1]).start()
-    cluster.wait_linked()
-    return cluster, shim, a, b
+    return cluster.pair_on(shim, shim.release)
 
 
 class Post(threading.Thread):
