@@ -146,7 +146,7 @@ class Trouble:
     def process(self, f, a, alone=False):
         m = self.world.members[a]
         with self.busy[a]:
-            self.world.look_after()
+            m.look_after()
             if f.kind in ("pause", "long pause"):
                 m.pause()
                 time.sleep(f.seconds)
@@ -170,11 +170,12 @@ class Trouble:
 
     def lose(self, m, f, alone):
         """Its disk is lost or set back; when it was alone before, with messages of its own."""
-        from world import heads_of
+        from world import heads_of, patiently
 
         copy, kept = os.path.join(m.folder, "copy"), {}
         if f.kind != "deleted folder":
-            (m.backup if f.kind == "old copy" else m.snapshot)(copy)
+            make = m.backup if f.kind == "old copy" else m.snapshot
+            patiently(lambda: (m.look_after(), make(copy)))
         if alone:
             rest = [k for k in self.world.numbers if k != m.k]
             self.cut_off(m.k, rest)
@@ -186,7 +187,7 @@ class Trouble:
         else:
             kept = heads_of(os.path.join(copy, "broker.db"), False, copy + ".look")
             self.world.note_loss(m.k, kept)
-            m.restore(copy)
+            patiently(lambda: m.restore(copy))
             shutil.rmtree(copy)
         if alone:
             self.world.filters[m.k].take("alone")
@@ -218,9 +219,19 @@ class Trouble:
     def end(self, seconds):
         """Every lane is through by then."""
         until = time.monotonic() + seconds
-        for t in self.threads:
-            t.join(max(0, until - time.monotonic()))
-            assert not t.is_alive(), f"a fault does not end: {self.doing}"
+        while any(t.is_alive() for t in self.threads):
+            assert time.monotonic() < until, f"a fault does not end: {self.doing}"
+            self.look_after()
+            time.sleep(0.2)
+
+    def look_after(self):
+        """Who ended by itself is started again, unless it is being dealt with."""
+        for k, m in self.world.members.items():
+            if self.busy[k].acquire(blocking=False):
+                try:
+                    m.look_after()
+                finally:
+                    self.busy[k].release()
 
 
 def refusals(m):
@@ -388,7 +399,7 @@ def run(world, clients, args):
     if left > 0:
         time.sleep(left)
     clients.quiet()
-    world.look_after()
+    trouble.look_after()
     took = wait_equal(world)
     progress(f"all trouble is over: equal heads after {took:.1f} s")
     published = {}
@@ -473,6 +484,9 @@ def table(trouble, published, verdict, readers, world):
     lines.append(f"disks lost or set back: {len(world.lost)}, with {gone:,} messages that were on "
                  "no other")
     lines += [f"{count:,} {what}" for what, count in verdict.notes.items()]
+    refused = sum(m.refusals for m in world.members.values())
+    if refused:
+        lines.append(f"{refused} starts on a full disk, which were refused and said so")
     return "\n".join(lines)
 
 

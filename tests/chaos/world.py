@@ -18,6 +18,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(os.path.dirname(HERE), "e2e"))
@@ -25,6 +26,7 @@ import cluster as harness  # noqa: E402
 
 PORT = 3000
 HUB = "10.77.0.1"
+DISK_FULL = "the disk is full; free some space and start again"
 ROOM_BYTES = 3 << 30  # of a broker's tmpfs: taken only as it fills
 
 
@@ -132,6 +134,7 @@ class Member(harness.Broker):
         self.k, self.ip, self.cell, self.on_tmpfs = k, broker_ip(k), cell, on_tmpfs
         self.bin, self.reserve = world.bin, reserve
         self.exits = []  # codes with which it ended although nobody killed it
+        self.refusals = 0  # of a start on a full disk
         if on_tmpfs:
             os.mkdir(os.path.join(folder, "hearsay-data"))
             run("mount", "-t", "tmpfs", "-o", f"size={ROOM_BYTES}", "disk", self.disk)
@@ -163,7 +166,7 @@ class Member(harness.Broker):
     def backup(self, folder):
         """A copy as SQLite makes it, of a running broker's file; in one step, since it begins
         anew when it meets a commit between two."""
-        os.makedirs(folder)
+        os.makedirs(folder, exist_ok=True)
         source = sqlite3.connect(f"file:{self.db}?mode=ro", uri=True, timeout=20)
         goal = sqlite3.connect(os.path.join(folder, "broker.db"))
         source.backup(goal)
@@ -172,7 +175,7 @@ class Member(harness.Broker):
 
     def snapshot(self, folder):
         """A copy of all files at one instant, as a snapshot of the disk would have it."""
-        os.makedirs(folder)
+        os.makedirs(folder, exist_ok=True)
         self.pause()
         try:
             harness.wait_for(self.is_stopped, 5, "SIGSTOP to work")
@@ -186,7 +189,19 @@ class Member(harness.Broker):
         for task in os.listdir(f"/proc/{self.pid}/task"):
             with open(f"/proc/{self.pid}/task/{task}/stat") as f:
                 states.append(f.read().rsplit(")", 1)[1].split()[0])
-        return all(s in "Tt" for s in states)
+        return all(s in "TtZ" for s in states)
+
+    def look_after(self):
+        """Starts it anew when it ended by itself.  A start on a full disk may fail, and has to
+        say what to do."""
+        if self.process is None or self.process.poll() is None:
+            return
+        code, self.process = self.process.returncode, None
+        if code == 1 and self.stderr().rstrip().endswith(DISK_FULL):
+            self.refusals += 1
+        else:
+            self.exits.append(code)
+        self.start(ready=False)
 
     def restore(self, folder):
         for path in self.files():
@@ -198,6 +213,18 @@ class Member(harness.Broker):
     def heads(self):
         """stream -> highest seq on this disk, whether the broker runs or not."""
         return heads_of(self.db, self.is_running(), os.path.join(self.folder, "look"))
+
+
+def patiently(do, seconds=10):
+    """Again and again while a full disk makes it impossible."""
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            return do()
+        except (OSError, sqlite3.OperationalError):
+            if time.monotonic() > end:
+                raise
+        harness.pause(0.1)
 
 
 def heads_of(db, is_live, spare):
@@ -283,27 +310,16 @@ class World:
         """Broker k is down and about to lose its disk, but for what is in `kept`: what is
         nowhere else is not owed any more.  What is in no more than sockets may still come."""
         with self.lock:
-            mine = self.members[k].heads()
+            mine = patiently(self.members[k].heads)
             elsewhere = dict(kept or {})
             for j, m in self.members.items():
                 if j != k:
-                    for stream, head in m.heads().items():
+                    for stream, head in patiently(m.heads).items():
                         elsewhere[stream] = max(elsewhere.get(stream, 0), head)
             gone = {s: (elsewhere.get(s, 0), head) for s, head in mine.items()
                     if head > elsewhere.get(s, 0)}
             self.lost.append((k, gone))
             return sum(b - a for a, b in gone.values())
-
-    def look_after(self):
-        """Starts anew whoever ended by itself (as after a failed fsync); how many."""
-        ended = 0
-        for m in self.members.values():
-            if m.process is not None and m.process.poll() is not None:
-                m.exits.append(m.process.returncode)
-                m.process = None
-                m.start(ready=False)
-                ended += 1
-        return ended
 
     def close(self):
         problems = []
