@@ -97,27 +97,42 @@ commit_begin(struct sim *s, uint32_t i)
 }
 
 static void
-commit_done(struct sim *s, uint32_t i)
+commit_told(struct sim *s, uint32_t i)
 {
-    struct sim_node     *n     = &s->node[i];
-    uint32_t             count = n->in_commit;
-    struct commit_result result[4096];
-    struct commit        commit[4096];
+    struct sim_node      *n      = &s->node[i];
+    uint32_t              count  = n->in_commit;
+    struct commit_result *result = n->result;
+    struct commit         commit[4096];
     CHECK(count <= 4096);
     memcpy(commit, n->waiting, count * sizeof *commit);
     n->waiting_count -= count;
     memmove(n->waiting, n->waiting + count, n->waiting_count * sizeof *commit);
     n->in_commit = 0;
-    store_mem_commit(n->disk, commit, count, (struct wall){(int64_t)s->now_ms}, result);
+    n->result    = NULL;
     for (uint32_t k = 0; k < count; k++) {
-        if (result[k].err == ERR_OK)
-            past_commit(s, i, &commit[k]);
         node_step(s, i,
                   &(struct fact){.kind      = FACT_PERSISTED,
                                  .persisted = {commit[k].id, result[k].err, result[k].lsn_first}});
         commit_drop(&commit[k]);
     }
+    mem_free(result);
     commit_begin(s, i);
+}
+
+static void
+commit_done(struct sim *s, uint32_t i)
+{
+    struct sim_node *n = &s->node[i];
+    n->result          = mem_new(n->in_commit * sizeof *n->result);
+    store_mem_commit(n->disk, n->waiting, n->in_commit, (struct wall){(int64_t)s->now_ms},
+                     n->result);
+    for (uint32_t k = 0; k < n->in_commit; k++)
+        if (n->result[k].err == ERR_OK)
+            past_commit(s, i, &n->waiting[k]);
+    if (s->config.told_ms > 0)
+        event_new(s, EVENT_TOLD, i, s->config.told_ms);
+    else
+        commit_told(s, i);
 }
 
 static void
@@ -157,10 +172,14 @@ read_done(struct sim *s, uint32_t i, const struct event *e)
 static void
 retain(struct sim *s, uint32_t i)
 {
-    struct sim_node *n    = &s->node[i];
-    struct retained *r    = NULL;
-    uint64_t         next = s->config.retain_ms > 0 ? s->config.retain_ms : 1000;
-    enum err         e    = store_mem_retain(n->disk, &n->retention, wall_of(s, i), &r);
+    struct sim_node *n = &s->node[i];
+    struct retained *r = NULL;
+    if (n->result) { /* core hears of what the store does in its order */
+        event_new(s, EVENT_RETAIN, i, 1);
+        return;
+    }
+    uint64_t next = s->config.retain_ms > 0 ? s->config.retain_ms : 1000;
+    enum err e    = store_mem_retain(n->disk, &n->retention, wall_of(s, i), &r);
     CHECK(e == ERR_OK);
     past_retain(s, i, r);
     node_step(s, i, &(struct fact){.kind = FACT_RETAINED, .retained = r});
@@ -244,6 +263,9 @@ handle(struct sim *s, const struct event *e)
     case EVENT_COMMIT:
         commit_done(s, i);
         break;
+    case EVENT_TOLD:
+        commit_told(s, i);
+        break;
     case EVENT_PAGE:
         read_done(s, i, e);
         break;
@@ -309,6 +331,8 @@ drop_node(struct sim *s, uint32_t i)
     for (uint32_t k = 0; k < n->waiting_count; k++)
         commit_drop(&n->waiting[k]);
     n->waiting_count = n->in_commit = 0;
+    mem_free(n->result);
+    n->result = NULL;
     n->paused = n->stopping = false;
     LIST_EACH(node, &n->inbox)
     {

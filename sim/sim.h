@@ -14,7 +14,7 @@
 #include "core/broker.h"
 #include "store/store_mem.h"
 
-enum { SIM_BROKERS_MAX = 16, SIM_SUBS_MAX = 32 };
+enum { SIM_BROKERS_MAX = 16, SIM_SUBS_MAX = 128 };
 
 struct sim;
 
@@ -23,6 +23,7 @@ struct sim_config {
     uint32_t brokers;   /* 1 .. SIM_BROKERS_MAX; named A, B, C... by rising address */
     uint32_t delay_ms;  /* one way; 0: 1 ms */
     uint32_t commit_ms; /* 0: 2 ms */
+    uint32_t told_ms;   /* from a commit on disk until core knows of it */
     bool     no_seeds;  /* nobody lists anybody: sim_join() */
     bool     terse;     /* the story leaves out deliveries: for long runs */
 
@@ -86,8 +87,17 @@ int sim_copies(const struct sim *s, uint32_t publish, bool *reached);
 /* A client that has seen `m` elsewhere is about to publish at broker i: runs until it may, at
  * most 2 s.  How many ms that took; *causal says whether i has m by then. */
 uint64_t sim_after(struct sim *s, uint32_t i, struct mark m, bool *causal);
-/* A subscriber at broker i; its number.  It keeps what it got when it moves. */
+/* A subscriber at broker i; its number.  It keeps what it got when it moves.  Several filters
+ * have a blank between them. */
 uint32_t sim_subscribe(struct sim *s, uint32_t i, const char *filter, enum subscribe_from from);
+/* From what came to broker i within so many ms; its first message says where that began. */
+uint32_t sim_subscribe_since(struct sim *s, uint32_t i, const char *filter, uint64_t ms);
+/* It takes so many messages and gaps more, and no other until it is told anew. */
+void sim_take(struct sim *s, uint32_t sub, uint32_t count);
+/* Its broker tells it its cursor alone, as now and then when nothing else comes. */
+void sim_hear_cursor(struct sim *s, uint32_t sub);
+/* Runs until broker i has what the subscriber has seen, at most `ms`: has it? */
+bool sim_covered(struct sim *s, uint32_t i, uint32_t sub, uint64_t ms);
 /* It goes on at broker i, with its cursor. */
 void sim_move(struct sim *s, uint32_t sub, uint32_t i);
 /* It goes away, and may come back by sim_move(). */

@@ -146,7 +146,7 @@ client_await(struct sim *s, uint32_t i)
     s->stored_count = left;
 }
 
-enum { REF_AFTER = -1 }; /* of sim_after(), where others have the number of a publish */
+enum { REF_AFTER = -1 }; /* of wait_for(), where others have the number of a publish */
 
 static bool
 is_after_over(struct sim *s)
@@ -154,25 +154,41 @@ is_after_over(struct sim *s)
     return s->after != SIM_PENDING;
 }
 
+static bool
+wait_for(struct sim *s, uint32_t i, enum await_kind kind, struct vector vector, uint64_t ms)
+{
+    s->after = SIM_PENDING;
+    node_step(s, i,
+              &(struct fact){.kind  = FACT_AWAIT,
+                             .await = {.kind     = kind,
+                                       .vector   = vector,
+                                       .deadline = {s->now_ms + ms},
+                                       .ref      = (uint64_t)REF_AFTER}});
+    node_turn(s, i);
+    bool over = sim_until(s, is_after_over, ms + 1000);
+    CHECK(over);
+    return s->after != 0;
+}
+
 uint64_t
 sim_after(struct sim *s, uint32_t i, struct mark m, bool *causal)
 {
     uint64_t start = s->now_ms;
-    s->after       = SIM_PENDING;
-    node_step(s, i,
-              &(struct fact){.kind  = FACT_AWAIT,
-                             .await = {.kind     = AWAIT_AFTER,
-                                       .vector   = {&m, 1, 1},
-                                       .deadline = {s->now_ms + 1000},
-                                       .ref      = (uint64_t)REF_AFTER}});
-    node_turn(s, i);
-    bool over = sim_until(s, is_after_over, 2000);
-    CHECK(over);
-    *causal = s->after != 0;
+    *causal        = wait_for(s, i, AWAIT_AFTER, (struct vector){&m, 1, 1}, 1000);
     sim_tell(s, "%s lets a client publish after %llu ms, %s", s->node[i].host,
              (unsigned long long)(s->now_ms - start),
              *causal ? "with what it had seen" : "without what it had seen");
     return s->now_ms - start;
+}
+
+bool
+sim_covered(struct sim *s, uint32_t i, uint32_t number, uint64_t ms)
+{
+    uint64_t start = s->now_ms;
+    bool     has   = wait_for(s, i, AWAIT_COVERED, s->sub[number].cursor, ms);
+    sim_tell(s, "%s %s what subscriber %u has seen, after %llu ms", s->node[i].host,
+             has ? "has" : "lacks", number, (unsigned long long)(s->now_ms - start));
+    return has;
 }
 
 void
@@ -242,31 +258,46 @@ static void
 note_place(struct sim *s, struct sim_sub *sub)
 {
     bool placed = broker_cursor(s->node[sub->node].broker, sub->session, &sub->cursor, &sub->stamp);
-    CHECK(placed);
-    if (sub->begun)
+    CHECK(placed || sub->by_time);
+    if (sub->begun && placed)
         past_cursor(s, sub);
 }
 
-static void
-attach(struct sim *s, uint32_t number, enum subscribe_from from)
+static uint32_t
+split(struct str text, struct str filter[FILTERS_MAX])
 {
-    struct sim_sub  *sub    = &s->sub[number];
-    struct sim_node *n      = &s->node[sub->node];
-    struct str       filter = str_of(sub->filter);
+    uint32_t n = 0;
+    while (text.n > 0) {
+        CHECK(n < FILTERS_MAX);
+        filter[n] = str_cut(text, 0, str_index(text, ' '));
+        text      = str_cut(text, filter[n++].n + 1, text.n);
+    }
+    return n;
+}
+
+static void
+attach(struct sim *s, uint32_t number, enum subscribe_from from, uint64_t since_ms)
+{
+    struct sim_sub  *sub = &s->sub[number];
+    struct sim_node *n   = &s->node[sub->node];
+    struct str       filter[FILTERS_MAX];
+    uint32_t         count = split(str_of(sub->filter), filter);
     struct effects   effects =
         broker_step(n->broker, (struct mono){s->now_ms}, (struct wall){(int64_t)s->now_ms},
                     &(struct fact){.kind      = FACT_SUBSCRIBE,
-                                   .subscribe = {.filter       = &filter,
-                                                 .filter_count = 1,
+                                   .subscribe = {.filter       = filter,
+                                                 .filter_count = count,
                                                  .from         = from,
                                                  .cursor       = sub->cursor,
                                                  .cursor_stamp = sub->stamp,
+                                                 .since        = {(int64_t)(s->now_ms - since_ms)},
                                                  .ref          = number}});
     CHECK(effects.err == ERR_OK);
     sub->session = effects.session;
     sub->life    = n->life;
     sub->open    = true;
-    if (from != FROM_CURSOR) { /* what lies before is nothing that it is to be given */
+    if (from == FROM_LATEST ||
+        from == FROM_EARLIEST) { /* what lies before is nothing that it is to be given */
         note_place(s, sub);
         enum err e = vector_copy(&sub->told, &sub->cursor);
         CHECK(e == ERR_OK);
@@ -275,21 +306,51 @@ attach(struct sim *s, uint32_t number, enum subscribe_from from)
     node_turn(s, sub->node);
 }
 
-uint32_t
-sim_subscribe(struct sim *s, uint32_t i, const char *filter, enum subscribe_from from)
+static uint32_t
+subscribe(struct sim *s, uint32_t i, const char *filter, enum subscribe_from from,
+          uint64_t since_ms)
 {
     CHECK(s->sub_count < SIM_SUBS_MAX);
     uint32_t        number = s->sub_count++;
     struct sim_sub *sub    = &s->sub[number];
-    *sub                   = (struct sim_sub){.node = i};
+    *sub = (struct sim_sub){.node = i, .takes = UINT32_MAX, .by_time = from == FROM_SINCE};
+    CHECK(strlen(filter) < sizeof sub->filter);
     snprintf(sub->filter, sizeof sub->filter, "%s", filter);
     vector_init(&sub->cursor);
     vector_init(&sub->told);
     vector_init(&sub->past);
     buf_init(&sub->got, 0);
-    attach(s, number, from);
+    attach(s, number, from, since_ms);
     note_place(s, sub);
     return number;
+}
+
+uint32_t
+sim_subscribe(struct sim *s, uint32_t i, const char *filter, enum subscribe_from from)
+{
+    return subscribe(s, i, filter, from, 0);
+}
+
+uint32_t
+sim_subscribe_since(struct sim *s, uint32_t i, const char *filter, uint64_t ms)
+{
+    return subscribe(s, i, filter, FROM_SINCE, ms);
+}
+
+void
+sim_take(struct sim *s, uint32_t number, uint32_t count)
+{
+    struct sim_sub *sub = &s->sub[number];
+    sub->takes          = count;
+    if (sub->open && s->node[sub->node].broker)
+        node_turn(s, sub->node);
+}
+
+void
+sim_hear_cursor(struct sim *s, uint32_t number)
+{
+    CHECK(s->sub[number].open);
+    note_place(s, &s->sub[number]);
 }
 
 void
@@ -299,7 +360,8 @@ sim_leave(struct sim *s, uint32_t number)
     if (sub->open && s->node[sub->node].broker)
         node_step(s, sub->node,
                   &(struct fact){.kind = FACT_UNSUBSCRIBE, .unsubscribe = {sub->session}});
-    sub->open = false;
+    sub->open    = false;
+    sub->held_up = false;
 }
 
 void
@@ -307,7 +369,7 @@ sim_move(struct sim *s, uint32_t number, uint32_t i)
 {
     sim_leave(s, number);
     s->sub[number].node = i;
-    attach(s, number, FROM_CURSOR);
+    attach(s, number, FROM_CURSOR, 0);
 }
 
 uint64_t
@@ -344,10 +406,25 @@ tell_gap(struct sim *s, struct sim_sub *sub, const struct entry *entry)
     note_place(s, sub);
 }
 
+/* It came from some time on: what lies before its first message is nothing that it is to be
+ * given. */
+static void
+begin_by_time(struct sim *s, struct sim_sub *sub, struct mark first)
+{
+    note_place(s, sub);
+    enum err e = vector_copy(&sub->told, &sub->cursor);
+    CHECK(e == ERR_OK);
+    e = vector_set(&sub->told, (struct mark){first.stream, first.seq - 1});
+    CHECK(e == ERR_OK);
+    sub->by_time = false;
+}
+
 static void
 deliver(struct sim *s, uint32_t number, const struct entry *entry)
 {
     struct sim_sub *sub = &s->sub[number];
+    if (sub->by_time)
+        begin_by_time(s, sub, entry->mark);
     past_deliver(s, sub, entry);
     if (entry->gap_to > 0) {
         tell_gap(s, sub, entry);
@@ -367,18 +444,39 @@ deliver(struct sim *s, uint32_t number, const struct entry *entry)
     note_place(s, sub);
 }
 
+/* As a socket does: pulls while there is room. */
+static void
+take(struct sim *s, uint32_t number)
+{
+    struct sim_sub *sub = &s->sub[number];
+    struct broker  *b   = s->node[sub->node].broker;
+    struct entry    entry;
+    sub->held_up = false;
+    while (sub->takes > 0 && broker_pull(b, sub->session, &entry) == ERR_OK) {
+        sub->takes -= sub->takes < UINT32_MAX;
+        deliver(s, number, &entry);
+    }
+    if (sub->takes == 0) {
+        broker_stall(b, sub->session);
+        sub->held_up = true;
+    }
+    note_place(s, sub);
+}
+
 bool
 client_drain(struct sim *s, uint32_t i)
 {
     uint64_t session, ref;
     bool     any = false;
+    for (uint32_t k = 0; k < s->sub_count; k++) {
+        if (s->sub[k].node != i || !s->sub[k].held_up || s->sub[k].takes == 0)
+            continue;
+        take(s, k);
+        any = true;
+    }
     while (broker_ready(s->node[i].broker, &session, &ref)) {
-        struct entry    entry;
-        struct sim_sub *sub = &s->sub[ref];
-        CHECK(sub->open && sub->session == session);
-        while (broker_pull(s->node[i].broker, session, &entry) == ERR_OK)
-            deliver(s, (uint32_t)ref, &entry);
-        note_place(s, sub);
+        CHECK(s->sub[ref].open && s->sub[ref].session == session);
+        take(s, (uint32_t)ref);
         any = true;
     }
     return any;
@@ -389,5 +487,5 @@ client_crash(struct sim *s, uint32_t i)
 {
     for (uint32_t k = 0; k < s->sub_count; k++)
         if (s->sub[k].node == i)
-            s->sub[k].open = false;
+            s->sub[k].open = s->sub[k].held_up = false;
 }

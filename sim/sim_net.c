@@ -222,6 +222,7 @@ net_event(struct sim *s, const struct event *e)
         return;
     case EVENT_WAKE:
     case EVENT_COMMIT:
+    case EVENT_TOLD:
     case EVENT_PAGE:
     case EVENT_RETAIN:
         break;

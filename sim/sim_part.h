@@ -17,6 +17,7 @@ enum event_kind {
     EVENT_BYTES,  /* a frame arrives */
     EVENT_CLOSE,  /* the other end closed */
     EVENT_COMMIT, /* the store is done */
+    EVENT_TOLD,   /* and core is told */
     EVENT_PAGE,   /* the reader is done */
     EVENT_RETAIN, /* the store's step of retention */
 };
@@ -49,29 +50,30 @@ struct sim_conn {
 };
 
 struct sim_node {
-    struct broker    *broker; /* NULL: down */
-    struct store_mem *disk;
-    struct addr       addr;
-    char              host[16];
-    uint64_t          life, nonce;
-    bool              paused, stopping;
-    struct list       inbox;
-    uint32_t          commit_ms;
-    struct retention  retention;
-    struct commit    *waiting; /* handed over, not yet committed */
-    uint32_t          waiting_count, waiting_cap, in_commit;
-    uint64_t          wake_ms; /* the earliest EVENT_WAKE under way */
-    bool              used[LINKS_MAX];
-    uint64_t          link_conn[LINKS_MAX];
-    uint32_t          echo_to;               /* node + 1; 0: nobody */
-    uint32_t          lose[SIM_BROKERS_MAX]; /* pushes to that node that are to be lost */
-    bool              joins[SIM_BROKERS_MAX];
-    int               coordinator; /* last told in the story */
-    struct token      accepted;    /* for S17 */
-    uint64_t          epoch;       /* on its disk: S3 */
-    uint64_t          lsn;         /* last on its disk */
-    bool              other_disk;  /* not the one that the last process left */
-    uint64_t          lost_ms;     /* when it last began with such a one; 0: never */
+    struct broker        *broker; /* NULL: down */
+    struct store_mem     *disk;
+    struct addr           addr;
+    char                  host[16];
+    uint64_t              life, nonce;
+    bool                  paused, stopping;
+    struct list           inbox;
+    uint32_t              commit_ms;
+    struct retention      retention;
+    struct commit        *waiting; /* handed over, not yet committed */
+    uint32_t              waiting_count, waiting_cap, in_commit;
+    struct commit_result *result;  /* of those in_commit, on disk; core does not know yet */
+    uint64_t              wake_ms; /* the earliest EVENT_WAKE under way */
+    bool                  used[LINKS_MAX];
+    uint64_t              link_conn[LINKS_MAX];
+    uint32_t              echo_to;               /* node + 1; 0: nobody */
+    uint32_t              lose[SIM_BROKERS_MAX]; /* pushes to that node that are to be lost */
+    bool                  joins[SIM_BROKERS_MAX];
+    int                   coordinator; /* last told in the story */
+    struct token          accepted;    /* for S17 */
+    uint64_t              epoch;       /* on its disk: S3 */
+    uint64_t              lsn;         /* last on its disk */
+    bool                  other_disk;  /* not the one that the last process left */
+    uint64_t              lost_ms;     /* when it last began with such a one; 0: never */
 };
 
 struct sim_publish {
@@ -94,6 +96,9 @@ struct sim_sub {
     uint32_t      node;
     uint64_t      life, session;
     bool          open, begun;
+    bool          by_time; /* where it began is told by its first message */
+    bool          held_up; /* its session waits for it to take more */
+    uint32_t      takes;   /* so many more; UINT32_MAX: all that comes */
     char          filter[64];
     struct vector cursor;
     uint64_t      stamp;
@@ -145,7 +150,7 @@ struct sim {
     bool                cut[SIM_BROKERS_MAX][SIM_BROKERS_MAX];
     struct sim_conn    *conn;
     uint32_t            conn_count, conn_cap;
-    int                 after; /* sim_after(): SIM_PENDING, or was it reached? */
+    int                 after; /* sim_after(), sim_covered(): SIM_PENDING, or was it reached? */
     struct sim_publish *publish;
     uint32_t            publish_count, publish_cap;
     uint32_t           *stored; /* publishes that are about to wait for copies */
