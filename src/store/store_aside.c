@@ -61,17 +61,20 @@ aside_is_due(const struct store *s)
     return has(s, broken) || (!has(s, "") && has(s, "-wal"));
 }
 
-void
+enum err
 aside_sync_folder(const struct store *s)
 {
     int fd = open(s->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0)
-        return;
+    if (fd < 0) {
+        tracef(TRACE_ERROR, "store: cannot open %s to sync it: %s", s->dir, strerror(errno));
+        return ERR_IO;
+    }
     if (fsync(fd) != 0) {
         enum err e = sql_err(NULL, SQLITE_IOERR_DIR_FSYNC);
         CHECK(e != ERR_OK);
     }
     close(fd);
+    return ERR_OK;
 }
 
 /* ---- marks ---- */
@@ -90,17 +93,23 @@ make_mark(const struct store *s, const char *suffix, const char *text)
     if (fd >= 0)
         close(fd);
     free(path);
-    aside_sync_folder(s);
-    return e;
+    enum err synced = aside_sync_folder(s);
+    return e == ERR_OK ? synced : e;
 }
 
-static void
+static enum err
 remove_mark(const struct store *s, const char *suffix)
 {
-    char *path = path_of(s, "%s", suffix);
+    char    *path = path_of(s, "%s", suffix);
+    enum err e    = ERR_OK;
     if (unlink(path) == 0)
-        aside_sync_folder(s);
+        e = aside_sync_folder(s);
+    else if (errno != ENOENT)
+        e = ERR_IO;
+    if (e != ERR_OK)
+        tracef(TRACE_ERROR, "store: cannot remove %s: %s", path, strerror(errno));
     free(path);
+    return e;
 }
 
 bool
@@ -112,7 +121,8 @@ store_is_rebuilding(const struct store *s)
 void
 store_rebuilt(struct store *s)
 {
-    remove_mark(s, rebuilding);
+    enum err e = remove_mark(s, rebuilding);
+    (void)e; /* then the next start waits for a peer once more */
 }
 
 enum err
@@ -160,17 +170,21 @@ aside_put(struct store *s, struct buf *problem)
         free(from);
         free(into);
     }
+    if (e == ERR_OK)
+        e = aside_sync_folder(s);
+    if (e == ERR_OK) /* while it is there each start puts the file aside, however good that is */
+        e = remove_mark(s, broken);
     if (e == ERR_OK) {
-        aside_sync_folder(s);
-        remove_mark(s, broken);
         tracef(TRACE_WARN,
                "store: %s was corrupt; it is kept as %s, and a new one begins, which is filled "
                "from the other brokers",
                s->path, to);
     } else {
         enum err full =
-            buf_addf(problem, "%s is corrupt and cannot be renamed: %s; move it away by hand",
-                     s->path, strerror(errno));
+            buf_addf(problem,
+                     "%s is corrupt and cannot be put aside: %s; move it and %s.broken away by "
+                     "hand",
+                     s->path, strerror(errno), s->path);
         (void)full;
     }
     free(to);

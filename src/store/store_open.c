@@ -93,8 +93,7 @@ make_file(struct store *s, struct buf *problem)
         return errno == ENOSPC || errno == EDQUOT ? ERR_FULL : ERR_IO;
     }
     close(fd);
-    aside_sync_folder(s);
-    return ERR_OK;
+    return aside_sync_folder(s);
 }
 
 /* ---- opening ---- */

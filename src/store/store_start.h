@@ -12,8 +12,8 @@
 bool     aside_is_due(const struct store *s);
 enum err aside_put(struct store *s, struct buf *problem);
 /* Behind the first read of a file that was just opened, and before anything is written. */
-void aside_check_wal(struct store *s);
-void aside_sync_folder(const struct store *s);
+void     aside_check_wal(struct store *s);
+enum err aside_sync_folder(const struct store *s);
 
 enum err schema_ready(struct store *s, struct str cluster, struct buf *problem);
 

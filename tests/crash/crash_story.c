@@ -451,6 +451,18 @@ try_open(struct story *s)
     return e == ERR_OK;
 }
 
+/* All of it was put aside. */
+static void
+begin_anew(struct story *s)
+{
+    s->is_condemned = false;
+    store_mem_wipe(s->mem);
+    s->damaged = NULL;
+    s->epoch   = 0;
+    for (int i = 0; i < STORY_WRITERS; i++)
+        begin_stream(s, &s->writer[i]);
+}
+
 void
 story_open(struct story *s)
 {
@@ -461,6 +473,9 @@ story_open(struct story *s)
         if (i == 2)
             vfs_heal();
     }
+    MUST(!store_was_corrupt(s->store) || s->is_condemned);
+    if (s->is_condemned && store_is_rebuilding(s->store)) /* maybe by an attempt that failed */
+        begin_anew(s);
 }
 
 void
@@ -472,22 +487,17 @@ story_close(struct story *s)
     s->store  = NULL;
 }
 
+/* Also where it answered that it failed, the next start may put the file aside. */
 void
 story_condemn(struct story *s)
 {
-    enum err e = store_condemn(s->store);
-    if (e != ERR_OK) {
+    s->is_condemned = true;
+    enum err e      = store_condemn(s->store);
+    if (e != ERR_OK)
         failed(s, e);
-        return;
-    }
     story_close(s);
     story_open(s);
-    MUST(store_was_corrupt(s->store) || s->may_fail);
-    store_mem_wipe(s->mem);
-    s->damaged = NULL;
-    s->epoch   = 0;
-    for (int i = 0; i < STORY_WRITERS; i++)
-        begin_stream(s, &s->writer[i]);
+    MUST(!s->is_condemned || e != ERR_OK);
 }
 
 void

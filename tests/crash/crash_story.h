@@ -39,6 +39,7 @@ struct story {
     uint64_t                streams, epoch;
     int64_t                 clock; /* milliseconds; no two batches are of the same */
     uint32_t                failures;
+    bool                    is_condemned; /* the next start may put the file aside */
 };
 
 /* `where` is said when something is not as it must be. */
