@@ -26,7 +26,7 @@ TESTS     = $(patsubst %.c,$(BUILD)/%,$(wildcard src/*/*_test.c tests/scenario/*
                                            sim/*_test.c))
 
 .DELETE_ON_ERROR:
-.PHONY: all golden test tidy format bench fuzz clean
+.PHONY: all golden test mutants tidy format bench fuzz clean
 
 all: $(BUILD)/hearsay $(BUILD)/libbase.a $(BUILD)/libcore.a $(BUILD)/libcodec.a
 
@@ -94,6 +94,10 @@ $(eval $(call tests_of,tests/scenario,sim store codec llhttp core base))
 
 test: $(TESTS)
 	tools/run-tests $(TESTS)
+
+# Broken in one place after the other: the swarm must name what is violated.
+mutants:
+	sim/mutants/run
 
 # Rewrites the golden stories; read the difference before you commit it.
 GOLDEN_TESTS = $(patsubst %.c,$(BUILD)/%,$(shell grep -l story_ends tests/scenario/*_test.c))
