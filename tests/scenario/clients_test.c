@@ -38,7 +38,10 @@ fail_over_to_one_that_lags(void **state)
     sim_publish(s, 2, "t", "c");
     sim_run(s, 1000);
     assert_string_equal(sim_got(s, sub), "a b c");
+    sim_move(s, sub, 1); /* back to where b is, from where it never was */
     sim_publish(s, 1, "t", "d");
+    sim_run(s, 1000);
+    assert_string_equal(sim_got(s, sub), "a b c d");
     sim_heal_all(s);
     story_settle(s, 20000);
     sim_run(s, 1000);
