@@ -148,14 +148,18 @@ gossip_copies(const struct gossip *g, const struct journal *j, struct mark m)
 void
 gossip_known(const struct gossip *g, const struct journal *j, struct vector *v)
 {
-    (void)j;
-    LIST_EACH(node, &g->lacking)
-    {
-        const struct stream *s    = LIST_OF(node, struct stream, lacking);
-        uint64_t             best = 0;
+    const struct stream *s;
+    (void)g;
+    for (uint32_t at = 0; (s = pool_next(&j->streams, &at));) {
+        uint64_t best = 0;
+        /* What is handed to the store is lacking no more, and not durable yet. */
+        if (s->held == s->durable && list_is_empty(&s->lacking))
+            continue;
         for (uint32_t i = 0; i < MEMBERS_MAX; i++)
             if (s->known[i] > best)
                 best = s->known[i];
+        if (best == 0)
+            continue;
         enum err e = vector_raise(v, (struct mark){s->id, best});
         (void)e; /* LIMIT: such a message is then delivered, which is harmless */
     }

@@ -149,6 +149,25 @@ covered_waits_for_what_was_seen(void **state)
     story_ends(s, "history_covered");
 }
 
+/* What was published elsewhere before, and is on its way, would be shown as new. */
+static void
+latest_is_after_what_others_told(void **state)
+{
+    (void)state;
+    struct sim *s = cluster(2);
+    sim_publish(s, 0, "t", "first");
+    sim_run(s, 1000);
+    sim_slow_disk(s, 1, 1000);
+    sim_publish(s, 0, "t", "before");
+    sim_run(s, 200); /* B knows of it, and has it not on disk */
+    uint32_t sub = sim_subscribe(s, 1, "#", FROM_LATEST);
+    sim_run(s, 3000);
+    sim_publish(s, 0, "t", "after");
+    sim_run(s, 3000);
+    assert_string_equal(sim_got(s, sub), "after");
+    story_ends(s, "history_latest");
+}
+
 int
 main(void)
 {
@@ -157,6 +176,7 @@ main(void)
         cmocka_unit_test(a_hundred_that_never_read_then_read_all),
         cmocka_unit_test(since_is_when_it_came_here),
         cmocka_unit_test(several_filters_are_one_subscription),
+        cmocka_unit_test(latest_is_after_what_others_told),
         cmocka_unit_test(covered_waits_for_what_was_seen),
     };
     story_quiet();
