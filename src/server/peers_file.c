@@ -1,5 +1,7 @@
 #include "server/peers_file.h"
 
+#include <string.h>
+
 static enum err
 say(struct buf *problem, const char *file, unsigned line, const char *why)
 {
@@ -12,7 +14,7 @@ static bool
 is_host(struct str host)
 {
     for (size_t i = 0; i < host.n; i++)
-        if (host.p[i] <= ' ' || host.p[i] >= 0x7f || host.p[i] == '"' || host.p[i] == '/')
+        if (host.p[i] <= ' ' || host.p[i] >= 0x7f || strchr("\"/,[]", host.p[i]))
             return false;
     return true;
 }

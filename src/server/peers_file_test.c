@@ -56,6 +56,8 @@ test_malformed_lines_are_named(void **state)
         {"localhost,3000,7", "more than"},
         {"lo\x01,3000", "character"},
         {"lo cal,3000", "character"},
+        {"[[::1],3000", "character"},
+        {"[::1]],3000", "character"},
         {"host,port", "not a number"}, /* a header comes first */
     };
     for (size_t i = 0; i < sizeof row / sizeof *row; i++) {
@@ -119,7 +121,9 @@ test_join(void **state)
     assert_true(str_eq(p.host, STR("::1")));
     assert_int_equal(peer_place_parse(STR("a.b:1"), &p, &why), ERR_OK);
     assert_int_equal(p.port, 1);
-    static const char *const bad[] = {"a", "a:", ":1", "::1:3000", "a:0", "a:b", "[::1]", "[::1"};
+    static const char *const bad[] = {
+        "a",   "a:",    ":1",   "::1:3000", "a:0",
+        "a:b", "[::1]", "[::1", "a,b:1"}; /* a comma parts the items of --join */
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         assert_int_equal(peer_place_parse(str_of(bad[i]), &p, &why), ERR_INVALID);
         assert_non_null(why);

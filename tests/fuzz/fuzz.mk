@@ -7,9 +7,9 @@
 # really runs out of bounds is ASan's to find.
 T            ?= 60
 FUZZ_CC      ?= clang
-FUZZ_FOLDERS ?= base core codec
+FUZZ_FOLDERS ?= base core codec store io server
 FUZZ          = $(BUILD)/fuzz
-FUZZ_FLAGS    = -std=c11 -D_GNU_SOURCE -Isrc -I. -I/usr/share/include/llhttp -O1 -g -MMD -MP \
+FUZZ_FLAGS    = -std=c11 -D_GNU_SOURCE -Isrc -I. -Iinclude -I$(BUILD)/gen -I/usr/share/include/llhttp -O1 -g -MMD -MP \
                 -fno-omit-frame-pointer -fno-sanitize-recover=all -fsanitize=address,undefined \
                 -fno-sanitize=pointer-overflow
 FUZZ_TARGETS  = $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/*_fuzz.c))
@@ -35,10 +35,11 @@ fuzz: $(patsubst %,$(FUZZ)/%,$(FUZZ_TARGETS))
 $(FUZZ)/llhttp/%.o: $(LLHTTP)/%.c tests/fuzz/fuzz.mk
 	@mkdir -p $(@D)
 	$(FUZZ_CC) $(FUZZ_FLAGS) -fsanitize=fuzzer-no-link -c -o $@ $<
+$(FUZZ)/src/store/store_schema.o: $(BUILD)/gen/schema.inc $(BUILD)/gen/views.inc
 $(FUZZ)/%.o: %.c tests/fuzz/fuzz.mk
 	@mkdir -p $(@D)
 	$(FUZZ_CC) $(FUZZ_FLAGS) -fsanitize=fuzzer-no-link -c -o $@ $<
 $(FUZZ)/%_fuzz: $(FUZZ)/tests/fuzz/%_fuzz.o $(FUZZ)/libfuzzed.a
-	$(FUZZ_CC) -fsanitize=fuzzer,address,undefined -o $@ $(filter %.o %.a,$^) $(FUZZ_LIBS) -lz
+	$(FUZZ_CC) -fsanitize=fuzzer,address,undefined -o $@ $(filter %.o %.a,$^) $(FUZZ_LIBS) $(LIBS)
 $(FUZZ)/libfuzzed.a: $(FUZZ_OBJECTS)
 	rm -f $@ && ar rcs $@ $^
