@@ -445,12 +445,18 @@ number(const char *name, uint64_t otherwise)
     return text && str_to_u64(str_of(text), &value) ? value : otherwise;
 }
 
+/* Each alone of hundreds meets what one of the mutants breaks, or what was broken once: floors
+ * that are not closed, a gap in a log without its newest messages, a gap from who was not heard. */
+static const uint64_t telling[] = {207, 242, 612};
+
 /* Some mix of crashes, cuts, pauses and bad disks would lose, repeat or reorder messages. */
 static void
 the_invariants_hold_under_random_faults(void **state)
 {
     (void)state;
     uint64_t first = number("SEED", 1), count = getenv("SEED") ? 1 : number("SEEDS", 60);
+    for (size_t i = 0; !getenv("SEED") && i < sizeof telling / sizeof *telling; i++)
+        run(telling[i]);
     for (uint64_t seed = first; seed < first + count; seed++)
         run(seed);
     if (count >= 60) {
