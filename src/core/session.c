@@ -398,15 +398,16 @@ static bool
 pull_tail_gap(struct session *s, const struct journal *j, const struct tail_item *t,
               struct entry *entry)
 {
-    const struct batch *b = t->batch;
-    uint64_t            i = s->lsn - t->lsn;
-    uint64_t            n = batch_is_gap(b) ? 1 : digests_alone(b, i);
-    *entry                = (struct entry){.lsn     = s->lsn,
-                                           .mark    = {b->stream, b->first + i},
-                                           .gap_to  = batch_is_gap(b) ? b->gap_last : b->first + i + n - 1,
-                                           .lamport = b->lamport_first + i + n - 1,
-                                           .wall    = b->wall,
-                                           .origin  = journal_find(j, b->stream)->origin};
+    const struct batch *b    = t->batch;
+    uint64_t            i    = s->lsn - t->lsn;
+    uint64_t            n    = batch_is_gap(b) ? 1 : digests_alone(b, i);
+    uint64_t            last = batch_is_gap(b) ? b->gap_last : b->first + i + n - 1;
+    *entry                   = (struct entry){.lsn     = s->lsn,
+                                              .mark    = {b->stream, b->first + i},
+                                              .gap_to  = last,
+                                              .lamport = b->lamport_first + i + n - 1,
+                                              .wall    = b->wall,
+                                              .origin  = journal_find(j, b->stream)->origin};
     s->lsn += n;
     return take_gap(s, entry, entry->lamport);
 }

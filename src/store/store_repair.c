@@ -268,6 +268,20 @@ look_at(struct repair *r, uint64_t lsn, const struct msg *m, uint64_t *topic, bo
     return e;
 }
 
+/* While it was damaged an older one was the newest of its topic. */
+static enum err
+raise_newest(struct repair *r, struct topic *topic, uint32_t i)
+{
+    const struct entry e = {.lsn     = r->lsn + i,
+                            .mark    = {r->b->stream, r->b->first + i},
+                            .lamport = r->b->lamport_first + i};
+    bool is_same         = topic->mark.stream == e.mark.stream && topic->mark.seq == e.mark.seq;
+    if (!is_same && !topics_is_newer(topic, &e))
+        return ERR_OK;
+    topics_newest(topic, &e);
+    return topics_write_newest(r->s, topic);
+}
+
 static enum err
 write_message(struct repair *r, sqlite3_stmt *q, uint32_t i)
 {
@@ -290,7 +304,8 @@ write_message(struct repair *r, sqlite3_stmt *q, uint32_t i)
     sql_bind_u64(q, 6, (uint64_t)r->b->wall.ms);
     sql_bind_u64(q, 7, r->own.flags | (gone ? ROW_DIGEST_ONLY : 0));
     commit_bind_text(q, m, topic);
-    return sql_run(r->s->db, q);
+    e = sql_run(r->s->db, q);
+    return e == ERR_OK && topic ? raise_newest(r, topic, i) : e;
 }
 
 static enum err

@@ -213,6 +213,24 @@ def test_a_flipped_message_and_nobody_else_has_it(cluster):
     assert a.publish("x", "it goes on")["id"]
 
 
+def test_the_newest_that_can_be_read(cluster):
+    # Broken if /latest differs between who holds the newest message, damaged, and who got but its
+    # digest; or if a damaged message is its answer.
+    a = cluster.make(1, args=["--tail-bytes", "1M"])[0]
+    older = a.publish("x", ALL[0])["id"]
+    newest = a.publish("x", ALL[1])["id"]
+    a.publish("y", "another topic")
+    assert a.stop() == 0
+    flip_in(a.db, b"the message 001", seen_by=BODIES)
+    a.start()
+    c = cluster.add(free_ports(1)[0], args=["--join", f"127.0.0.1:{a.port}"]).start()
+    settled(cluster)
+    for broker in (a, c):
+        answer = broker.http("GET", "/latest/x")
+        assert answer.status == 200 and answer.body.decode() == ALL[0], answer
+        assert answer.headers["hearsay-id"] == older != newest
+
+
 # ---- the file --------------------------------------------------------------
 
 
