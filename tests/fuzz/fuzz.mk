@@ -22,14 +22,18 @@ else
 FUZZ_LIBS     = -lllhttp
 endif
 
-fuzz: $(patsubst %,$(FUZZ)/%,$(FUZZ_TARGETS))
-	@for t in $(FUZZ_TARGETS); do \
-	    mkdir -p $(FUZZ)/corpus/$$t; seeds=; \
-	    [ ! -d tests/fuzz/seeds/$$t ] || seeds=tests/fuzz/seeds/$$t; \
-	    echo "$$t: $(T) s"; \
-	    $(FUZZ)/$$t -max_total_time=$(T) -timeout=10 -verbosity=0 -print_final_stats=1 \
-	        -artifact_prefix=$(FUZZ)/$$t- $(FUZZ)/corpus/$$t $$seeds || exit 1; \
-	done
+fuzz: $(FUZZ_TARGETS)
+	@echo "$(words $(FUZZ_TARGETS)) passed, 0 failed"
+
+# Side by side with make -j.  A line each, unless something is found.
+.PHONY: fuzz $(FUZZ_TARGETS)
+$(FUZZ_TARGETS): %: $(FUZZ)/%
+	@mkdir -p $(FUZZ)/corpus/$@
+	@$(FUZZ)/$@ -max_total_time=$(T) -timeout=10 -verbosity=0 -print_final_stats=1 \
+	    -artifact_prefix=$(FUZZ)/$@- $(FUZZ)/corpus/$@ $(wildcard tests/fuzz/seeds/$@) \
+	    >$(FUZZ)/$@.out 2>&1 || { cat $(FUZZ)/$@.out; echo "0 passed, 1 failed"; exit 1; }
+	@awk -v name=$@ '/executed_units/ { print name ": " $$2 " runs in $(T) s, nothing found" }' \
+	    $(FUZZ)/$@.out
 
 .PRECIOUS: $(FUZZ)/%.o
 $(FUZZ)/llhttp/%.o: $(LLHTTP)/%.c tests/fuzz/fuzz.mk
