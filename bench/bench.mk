@@ -9,8 +9,11 @@ $(addprefix $(BUILD)/bench/,json_pub http_post lagging): %: %.o $(BUILD)/bench/l
 $(BUILD)/bench/history: $(BUILD)/bench/history.o $(call lib_of,store core base)
 	$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
 
+$(BUILD)/bench/retain: $(BUILD)/bench/retain.o $(call lib_of,store core base)
+	$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
+
 bench: $(BUILD)/hearsay $(BUILD)/bench/json_pub $(BUILD)/bench/http_post $(BUILD)/bench/history \
-       $(BUILD)/bench/lagging
+       $(BUILD)/bench/lagging $(BUILD)/bench/retain
 	bench/run --build $(BUILD) $(BENCH)
 
 soak: $(BUILD)/hearsay

@@ -99,11 +99,14 @@ struct server {
     uint32_t    seed_count;
 
     struct loop_timer deadline, tend, retain, retry, stop;
-    uint64_t          commits_tended; /* counters.commits when it was tended last */
-    uint64_t          reads_tended;   /* likewise */
-    bool              reader_rests;   /* nothing was read since it gave its memory back */
-    bool              is_tidy;        /* no commit since the store was tended in peace */
-    struct store_disk disk;           /* as the store's thread saw it last */
+    uint64_t          commits_tended;   /* counters.commits when it was tended last */
+    uint64_t          reads_tended;     /* likewise */
+    uint64_t          commits_retained; /* when it was asked to take from the front */
+    bool              retain_waits;     /* for a group to go with */
+    bool              retains;          /* groups take a step along; the store's thread alone */
+    bool              reader_rests;     /* nothing was read since it gave its memory back */
+    bool              is_tidy;          /* no commit since the store was tended in peace */
+    struct store_disk disk;             /* as the store's thread saw it last */
     bool              read_corrupt, broken_told, failed, condemned, rebuilding;
     uint32_t          topics_waiting, latest_waiting, copies_waiting;
     size_t            unsent; /* long answers that their clients do not read */

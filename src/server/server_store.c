@@ -19,11 +19,13 @@ enum {
     LATEST_GROUP_MAX = 64,       /* between two groups of commits, the rest in the next turn; */
     LATEST_BYTES_MAX = 16 << 20, /* ... and so much of bodies */
     STORE_LINGER_US  = 100,
+    GROUP_MESSAGES   = 2048, /* in one transaction, while retention has something to take */
 
     RETIRE_MS_MIN       = 7 * 86400000, /* a week: younger streams may go on */
     RETAIN_EVERY_MIN_MS = 100,
     RETAIN_EVERY_MAX_MS = 60000,
     RETAIN_BYTES_MS     = 1000,
+    RETAIN_WAIT_MS      = 20, /* for a group to go with */
 };
 
 enum job_kind { JOB_COMMIT, JOB_TEND, JOB_TOPICS, JOB_RETAIN, JOB_LATEST };
@@ -41,7 +43,9 @@ struct store_job {
     enum err             err;       /* LATEST; BUSY: it has to wait for its turn */
     struct page         *page;      /* LATEST, when OK */
     bool                 leads;     /* the first of its transaction */
-    struct retained     *retained;  /* RETAIN */
+    bool                 alone;     /* RETAIN: at once; else with the groups that follow */
+    bool                 carried;   /* the last of a group that a step went with */
+    struct retained     *retained;  /* RETAIN when alone; carried */
 };
 
 /* Names may still move while topics are listed: lengths now, slices when it is done. */
@@ -60,6 +64,18 @@ struct read_job {
 
 /* ---- on the store's thread ---- */
 
+/* A step needs no sync of its own then. */
+static void
+commit_retain(struct server *s, const struct commit *commit, uint32_t count,
+              struct commit_result *result, struct store_job *last)
+{
+    struct retention policy = server_retention(s->config);
+    last->carried =
+        store_commit_retain(s->store, commit, count, wall_now(), result, &policy, &last->retained);
+    if (last->carried)
+        s->retains = last->retained && last->retained->more;
+}
+
 static void
 commit_group(struct server *s, struct store_job *const *job, uint32_t count)
 {
@@ -67,7 +83,10 @@ commit_group(struct server *s, struct store_job *const *job, uint32_t count)
     struct commit_result result[GROUP_MAX];
     for (uint32_t i = 0; i < count; i++)
         commit[i] = job[i]->commit;
-    store_commit(s->store, commit, count, wall_now(), result);
+    if (s->retains)
+        commit_retain(s, commit, count, result, job[count - 1]);
+    else
+        store_commit(s->store, commit, count, wall_now(), result);
     for (uint32_t i = 0; i < count; i++)
         job[i]->result = result[i];
     job[0]->leads = true;
@@ -96,10 +115,19 @@ static void
 retain(struct server *s, struct store_job *j)
 {
     struct retention policy = server_retention(s->config);
-    enum err         e      = store_retain(s->store, &policy, wall_now(), &j->retained);
+    s->retains              = !j->alone;
+    if (!j->alone)
+        return;
+    enum err e = store_retain(s->store, &policy, wall_now(), &j->retained);
     if (e != ERR_OK)
         tracef(TRACE_WARN, "retention: nothing could be taken now: %s; it is tried again",
                err_text(e));
+}
+
+static uint32_t
+messages_of(const struct commit *c)
+{
+    return c->kind == COMMIT_BATCH ? c->batch->count : 1;
 }
 
 /* Behind the commits, which they would cut into smaller groups; all that is found is on disk
@@ -126,15 +154,18 @@ run_store(void *ctx, void *const *job, uint32_t count)
 {
     struct server    *s = ctx;
     struct store_job *group[GROUP_MAX];
-    uint32_t          n = 0;
+    uint32_t          n = 0, messages = 0;
     for (uint32_t i = 0; i < count; i++) {
         struct store_job *j    = job[i];
         bool              ends = j->kind != JOB_COMMIT && j->kind != JOB_LATEST;
-        if (j->kind == JOB_COMMIT)
+        if (j->kind == JOB_COMMIT) {
             group[n++] = j;
-        if (n > 0 && (n == GROUP_MAX || ends || i + 1 == count)) {
+            messages += messages_of(&j->commit);
+        }
+        bool is_full = n == GROUP_MAX || (s->retains && messages >= GROUP_MESSAGES);
+        if (n > 0 && (is_full || ends || i + 1 == count)) {
             commit_group(s, group, n);
-            n = 0;
+            n = messages = 0;
         }
         if (j->kind == JOB_TEND)
             tend(s, j);
@@ -181,6 +212,46 @@ retain_every(const struct config *c)
 }
 
 static void
+retain_in(struct server *s, uint64_t ms)
+{
+    if (!s->closed)
+        loop_timer_set(s->loop, &s->retain, mono_after(server_now(s), ms));
+}
+
+/* Core is told.  True: there is more to take. */
+static bool
+tell_retained(struct server *s, struct store_job *j)
+{
+    bool more = j->retained && j->retained->more;
+    if (j->retained && !s->closed)
+        server_step(s, &(struct fact){.kind = FACT_RETAINED, .retained = j->retained});
+    retained_drop(j->retained);
+    return more;
+}
+
+/* While there is more, the next groups take a step with them too. */
+static void
+carried(struct server *s, struct store_job *j)
+{
+    s->retain_waits = false;
+    if (!tell_retained(s, j))
+        retain_in(s, retain_every(s->config));
+}
+
+/* While there is more to take and nothing is published, step follows step. */
+static void
+retained(struct server *s, struct store_job *j)
+{
+    bool more = tell_retained(s, j);
+    if (!j->alone)
+        retain_in(s, RETAIN_WAIT_MS);
+    else if (more && !s->closed)
+        server_on_retain(s);
+    else
+        retain_in(s, retain_every(s->config));
+}
+
+static void
 give(struct server *s, struct store_job *j)
 {
     CHECK(worker_give(s->store_worker, j) == ERR_OK);
@@ -211,6 +282,8 @@ persisted(struct server *s, struct store_job *j)
     server_step(s, &fact);
     if (j->leads)
         server_looked(s, &j->disk);
+    if (j->carried)
+        carried(s, j);
     commit_drop(&j->commit);
 }
 
@@ -259,23 +332,6 @@ latest_found(struct server *s, struct store_job *j)
     page_drop(j->page);
     buf_fini(&j->names);
     return true;
-}
-
-/* While there is more to take, step follows step; commits that came meanwhile go between
- * them. */
-static void
-retained(struct server *s, struct store_job *j)
-{
-    bool more = j->retained && j->retained->more;
-    if (j->retained && !s->closed)
-        server_step(s, &(struct fact){.kind = FACT_RETAINED, .retained = j->retained});
-    retained_drop(j->retained);
-    if (s->closed)
-        return;
-    if (more)
-        server_on_retain(s);
-    else
-        loop_timer_set(s->loop, &s->retain, mono_after(server_now(s), retain_every(s->config)));
 }
 
 static void
@@ -391,12 +447,18 @@ server_retention(const struct config *c)
                               .retire_ms = c->retention > 0 || c->retention_bytes > 0 ? quiet : 0};
 }
 
+/* While commits come, steps go with them.  By itself one is made when none came since the
+ * last time, or none would take it along: they are refused. */
 void
 server_on_retain(void *ctx)
 {
-    struct server    *s = ctx;
-    struct store_job *j = mem_new(sizeof *j);
-    j->kind             = JOB_RETAIN;
+    struct server    *s     = ctx;
+    struct store_job *j     = mem_new(sizeof *j);
+    bool              quiet = s->counters.commits == s->commits_retained;
+    j->kind                 = JOB_RETAIN;
+    j->alone                = quiet || s->retain_waits;
+    s->retain_waits         = !j->alone;
+    s->commits_retained     = s->counters.commits;
     give(s, j);
 }
 

@@ -49,6 +49,16 @@ struct commit_result {
 void store_commit(struct store *s, const struct commit *commit, uint32_t count,
                   struct wall received, struct commit_result *result);
 
+/* The same, and behind the commits a step of retention as store_retain() does it: in the same
+ * transaction, so with the same fsync.  True: one was made, and *out is what it took or NULL;
+ * its results come after those of the commits.  While that says `more`, groups of some 2000
+ * messages keep the step small, and it keeps pace.  False: there is to be another attempt, by
+ * store_retain() if it goes on like that: commits are refused, or room is scarce.  A step that
+ * fails fails no commit that would not have failed without. */
+bool store_commit_retain(struct store *s, const struct commit *commit, uint32_t count,
+                         struct wall now, struct commit_result *result,
+                         const struct retention *policy, struct retained **out);
+
 /* Housekeeping between commits (checkpoint, topic snapshot); call when idle and
  * at least once a second.  `idle`: also give memory back, and what the WAL takes of the
  * disk; false: another program reads it, so that has to be tried again. */

@@ -3,6 +3,7 @@
 #include "base/check.h"
 #include "base/trace.h"
 #include "store/store_marks.h"
+#include "store/store_step.h"
 
 #include <string.h>
 #include <sys/stat.h>
@@ -269,9 +270,28 @@ has_room_for(struct store *s, const struct commit *commit, uint32_t count)
     return s->disk.has_reserve && room_takes(s, bytes);
 }
 
+/* What goes with a group: nothing, or a step of retention. */
+struct rider {
+    const struct retention *policy;
+    struct retained        *retained;
+    bool                    went;
+};
+
+/* COMMIT, with the step behind all that the group wrote. */
+static enum err
+commit_with(struct store *s, struct rider *r, struct wall now)
+{
+    struct step *step = NULL;
+    enum err     e    = retain_within(s, r->policy, now, &step);
+    e                 = commit_end(s, e);
+    r->retained       = retain_told(step, e);
+    r->went           = e == ERR_OK;
+    return e;
+}
+
 static enum err
 transact(struct store *s, const struct commit *commit, uint32_t count, struct wall received,
-         struct commit_result *result)
+         struct commit_result *result, struct rider *rider)
 {
     bool grows = wants_room(commit, count);
     if (grows && !is_in_place(s)) {
@@ -297,6 +317,8 @@ transact(struct store *s, const struct commit *commit, uint32_t count, struct wa
         e = streams_write(s);
     if (e == ERR_OK && s->lsn - s->topics.lsn >= 300000)
         e = topics_write(s);
+    if (e == ERR_OK && rider && !s->wants_reload && !s->disk.is_scarce)
+        return commit_with(s, rider, received);
     return commit_end(s, e);
 }
 
@@ -306,14 +328,14 @@ probe(struct store *s, const struct commit *commit, struct wall received,
 {
     enum err e = s->is_loaded ? ERR_OK : load_state(s);
     if (e == ERR_OK)
-        e = transact(s, commit, 1, received, result);
+        e = transact(s, commit, 1, received, result, NULL);
     s->is_refusing = e != ERR_OK;
     return e;
 }
 
-void
-store_commit(struct store *s, const struct commit *commit, uint32_t count, struct wall received,
-             struct commit_result *result)
+static void
+commit_all(struct store *s, const struct commit *commit, uint32_t count, struct wall received,
+           struct commit_result *result, struct rider *rider)
 {
     uint32_t i = 0;
     for (; i < count && s->is_refusing; i++) {
@@ -323,7 +345,7 @@ store_commit(struct store *s, const struct commit *commit, uint32_t count, struc
     }
     if (i == count)
         return;
-    enum err e = transact(s, commit + i, count - i, received, result + i);
+    enum err e = transact(s, commit + i, count - i, received, result + i, rider);
     for (; i < count; i++)
         result[i].err = e;
     s->commits++;
@@ -335,4 +357,22 @@ store_commit(struct store *s, const struct commit *commit, uint32_t count, struc
         load_forget(s); /* the probe tries again */
         s->is_refusing = true;
     }
+}
+
+void
+store_commit(struct store *s, const struct commit *commit, uint32_t count, struct wall received,
+             struct commit_result *result)
+{
+    commit_all(s, commit, count, received, result, NULL);
+}
+
+bool
+store_commit_retain(struct store *s, const struct commit *commit, uint32_t count, struct wall now,
+                    struct commit_result *result, const struct retention *policy,
+                    struct retained **out)
+{
+    struct rider rider = {.policy = policy};
+    commit_all(s, commit, count, now, result, &rider);
+    *out = rider.retained;
+    return rider.went;
 }

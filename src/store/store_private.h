@@ -35,6 +35,9 @@ enum statement {
     SQL_BEGIN,
     SQL_COMMIT,
     SQL_ROLLBACK,
+    SQL_SAVE,
+    SQL_SAVE_UNDO,
+    SQL_SAVE_END,
     SQL_MESSAGE,
     SQL_BATCH,
     SQL_STREAM,
@@ -281,6 +284,8 @@ bool room_takes(struct store *s, uint64_t bytes);
 
 void tend_watch_wal(struct store *s);
 void tend_under_load(struct store *s);
+/* Of retention, by itself: the WAL is copied by the next commit or store_tend(), if it can wait. */
+void tend_after_step(struct store *s);
 /* What the WAL takes of the disk is given back, unless somebody reads in it. */
 void tend_cut_wal(struct store *s);
 void tend_close(struct store *s);

@@ -2,20 +2,24 @@
  *
  * A step takes whole batches while they are too old or the file is too large, in one
  * transaction, and memory follows only once that is on disk: when it fails nothing happened.
+ * Mostly that is the transaction of a group of commits, whose sync is the step's too.
  * What was taken is below topics.lsn, so that a start counts no message that is gone. */
 #include "store/store_front.h"
 
 #include "base/blob.h"
 #include "base/check.h"
 #include "base/mem.h"
+#include "base/trace.h"
 #include "store/store_marks.h"
+#include "store/store_step.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 enum {
-    STEP_WORK    = 2048,  /* in a step, unless one batch costs more: a message is one */
-    STEP_WORK_UP = 16384, /* the same while more than that comes between two steps */
+    STEP_WORK    = 2048, /* in a step, unless one batch costs more: 2 ms, as measured */
+    STEP_WORK_UP = 4096, /* the same while more than that comes between two steps */
+    STEP_TEXT    = 512,  /* bytes of texts that cost as much as a message does */
     STEP_BATCH   = 6,
     STEP_PAGE    = 4, /* of a body that fills pages of its own */
     STEP_KEPT    = 4,
@@ -40,6 +44,9 @@ struct step {
     uint64_t                next;        /* all below is taken */
     uint32_t                work, work_max;
     bool                    more, has_begun;
+    bool                    is_carried; /* in the transaction of a group of commits, */
+    bool                    is_lost;    /* ... which has to fail with the step */
+    enum err                err;        /* of a carried one */
     bool                    is_careful; /* nothing is believed that rows do not agree on */
 
     struct floor_change *floor;
@@ -162,8 +169,10 @@ lose(struct step *t, struct topic *topic)
 static uint64_t
 bytes_of(struct step *t, uint64_t texts)
 {
-    if (texts < PAGE_BYTES)
+    if (texts < PAGE_BYTES) {
+        t->work += (uint32_t)(texts / STEP_TEXT);
         return ROW_BYTES + texts;
+    }
     t->work += (uint32_t)(texts / PAGE_BYTES) * STEP_PAGE;
     return (texts / PAGE_BYTES + 1) * PAGE_BYTES;
 }
@@ -227,10 +236,12 @@ take_batch(struct step *t, const struct front *f)
 /* So that a start need not count what is taken.  Commits that were refused stay refused, and
  * others do not begin to be. */
 static enum err
-count_topics(struct store *s)
+count_topics(struct step *t)
 {
-    bool     was_refusing = s->is_refusing;
-    enum err e            = topics_snapshot(s);
+    struct store *s            = t->s;
+    bool          was_refusing = s->is_refusing;
+    enum err      e            = t->is_carried ? topics_write(s) : topics_snapshot(s);
+    t->is_lost                 = t->is_carried && e != ERR_OK;
     if (s->is_loaded)
         s->is_refusing = was_refusing;
     return e;
@@ -241,9 +252,25 @@ begin(struct step *t)
 {
     if (t->has_begun)
         return ERR_OK;
-    enum err e   = sql_run(t->s->db, t->s->sql[SQL_BEGIN]);
+    enum err e   = sql_run(t->s->db, t->s->sql[t->is_carried ? SQL_SAVE : SQL_BEGIN]);
     t->has_begun = e == ERR_OK;
     return e;
+}
+
+/* After some errors SQLite has rolled all back by itself. */
+static void
+undo(struct step *t)
+{
+    struct store *s = t->s;
+    if (!t->has_begun || sqlite3_get_autocommit(s->db)) {
+        t->is_lost |= t->is_carried && sqlite3_get_autocommit(s->db);
+        return;
+    }
+    enum err undone = sql_run(s->db, s->sql[t->is_carried ? SQL_SAVE_UNDO : SQL_ROLLBACK]);
+    if (undone == ERR_OK && t->is_carried)
+        undone = sql_run(s->db, s->sql[SQL_SAVE_END]);
+    CHECK(undone == ERR_OK || t->is_carried || sqlite3_get_autocommit(s->db));
+    t->is_lost |= undone != ERR_OK;
 }
 
 static enum err
@@ -258,7 +285,7 @@ take_front(struct step *t)
             return ERR_OK;
         }
         if (!is_counted)
-            e = count_topics(t->s);
+            e = count_topics(t);
         if (e == ERR_OK)
             e = begin(t);
         if (e == ERR_OK)
@@ -496,7 +523,12 @@ write_step(struct step *t)
     }
     if (e == ERR_OK && t->forgotten_count > 0)
         e = write_marks(t);
-    return e == ERR_OK ? sql_run(t->s->db, t->s->sql[SQL_COMMIT]) : e;
+    uint64_t over = 0;
+    if (e == ERR_OK)
+        e = bytes_over(t->s, t->policy->bytes, &over); /* `freed` was a guess */
+    t->more |= over > 0 && t->next <= t->s->lsn;
+    return e == ERR_OK ? sql_run(t->s->db, t->s->sql[t->is_carried ? SQL_SAVE_END : SQL_COMMIT])
+                       : e;
 }
 
 /* It is on disk: memory follows. */
@@ -585,40 +617,54 @@ take(struct step *t)
         e = take_streams(t);
     if (e == ERR_OK && t->has_begun)
         e = write_step(t);
-    if (e == ERR_OK)
-        follow(t);
-    if (e != ERR_OK && !sqlite3_get_autocommit(t->s->db)) {
-        enum err undone = sql_run(t->s->db, t->s->sql[SQL_ROLLBACK]);
-        CHECK(undone == ERR_OK || sqlite3_get_autocommit(t->s->db));
-    }
+    if (e != ERR_OK)
+        undo(t);
     return e;
 }
 
-/* While retention is behind, a step takes what came since the last one and a quarter more:
- * else the log would grow for as long as much is published.  What came took longer. */
+/* While retention is behind, a step takes up to twice what came since the last one: else the
+ * log would grow for as long as much is published.  Groups are small meanwhile, see
+ * store_commit_retain(). */
 static uint32_t
 work_max(const struct store *s)
 {
     uint64_t came = s->retain_lsn > 0 ? s->lsn - s->retain_lsn : 0;
-    if (came > STEP_WORK_UP)
-        came = STEP_WORK_UP;
-    return came > STEP_WORK ? (uint32_t)(came + came / 4) : STEP_WORK;
+    uint64_t work = came < STEP_WORK_UP ? 2 * came : STEP_WORK_UP;
+    if (work > STEP_WORK_UP)
+        work = STEP_WORK_UP;
+    return work > STEP_WORK ? (uint32_t)work : STEP_WORK;
 }
 
 static enum err
-run(struct step *t, const struct retention *policy, struct wall now, bool is_careful)
+run(struct step *t, const struct retention *policy, struct wall now)
 {
     struct store *s = t->s;
-    *t              = (struct step){.s          = s,
-                                    .policy     = policy,
-                                    .now        = now,
-                                    .too_old    = INT64_MIN,
-                                    .next       = s->lsn_first,
-                                    .work_max   = work_max(s),
-                                    .is_careful = is_careful};
-    if (policy->age_ms > 0)
-        t->too_old = before(now, policy->age_ms);
-    return take(t);
+    t->policy       = policy;
+    t->now          = now;
+    t->too_old      = policy->age_ms > 0 ? before(now, policy->age_ms) : INT64_MIN;
+    t->next         = s->lsn_first;
+    t->work_max     = work_max(s);
+    enum err e      = take(t);
+    if (e != ERR_CORRUPT || t->is_careful || t->is_lost)
+        return e;
+    struct step closely = {.s = s, .is_careful = true, .is_carried = t->is_carried};
+    step_fini(t);
+    *t = closely; /* what is damaged does not stay for ever */
+    return run(t, policy, now);
+}
+
+/* The outcome, once it is on disk or undone. */
+static struct retained *
+finish(struct step *t, enum err e)
+{
+    struct retained *r = NULL;
+    if (e == ERR_OK)
+        follow(t);
+    if (e == ERR_OK && t->has_begun)
+        r = tell(t);
+    t->s->retain_lsn = r && t->more ? t->s->lsn : 0;
+    step_fini(t);
+    return r;
 }
 
 enum err
@@ -632,19 +678,34 @@ store_retain(struct store *s, const struct retention *policy, struct wall now,
         return e;
     if (!room_takes(s, 0))
         tend_cut_wal(s);
-    e = run(&t, policy, now, false);
-    if (e == ERR_CORRUPT) { /* what is damaged does not stay for ever */
-        step_fini(&t);
-        e = run(&t, policy, now, true);
-    }
-    if (e == ERR_OK && t.has_begun) {
-        uint64_t over = 0;
-        e             = bytes_over(s, policy->bytes, &over); /* `freed` was a guess */
-        t.more |= over > 0 && s->lsn_first <= s->lsn;
-        *out = tell(&t);
-        tend_under_load(s);
-    }
-    s->retain_lsn = e == ERR_OK && t.more ? s->lsn : 0;
-    step_fini(&t);
-    return *out ? ERR_OK : e; /* what was taken is taken */
+    e    = run(&t, policy, now);
+    *out = finish(&t, e);
+    if (*out)
+        tend_after_step(s);
+    return e;
+}
+
+/* ---- in the transaction of a group ---- */
+
+enum err
+retain_within(struct store *s, const struct retention *policy, struct wall now, struct step **out)
+{
+    struct step *t = mem_new(sizeof *t);
+    *t             = (struct step){.s = s, .is_carried = true};
+    enum err e     = run(t, policy, now);
+    *out           = t;
+    t->err         = e;
+    return t->is_lost ? e : ERR_OK;
+}
+
+struct retained *
+retain_told(struct step *t, enum err committed)
+{
+    enum err e = committed == ERR_OK ? t->err : committed;
+    if (committed == ERR_OK && e != ERR_OK)
+        tracef(TRACE_WARN, "retention: nothing could be taken now: %s; it is tried again",
+               err_text(e));
+    struct retained *r = finish(t, e);
+    mem_free(t);
+    return r;
 }

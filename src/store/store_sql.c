@@ -9,9 +9,12 @@
 #include <unistd.h>
 
 static const char *const text_of[SQL_COUNT] = {
-    [SQL_BEGIN]    = "BEGIN IMMEDIATE",
-    [SQL_COMMIT]   = "COMMIT",
-    [SQL_ROLLBACK] = "ROLLBACK",
+    [SQL_BEGIN]     = "BEGIN IMMEDIATE",
+    [SQL_COMMIT]    = "COMMIT",
+    [SQL_ROLLBACK]  = "ROLLBACK",
+    [SQL_SAVE]      = "SAVEPOINT step",
+    [SQL_SAVE_UNDO] = "ROLLBACK TO step",
+    [SQL_SAVE_END]  = "RELEASE step",
     [SQL_MESSAGE] = "INSERT INTO messages(lsn, stream, seq, lamport, topic, wall_ms, flags, digest,"
                     " headers, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
     [SQL_BATCH]   = "INSERT INTO batches(stream, first, last, lsn, lamport_first, wall_ms,"
@@ -51,10 +54,7 @@ static const char *const text_of[SQL_COUNT] = {
                         " VALUES (?1, ?2, ?3, ?4, ?5, 0, ?6, ?7, ?8, ?9)",
     [SQL_LATEST_LOG]  = "SELECT m.lsn, m.stream, m.seq, m.lamport, m.wall_ms, m.flags, s.origin,"
                         " m.headers, m.body, m.digest FROM messages m"
-                        " JOIN streams s ON s.stream = m.stream JOIN batches b ON"
-                        " b.stream = m.stream AND b.first = (SELECT max(first) FROM batches WHERE"
-                        " stream = m.stream AND first <= m.seq) AND b.lsn + m.seq - b.first = m.lsn"
-                        " AND b.lamport_first + m.seq - b.first = m.lamport WHERE m.lsn = ?1",
+                        " JOIN streams s ON s.stream = m.stream WHERE m.lsn = ?1",
     [SQL_LATEST_KEPT] = "SELECT 0, stream, seq, lamport, wall_ms, flags, origin, headers, body,"
                         " digest FROM kept WHERE topic = ?1",
     [SQL_FRONT]       = "SELECT lsn, stream, seq, lamport, wall_ms FROM messages WHERE lsn >= ?1"

@@ -143,6 +143,13 @@ tend_under_load(struct store *s)
         grow_wal(s);
 }
 
+void
+tend_after_step(struct store *s)
+{
+    if (s->disk.is_scarce || s->wal_pages - s->wal_copied >= 2 * PAGES_BUSY)
+        tend_under_load(s);
+}
+
 static bool
 wants_snapshot(const struct store *s)
 {
