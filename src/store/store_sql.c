@@ -54,7 +54,10 @@ static const char *const text_of[SQL_COUNT] = {
                         " VALUES (?1, ?2, ?3, ?4, ?5, 0, ?6, ?7, ?8, ?9)",
     [SQL_LATEST_LOG]  = "SELECT m.lsn, m.stream, m.seq, m.lamport, m.wall_ms, m.flags, s.origin,"
                         " m.headers, m.body, m.digest FROM messages m"
-                        " JOIN streams s ON s.stream = m.stream WHERE m.lsn = ?1",
+                        " JOIN streams s ON s.stream = m.stream JOIN batches b ON"
+                        " b.stream = m.stream AND b.first = (SELECT max(first) FROM batches WHERE"
+                        " stream = m.stream AND first <= m.seq) AND b.lsn + m.seq - b.first = m.lsn"
+                        " AND b.lamport_first + m.seq - b.first = m.lamport WHERE m.lsn = ?1",
     [SQL_LATEST_KEPT] = "SELECT 0, stream, seq, lamport, wall_ms, flags, origin, headers, body,"
                         " digest FROM kept WHERE topic = ?1",
     [SQL_FRONT]       = "SELECT lsn, stream, seq, lamport, wall_ms FROM messages WHERE lsn >= ?1"
