@@ -2,6 +2,7 @@
 # make tidy       checks the house                    make bench  measures (docs/BENCH.md)
 # make SAN=1 ...  the same under AddressSanitizer and UBSan, in build/asan
 # make fuzz T=60  each fuzz target for T seconds      make format clang-format, in place
+# make crash      power fails at each moment, and each call (a part of it is in make test)
 CC      ?= gcc
 SAN     ?=
 BUILD   ?= build$(if $(SAN),/asan)

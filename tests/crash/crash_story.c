@@ -487,7 +487,6 @@ story_close(struct story *s)
     s->store  = NULL;
 }
 
-/* Also where it answered that it failed, the next start may put the file aside. */
 void
 story_condemn(struct story *s)
 {
@@ -495,9 +494,6 @@ story_condemn(struct story *s)
     enum err e      = store_condemn(s->store);
     if (e != ERR_OK)
         failed(s, e);
-    story_close(s);
-    story_open(s);
-    MUST(!s->is_condemned || e != ERR_OK);
 }
 
 void

@@ -58,7 +58,8 @@ void story_close(struct story *s);
 const char *story_step(struct story *s);
 /* A large commit; five of them in a row fill the WAL. */
 void story_load(struct story *s);
-/* The file is found broken: it is put aside, and an empty one takes its place. */
+/* The file is found broken: the next start puts it aside, and an empty one takes its place.  It
+ * may do so too where this failed. */
 void story_condemn(struct story *s);
 
 /* What must be there now, as text. */

@@ -56,8 +56,19 @@ tell(uint32_t i)
 {
     buf_init(&told[i].text, 0);
     story_tell(&story, &told[i].text);
-    told[i].end   = vfs_log()->count;
+    if (told[i].end == 0)
+        told[i].end = vfs_log()->count;
     told[i].stamp = store_mem_recover(story.mem)->stamp;
+}
+
+/* Once it is answered the file is as good as put aside. */
+static void
+condemn(uint32_t i)
+{
+    story_condemn(&story);
+    told[i].end = vfs_log()->count;
+    story_close(&story);
+    story_open(&story);
 }
 
 static void
@@ -74,7 +85,7 @@ record(uint64_t seed, char dir[64])
         if (i >= LOAD_AT && i < LOAD_AT + LOADS)
             story_load(&story);
         else if (i == CONDEMN_AT)
-            story_condemn(&story);
+            condemn(i);
         else
             story_step(&story);
         tell(i);
@@ -133,7 +144,7 @@ must_be_as_told(const struct found *f, uint32_t done, bool more_began)
     if (!has_state(&heard, state))
         story_differs(buf_str(&heard), buf_str(&told[done].text));
     MUST(f->is->stamp >= told[state].stamp);
-    MUST(!store_was_corrupt(f->store) || done + 1 == CONDEMN_AT);
+    MUST(!store_was_corrupt(f->store) || done + 1 == CONDEMN_AT || done == CONDEMN_AT);
     buf_fini(&heard);
     return state;
 }
