@@ -86,7 +86,7 @@ is_known(const struct repair *r)
         return false;
     if (r->own.is_there && hash128_eq(r->own.chain, r->b->chain))
         return true;
-    if (r->above.is_there && r->above.first == batch_last(r->b) + 1)
+    if (r->above.is_there)
         return hash128_eq(r->above.prev, r->b->chain);
     return batch_last(r->b) == st->head && hash128_eq(st->chain, r->b->chain);
 }
@@ -345,6 +345,8 @@ mend(struct repair *r, struct wall received)
         e = find_row(r, above_seq, &r->above);
     if (e != ERR_OK || !streams_find(&r->s->streams, r->b->stream))
         return e;
+    if (r->above.first != batch_last(r->b) + 1) /* not the next one, or not even that */
+        r->above.is_there = false;
     bool known = is_known(r);
     e          = find_place(r);
     if (e == ERR_OK && r->lsn != 0 && !known)
