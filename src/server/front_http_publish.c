@@ -194,6 +194,10 @@ http_publish_problem(enum err e)
     if (e == ERR_FULL)
         return (struct http_problem){
             507, "disk_full", "nothing was stored: free some disk, or publish at another broker"};
+    if (e == ERR_UNKNOWN)
+        return (struct http_problem){
+            503, "outcome_unknown",
+            "the commit failed: the message may be stored under this id or not at all"};
     if (e == ERR_REFUSED)
         return (struct http_problem){503, "stopping", "this broker is stopping: use another one"};
     return (struct http_problem){431, "head_too_large",
@@ -258,11 +262,7 @@ http_publish(struct conn *c, struct http_conn *h, const struct http_ask *ask)
 static void
 write_failure(struct conn *c, struct http_conn *h, const struct http_due *d)
 {
-    struct http_problem p = {
-        503, "outcome_unknown",
-        "the commit failed: the message may be stored under this id or not at all"};
-    if (d->outcome.err != ERR_UNKNOWN)
-        p = http_publish_problem(d->outcome.err);
+    struct http_problem p = http_publish_problem(d->outcome.err);
     buf_reset(&h->text);
     http_problem_text(&h->text, p.status, p.code, p.detail, d->outcome.mark);
     http_write(

@@ -351,6 +351,24 @@ def test_a_commit_that_fails(failing):
     assert streams_of(a, a) == streams_of(b, a) == 2
 
 
+def test_lines_whose_commit_fails(failing):
+    # Broken if lines that may be stored are answered as refused: their client sends them again.
+    cluster, shim, a, b = failing
+    before = a.publish("x", "before", "?acks=all&timeout=20s")["id"]
+    for query in ("", "?acks=2&timeout=1s"):
+        shim.fail("wal-eio")
+        answer = a.http("POST", "/topics/x" + query, "one\ntwo\n",
+                        {"Content-Type": "application/x-ndjson"})
+        problems = [json.loads(line) for line in answer.body.splitlines()]
+        assert [(p["status"], p["code"]) for p in problems] == [(503, "outcome_unknown")] * 2
+        seq = int(before.split("-")[1])
+        assert [p["id"] for p in problems] == [f"{stream_of(before)}-{seq + n}" for n in (1, 2)]
+        shim.work()
+        wait_for(lambda: takes(a, "between"), 10, "publishes to resume by themselves")
+        before = a.publish("x", "before", "?acks=all&timeout=20s")["id"]
+    cluster.wait_equal()
+
+
 def test_the_first_commit_of_a_stream_fails(failing):
     # Broken if a message that never reached a disk spreads, or leaves its stream behind.
     cluster, shim, a, b = failing
