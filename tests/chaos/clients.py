@@ -47,8 +47,8 @@ class Log:
     def acked(self, number, message_id, causal="-", copies=1):
         self.file.write(f"A {number} {message_id} {causal} {copies}\n")
 
-    def refused(self, number):
-        self.file.write(f"R {number}\n")
+    def refused(self, number, why=""):
+        self.file.write(f"R {number} {why}\n")
 
     def unknown(self, number):
         self.file.write(f"U {number}\n")
@@ -179,7 +179,7 @@ class Bulk:
         if "id" in o:
             self.log.unknown(number)
         else:
-            self.log.refused(number)
+            self.log.refused(number, o["error"])
             self.full = True
         return None
 
@@ -278,7 +278,7 @@ class Talk:
         elif "id" in o:
             self.log.unknown(number)
         else:
-            self.log.refused(number)
+            self.log.refused(number, o["error"])
 
 
 # ---- web: many lines in a request, with acks, hopping with Hearsay-After ----
@@ -306,12 +306,12 @@ class Web:
 
     def talk(self, conn):
         """Some requests on one connection; the first follows what was seen elsewhere."""
-        kind = "a" if self.last_id else "-"
+        before = self.last_id
         for _ in range(self.dice.randint(1, 20)):
             if quiet:
                 return
-            self.request(conn, kind)
-            kind = "s"
+            # Until something was acknowledged here, what was seen was seen elsewhere.
+            self.request(conn, "s" if self.last_id != before else "a" if before else "-")
             time.sleep(self.LINES / self.args.rate)
 
     def request(self, conn, kind):
@@ -342,7 +342,7 @@ class Web:
 
     def all_refused(self, status, numbers):
         while numbers:
-            self.log.refused(numbers.popleft())
+            self.log.refused(numbers.popleft(), status)
         raise http.client.HTTPException(f"refused: {status}")
 
     def answer(self, o, number):
@@ -352,7 +352,7 @@ class Web:
         elif o["code"] == "outcome_unknown":
             self.log.unknown(number)
         else:
-            self.log.refused(number)
+            self.log.refused(number, o["code"])
 
 
 # ---- hopper: a long poll at another broker with every read ------------------

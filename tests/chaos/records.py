@@ -10,7 +10,7 @@ sum, so that it can be judged wherever it turns up:
 A publisher's log has one line for each number that it used:
 
     A NUMBER ID CAUSAL COPIES   acknowledged; CAUSAL is 1, 0, or - where nothing was said
-    R NUMBER                    refused before it was stored
+    R NUMBER WHY                refused before it was stored
     U NUMBER                    nobody knows
 """
 

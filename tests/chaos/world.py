@@ -41,7 +41,7 @@ def proxy_ip(k):
 def run(*command, text=None):
     done = subprocess.run(command, capture_output=True, text=True, input=text, timeout=20)
     if done.returncode != 0:
-        raise RuntimeError(f"{' '.join(command)}: {done.stderr.strip()}")
+        raise OSError(f"{' '.join(command)}: {done.stderr.strip()}")
     return done.stdout
 
 
@@ -148,10 +148,14 @@ class Member(harness.Broker):
         return self.cell.enter(self.bin, *plain[1:])
 
     def fill(self, room):
-        """Shrinks the disk to what is on it and `room` bytes more."""
-        s = os.statvfs(self.disk)
-        used = (s.f_blocks - s.f_bfree) * s.f_frsize
-        run("mount", "-o", f"remount,size={used + room}", self.disk)
+        """Shrinks the disk to what is on it and `room` bytes more; what was written between
+        the look and the act makes it impossible, and it is done again."""
+        def shrink():
+            s = os.statvfs(self.disk)
+            used = (s.f_blocks - s.f_bfree) * s.f_frsize
+            run("mount", "-o", f"remount,size={used + room}", self.disk)
+
+        patiently(shrink, 5)
 
     def free(self):
         run("mount", "-o", f"remount,size={ROOM_BYTES}", self.disk)
@@ -216,7 +220,7 @@ class Member(harness.Broker):
 
 
 def patiently(do, seconds=10):
-    """Again and again while a full disk makes it impossible."""
+    """Again and again while a disk that fills up makes it impossible."""
     end = time.monotonic() + seconds
     while True:
         try:
