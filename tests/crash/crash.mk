@@ -9,6 +9,10 @@ $(CRASH_TESTS): %: %.o $(CRASH_PARTS) $(call lib_of,store core base)
 	$(CC) $(LDFLAGS) $(CRASH_WRAP) -o $@ $^ $(LIBS) -lcmocka
 
 # All cuts, all calls: minutes.
-.PHONY: crash
+.PHONY: crash crash-mutants
 crash: $(CRASH_TESTS)
 	set -e; for t in $^; do CRASH_ALL=1 $$t; done
+
+# Breaks the store in a dozen places, and asks these tests to notice.
+crash-mutants:
+	tests/crash/mutants/run
