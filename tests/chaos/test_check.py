@@ -128,7 +128,9 @@ def test_seq_falls(story):
 
 
 def test_what_nobody_published(story):
-    for text in ("boo", body(9), body(1)[:-1] + "g", records.make_body("q", 1)):
+    story.p.outcomes[5] = ("U", None, "-", 0)
+    for text in ("boo", body(9), body(1)[:-1] + "g", body(5).replace("~", "x~"),
+                 records.make_body("q", 1)):
         log = story.log + [event(T, 2, text, lamport=50)]
         assert story.judge(*log, log=log)["phantom"] == 1, text
 
