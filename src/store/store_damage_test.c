@@ -473,6 +473,8 @@ the_ends_of_a_stream_are_mended(void **state)
         {"UPDATE messages SET body = 'x' WHERE stream = 13107 AND seq = 17", 8},
         {"UPDATE batches SET first = first + 1024 WHERE stream = 13107 AND first = 14", 8},
         {"UPDATE batches SET last = 1 WHERE stream = 13107 AND first = 14", 8},
+        {"UPDATE batches SET last = last + 64 WHERE stream = 13107 AND first = 14", 8},
+        {"UPDATE batches SET lsn = lsn + 4 WHERE stream = 13107 AND first = 14", 8},
         {"UPDATE batches SET stream = 77 WHERE stream = 13107 AND first = 14", 8},
     };
     (void)state;
@@ -481,10 +483,13 @@ the_ends_of_a_stream_are_mended(void **state)
         log_open(&l);
         assert_int_equal(l.batch[8]->first, 14);
         execute(&l, wound[i].sql);
+        struct found f = read_log(&l, true, NULL, NULL);
+        assert_false(f.failed);
+        assert_true(f.damaged[wound[i].batch]);
         disk_stop(&l.d); /* which does not take what is left for all there was */
         disk_start(&l.d);
         assert_int_equal(l.d.found->lsn, l.lsn[l.count] - 1);
-        struct found f = read_log(&l, true, NULL, NULL);
+        f = read_log(&l, true, NULL, NULL);
         assert_true(f.damaged[wound[i].batch]);
         mend(&l, wound[i].batch);
         assert_all_is_well(&l);

@@ -128,7 +128,8 @@ read_batch_row(struct store_reader *r, struct mark at, struct batch_row *row)
                                       .late          = sql_u64(q, 6) & ROW_LATE};
     bool chained = sql_hash(q, 7, &row->prev);
     chained &= sql_hash(q, 8, &row->chain);
-    bool whole = chained && row->last >= row->first && row_lsns(row) <= BATCH_MESSAGES_MAX;
+    bool whole = chained && row->first > 0 && row->last >= row->first &&
+                 row_lsns(row) <= BATCH_MESSAGES_MAX;
     buf_reset(&r->deps);
     e = buf_add(&r->deps, sql_bytes(q, 9));
     CHECK(e == ERR_OK);

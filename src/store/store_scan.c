@@ -329,14 +329,22 @@ damage_of(const struct batch_row *row)
     return (struct damage){row->stream, row->first, row->last, row->chain, row->lsn};
 }
 
+/* Commits are whole: a row that leads beyond what was committed claims too much. */
+static bool
+is_beyond(const struct scan *s, const struct batch_row *row)
+{
+    return row->lsn + row_lsns(row) - 1 > s->read->lsn_last;
+}
+
 /* Where to go on behind a batch whose row may claim too much, and that is not proved. */
 static uint64_t
-end_of_damaged(struct store_reader *r, const struct batch_row *row)
+end_of_damaged(struct scan *s, const struct batch_row *row)
 {
-    uint64_t end = row->lsn + row_lsns(row), lsn = row->lsn + 1;
+    uint64_t lsn = row->lsn + 1;
+    uint64_t end = is_beyond(s, row) ? s->read->lsn_last + 1 : row->lsn + row_lsns(row);
     for (; lsn < end; lsn++) {
         struct batch_row other;
-        if (verify_batch_at(r, lsn, &other) == ERR_OK &&
+        if (verify_batch_at(s->r, lsn, &other) == ERR_OK &&
             (other.stream != row->stream || other.first != row->first))
             break;
     }
@@ -367,7 +375,7 @@ take_proved(struct scan *s, uint64_t lsn, struct mark at)
     s->r->work += WORK_BATCH;
     if (e != ERR_OK)
         return e;
-    if (row.lsn + row_lsns(&row) <= lsn || row.lsn + row_lsns(&row) - 1 > s->read->lsn_last) {
+    if (row.lsn + row_lsns(&row) <= lsn || is_beyond(s, &row)) {
         blob_drop(b);
         return ERR_NOTFOUND;
     }
@@ -405,7 +413,9 @@ take_batch(struct scan *s, uint64_t lsn, const struct batch_row *row)
     bool          damaged = false;
     enum err      e       = ERR_OK;
     struct damage damage  = damage_of(row);
-    if (page_seq(&s->read->have, row->stream) < row->last)
+    if (is_beyond(s, row))
+        e = ERR_CORRUPT;
+    else if (page_seq(&s->read->have, row->stream) < row->last)
         e = rebuild_batch(s->r, row, &b, &damaged);
     s->r->work += WORK_BATCH;
     if (e == ERR_CORRUPT) {
@@ -413,7 +423,7 @@ take_batch(struct scan *s, uint64_t lsn, const struct batch_row *row)
         if (e != ERR_NOTFOUND)
             return e;
         page_damage(s->page, &damage);
-        s->page->lsn_next = end_of_damaged(s->r, row);
+        s->page->lsn_next = end_of_damaged(s, row);
         return ERR_OK;
     }
     if (e != ERR_OK)
@@ -437,13 +447,10 @@ scan_batches(struct store_reader *r, const struct read *read, struct page_maker 
             return ERR_OK;
         }
         enum err e = verify_batch_at(r, lsn, &row);
-        if (e == ERR_CORRUPT) {
+        if (e == ERR_CORRUPT)
             e = pass_hole(&scan, lsn);
-        } else if (e == ERR_OK) {
-            if (row.lsn + row_lsns(&row) - 1 > read->lsn_last)
-                return ERR_OK;
+        else if (e == ERR_OK)
             e = take_batch(&scan, lsn, &row);
-        }
         if (e != ERR_OK)
             return page->count > 0 ? ERR_OK : e;
     }
