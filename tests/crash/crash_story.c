@@ -301,8 +301,10 @@ some_commit(struct story *s)
 static void
 probe(struct story *s)
 {
-    struct commit        c = {.kind = COMMIT_PROBE};
+    struct commit        c = {.kind = COMMIT_PROBE}, early = {.kind = COMMIT_FROZEN, .stream = 1};
     struct commit_result r;
+    store_commit(s->store, &early, 1, (struct wall){s->clock}, &r);
+    MUST(r.err == ERR_FULL);
     for (int i = 0;; i++) {
         store_commit(s->store, &c, 1, (struct wall){s->clock}, &r);
         if (r.err == ERR_OK)
