@@ -33,7 +33,7 @@ nft add table ip pnat
 nft add chain ip pnat out '{ type nat hook output priority -100; }'
 nft add rule ip pnat out ip daddr 10.77.0.9 tcp dport 3000 dnat to 10.77.1.9:3000
 mount -t tmpfs -o size=1M none /mnt
-mount -o remount,size=2M /mnt
+mount -t tmpfs -o remount,size=2M none /mnt
 tc qdisc add dev v0 root netem delay 1ms 2>/dev/null && echo netem || true
 echo fine
 """
@@ -57,7 +57,7 @@ def missing():
         return str(e)
     if "fine" in done.stdout.split():
         return None
-    said = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+    said = (done.stderr.strip().splitlines() or ["no reason given"])[0]
     return f"network namespaces, veth, bridges, nftables or tmpfs cannot be had here: {said}"
 
 

@@ -153,12 +153,12 @@ class Member(harness.Broker):
         def shrink():
             s = os.statvfs(self.disk)
             used = (s.f_blocks - s.f_bfree) * s.f_frsize
-            run("mount", "-o", f"remount,size={used + room}", self.disk)
+            run("mount", "-t", "tmpfs", "-o", f"remount,size={used + room}", "disk", self.disk)
 
         patiently(shrink, 5)
 
     def free(self):
-        run("mount", "-o", f"remount,size={ROOM_BYTES}", self.disk)
+        run("mount", "-t", "tmpfs", "-o", f"remount,size={ROOM_BYTES}", "disk", self.disk)
 
     def files(self):
         return glob.glob(glob.escape(self.db) + "*")
