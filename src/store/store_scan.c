@@ -336,13 +336,13 @@ is_beyond(const struct scan *s, const struct batch_row *row)
     return row->lsn + row_lsns(row) - 1 > s->read->lsn_last;
 }
 
-/* Where to go on behind a batch whose row may claim too much, and that is not proved. */
+/* Where to go on from `lsn` behind a batch whose row may claim too much, and that is not
+ * proved. */
 static uint64_t
-end_of_damaged(struct scan *s, const struct batch_row *row)
+end_of_damaged(struct scan *s, uint64_t lsn, const struct batch_row *row)
 {
-    uint64_t lsn = row->lsn + 1;
     uint64_t end = is_beyond(s, row) ? s->read->lsn_last + 1 : row->lsn + row_lsns(row);
-    for (; lsn < end; lsn++) {
+    for (lsn++; lsn < end; lsn++) {
         struct batch_row other;
         if (verify_batch_at(s->r, lsn, &other) == ERR_OK &&
             (other.stream != row->stream || other.first != row->first))
@@ -423,7 +423,7 @@ take_batch(struct scan *s, uint64_t lsn, const struct batch_row *row)
         if (e != ERR_NOTFOUND)
             return e;
         page_damage(s->page, &damage);
-        s->page->lsn_next = end_of_damaged(s, row);
+        s->page->lsn_next = end_of_damaged(s, lsn, row);
         return ERR_OK;
     }
     if (e != ERR_OK)
