@@ -25,6 +25,8 @@ endif
 fuzz: $(FUZZ_TARGETS)
 	@echo "$(words $(FUZZ_TARGETS)) passed, 0 failed"
 
+$(FUZZ)/rows_fuzz: FUZZ_LIBS += -lcmocka # of tests/store_kit.h
+
 # Side by side with make -j.  A line each, unless something is found.
 .PHONY: fuzz $(FUZZ_TARGETS)
 $(FUZZ_TARGETS): %: $(FUZZ)/%
