@@ -13,11 +13,11 @@ struct await {
 };
 
 void
-awaits_init(struct awaits *a)
+awaits_init(struct awaits *a, uint64_t seed)
 {
     pool_init(&a->pool, sizeof(struct await), AWAITS_MAX);
     a->deadline = MONO_NEVER;
-    misses_init(&a->misses);
+    misses_init(&a->misses, seed);
 }
 
 void

@@ -27,7 +27,8 @@ struct await_view {
 /* Do so many members have it on disk?  `wanted` > 0 or COPIES_*; *copies says how many do. */
 bool await_has_copies(const struct await_view *view, struct mark m, int wanted, uint32_t *copies);
 
-void awaits_init(struct awaits *a);
+/* `seed`: from the system's entropy. */
+void awaits_init(struct awaits *a, uint64_t seed);
 void awaits_fini(struct awaits *a);
 /* `fact` is a FACT_AWAIT; its vector is copied.  AFTER that nothing is left of to wait for is
  * answered at once.  LIMIT: AWAITS_MAX. */

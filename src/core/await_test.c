@@ -19,7 +19,7 @@ open_desk(struct desk *d, uint32_t links)
 {
     struct addr self = {.family = 4, .ip = {127, 0, 0, 1}, .port = 3000};
     d->now           = (struct mono){1000};
-    awaits_init(&d->a);
+    awaits_init(&d->a, 1);
     journal_init(&d->j, NULL, 1 << 20);
     gossip_init(&d->g);
     out_init(&d->out);

@@ -66,7 +66,7 @@ broker_new(const struct broker_config *config, struct mono now)
     if (config->causal_wait_ms > 0)
         b->gossip.causal_wait_ms = config->causal_wait_ms;
     sessions_init(&b->sessions);
-    awaits_init(&b->awaits);
+    awaits_init(&b->awaits, config->seed);
     roster_init(&b->roster,
                 &(struct roster_config){.self      = config->self,
                                         .host      = b->host,

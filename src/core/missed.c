@@ -1,5 +1,6 @@
 #include "core/missed.h"
 
+#include "base/hash.h"
 #include "core/gossip.h"
 #include "core/vector.h"
 
@@ -9,8 +10,9 @@ struct missed {
 };
 
 void
-misses_init(struct misses *all)
+misses_init(struct misses *all, uint64_t seed)
 {
+    all->seed = seed;
     pool_init(&all->pool, sizeof(struct missed), MISSED_MAX);
     map_init(&all->by_stream);
 }
@@ -26,7 +28,7 @@ void
 misses_forget(struct misses *all)
 {
     misses_fini(all);
-    misses_init(all);
+    misses_init(all, all->seed);
 }
 
 static bool
@@ -35,10 +37,17 @@ is_of(const void *value, const void *stream)
     return ((const struct missed *)value)->stream == *(const uint64_t *)stream;
 }
 
+static uint64_t
+hash_of(const struct misses *all, uint64_t stream)
+{
+    const uint64_t key[] = {all->seed, stream};
+    return hash64((struct str){(const uint8_t *)key, sizeof key});
+}
+
 static struct missed *
 find(const struct misses *all, uint64_t stream)
 {
-    return map_find(&all->by_stream, stream, is_of, &stream); /* ids are random */
+    return map_find(&all->by_stream, hash_of(all, stream), is_of, &stream);
 }
 
 static struct missed *
@@ -48,7 +57,7 @@ add(struct misses *all, uint64_t stream)
         misses_forget(all);
     struct missed *it = pool_take(&all->pool);
     it->stream        = stream;
-    map_add(&all->by_stream, stream, it);
+    map_add(&all->by_stream, hash_of(all, stream), it);
     return it;
 }
 

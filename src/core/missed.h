@@ -15,11 +15,12 @@
 #include "core/journal.h"
 
 struct misses {
+    uint64_t    seed; /* clients name streams: without it they could choose what collides */
     struct pool pool;
     struct map  by_stream;
 };
 
-void misses_init(struct misses *all);
+void misses_init(struct misses *all, uint64_t seed);
 void misses_fini(struct misses *all);
 /* A wait for it ended before it was on disk here. */
 void misses_note(struct misses *all, const struct journal *j, struct mark m);
