@@ -17,8 +17,13 @@
 enum {
     KEY_BITS      = 63,
     NEXT_ROWS_MAX = 4,
-    TRIES_MAX     = 262144, /* rows that are read for it: some 100 ms */
+    DEP_BYTES_MIN = 9,
+    /* Hashed for it: some 200 ms. */
+    TRIES_BYTES_MAX = 128 << 20,
 };
+
+static const uint8_t    no_marks[] = {0};
+static const struct str no_deps    = {no_marks, sizeof no_marks};
 
 /* What may be taken from elsewhere. */
 enum field { FIELD_RANGE, FIELD_LSN, FIELD_STAMP, FIELD_WALL, FIELD_PREV, FIELD_CHAIN, FIELD_KIND };
@@ -294,15 +299,14 @@ take_field(struct batch_row *row, enum field field, const struct batch_row *said
 static enum err
 try(struct proof *p, uint32_t fields, struct batch **out)
 {
-    static const uint8_t no_deps[] = {0};
-    struct batch_row     row       = p->own;
-    struct str           deps      = buf_str(&p->deps);
-    bool                 damaged;
+    struct batch_row row  = p->own;
+    struct str       deps = buf_str(&p->deps);
+    bool             damaged;
     for (unsigned i = 0; i < FIELD_DEPS; i++)
         if (fields >> i & 1)
             take_field(&row, (enum field)i, &p->said);
     if (fields >> FIELD_DEPS & 1)
-        deps = (struct str){no_deps, sizeof no_deps};
+        deps = no_deps;
     if (row.is_gap || row.last < row.first || row_lsns(&row) > BATCH_MESSAGES_MAX)
         return ERR_CORRUPT;
     buf_reset(&p->r->deps);
@@ -315,9 +319,36 @@ try(struct proof *p, uint32_t fields, struct batch **out)
     return e;
 }
 
+/* ---- what stands nowhere else ---- */
+
+/* The batch as its rows are.  Its texts are read once: what is tried is what its chain covers
+ * beside their digests. */
 static enum err
-try_origin(struct proof *p, struct str origin, struct batch **out)
+begin_trial(struct proof *p, struct str deps, struct batch **out)
 {
+    bool damaged;
+    *out = NULL;
+    if (p->own.is_gap || p->own.last < p->own.first || row_lsns(&p->own) > BATCH_MESSAGES_MAX)
+        return ERR_CORRUPT;
+    buf_reset(&p->r->deps);
+    enum err e = buf_add(&p->r->deps, deps);
+    CHECK(e == ERR_OK);
+    p->r->work += WORK_BATCH + (uint32_t)row_lsns(&p->own);
+    return rebuild_unsealed(p->r, &p->own, out, &damaged);
+}
+
+static bool
+is_sealed(struct proof *p, const struct batch *b)
+{
+    return hash128_eq(b->chain, marks_chain(b, &p->r->bytes));
+}
+
+static enum err
+try_origin(struct proof *p, struct batch *b, struct str origin, struct batch **out)
+{
+    b->origin = origin;
+    if (!is_sealed(p, b))
+        return ERR_CORRUPT;
     p->own.origin = origin;
     enum err e    = try(p, 0, out);
     p->own.origin = (struct str){0};
@@ -326,37 +357,26 @@ try_origin(struct proof *p, struct str origin, struct batch **out)
 
 /* Of one of the brokers that the file knows. */
 static enum err
-try_origins(struct proof *p, struct batch **out)
+try_origins(struct proof *p, struct batch *b, struct batch **out)
 {
     sqlite3_stmt *q = p->r->sql[READ_ORIGINS];
     enum err      e = ERR_OK, tried = ERR_CORRUPT;
     while (tried == ERR_CORRUPT && sql_next(p->r->db, q, &e))
         if (sqlite3_column_bytes(q, 0) <= UINT8_MAX)
-            tried = try_origin(p, sql_bytes(q, 0), out);
+            tried = try_origin(p, b, sql_bytes(q, 0), out);
     sqlite3_reset(q);
     return e == ERR_OK ? tried : e;
 }
 
-/* Its deps, which stand nowhere else, with a bit flipped back. */
-static enum err
-try_deps(struct proof *p, struct batch **out)
+static void
+flip(uint8_t *byte, size_t bit)
 {
-    uint8_t *byte = (uint8_t *)(uintptr_t)buf_str(&p->deps).p;
-    size_t   bits = 8 * p->deps.n;
-    enum err e    = ERR_CORRUPT;
-    if (bits * row_lsns(&p->own) > TRIES_MAX)
-        return e;
-    for (size_t i = 0; i < bits && e == ERR_CORRUPT; i++) {
-        byte[i / 8] ^= (uint8_t)(1 << i % 8);
-        e = try(p, 0, out);
-        byte[i / 8] ^= (uint8_t)(1 << i % 8);
-    }
-    return e;
+    byte[bit / 8] ^= (uint8_t)(1 << bit % 8);
 }
 
-/* Its stream's origin likewise. */
+/* Its stream's origin, with a bit flipped back. */
 static enum err
-try_bits(struct proof *p, struct batch **out)
+try_bits(struct proof *p, struct batch *b, struct batch **out)
 {
     uint8_t  text[UINT8_MAX];
     enum err e = ERR_OK;
@@ -368,10 +388,64 @@ try_bits(struct proof *p, struct batch **out)
     memcpy(text, said.p, said.n);
     e = ERR_CORRUPT;
     for (size_t i = 0, n = said.n; i < 8 * n && e == ERR_CORRUPT; i++) {
-        text[i / 8] ^= (uint8_t)(1 << i % 8);
-        e = try_origin(p, (struct str){text, n}, out);
-        text[i / 8] ^= (uint8_t)(1 << i % 8);
+        flip(text, i);
+        e = try_origin(p, b, (struct str){text, n}, out);
+        flip(text, i);
     }
+    return e;
+}
+
+/* Of the first batch of a stream. */
+static enum err
+try_first(struct proof *p, struct batch **out)
+{
+    struct batch *b;
+    enum err      e = begin_trial(p, buf_str(&p->deps), &b);
+    if (e == ERR_OK)
+        e = try_origins(p, b, out);
+    if (e == ERR_CORRUPT && b)
+        e = try_bits(p, b, out);
+    blob_drop(b);
+    return e;
+}
+
+/* `mark` has room for DEP_BYTES_MIN of its bytes each. */
+static bool
+are_sealed(struct proof *p, struct batch *b, struct mark *mark)
+{
+    uint32_t count;
+    if (marks_decode(buf_str(&p->deps), NULL, &count) != ERR_OK ||
+        count > p->deps.n / DEP_BYTES_MIN)
+        return false;
+    enum err e = marks_decode(buf_str(&p->deps), mark, &count);
+    CHECK(e == ERR_OK);
+    b->deps       = mark;
+    b->deps_count = count;
+    return is_sealed(p, b);
+}
+
+/* Its deps, with a bit flipped back. */
+static enum err
+try_deps(struct proof *p, struct batch **out)
+{
+    uint8_t      *byte = (uint8_t *)(uintptr_t)buf_str(&p->deps).p;
+    size_t        bits = 8 * p->deps.n;
+    struct batch *b    = NULL;
+    enum err      e    = begin_trial(p, no_deps, &b);
+    if (e != ERR_OK || bits * (p->deps.n + b->count * sizeof(struct hash128)) > TRIES_BYTES_MAX) {
+        blob_drop(b);
+        return e != ERR_OK ? e : ERR_CORRUPT;
+    }
+    struct mark *mark = mem_new((p->deps.n / DEP_BYTES_MIN + 1) * sizeof *mark);
+    e                 = ERR_CORRUPT;
+    for (size_t i = 0; i < bits && e == ERR_CORRUPT; i++) {
+        flip(byte, i);
+        if (are_sealed(p, b, mark))
+            e = try(p, 0, out);
+        flip(byte, i);
+    }
+    mem_free(mark);
+    blob_drop(b);
     return e;
 }
 
@@ -394,9 +468,7 @@ prove(struct proof *p, struct batch **out)
     if (e == ERR_CORRUPT)
         e = try_deps(p, out);
     if (e == ERR_CORRUPT && p->own.first == 1)
-        e = try_origins(p, out);
-    if (e == ERR_CORRUPT && p->own.first == 1)
-        e = try_bits(p, out);
+        e = try_first(p, out);
     return e;
 }
 

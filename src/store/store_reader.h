@@ -124,6 +124,9 @@ enum err read_first(struct store_reader *r, sqlite3_stmt *q);
 enum err read_mark_at(struct store_reader *r, uint64_t *lsn, struct mark *mark);
 /* The highest seq of the stream below an lsn, 0: none. */
 enum err read_seq_below(struct store_reader *r, struct mark head, uint64_t below, uint64_t *seq);
+/* The batch of `row` as its rows are; one reference.  CORRUPT: they make none. */
+enum err rebuild_unsealed(struct store_reader *r, const struct batch_row *row, struct batch **out,
+                          bool *damaged);
 /* The batch of `row`, checked; one reference.  What does not fit its digest is left out of
  * it, and *damaged.  CORRUPT: it is not what its origin sealed. */
 enum err rebuild_batch(struct store_reader *r, const struct batch_row *row, struct batch **out,

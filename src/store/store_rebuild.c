@@ -157,8 +157,8 @@ is_sealed(struct batch *b, struct buf *scratch, bool *damaged)
 }
 
 enum err
-rebuild_batch(struct store_reader *r, const struct batch_row *row, struct batch **out,
-              bool *damaged)
+rebuild_unsealed(struct store_reader *r, const struct batch_row *row, struct batch **out,
+                 bool *damaged)
 {
     struct parts  p = {.bytes = &r->bytes, .msg = mem_new(row_lsns(row) * sizeof(struct msg))};
     struct batch *b = NULL;
@@ -176,15 +176,26 @@ rebuild_batch(struct store_reader *r, const struct batch_row *row, struct batch 
         e = row->is_gap ? check_gap(r, row) : read_rows(r, row, &p);
     if (e == ERR_OK) {
         b = lay_out(row, &p, buf_str(&r->deps), origin_n);
-        if (!b || (!row->is_gap && !is_sealed(b, &r->bytes, &p.damaged)))
+        if (!b)
             e = ERR_CORRUPT;
     }
     mem_free(p.msg);
     *damaged = p.damaged;
-    if (e != ERR_OK) {
+    *out     = b;
+    return e;
+}
+
+enum err
+rebuild_batch(struct store_reader *r, const struct batch_row *row, struct batch **out,
+              bool *damaged)
+{
+    struct batch *b;
+    enum err      e = rebuild_unsealed(r, row, &b, damaged);
+    if (e == ERR_OK && !row->is_gap && !is_sealed(b, &r->bytes, damaged)) {
         blob_drop(b);
-        return e;
+        return ERR_CORRUPT;
     }
-    *out = b;
-    return ERR_OK;
+    if (e == ERR_OK)
+        *out = b;
+    return e;
 }
