@@ -174,7 +174,8 @@ def test_a_disk_at_the_edge_does_not_flap(cluster, small):
 @runs_as_root
 def test_retention_makes_room(cluster, small):
     # Broken if pages that retention freed within the file do not count as room.
-    a = small(free_ports(1)[0], 40 * MiB, "--disk-reserve", "8M", "--retention-bytes", "16M").start()
+    a = small(free_ports(1)[0], 40 * MiB, "--disk-reserve", "8M", "--retention-bytes", "16M")
+    a.start()
     acked, _ = fill(a, 200000)
     newest = max(int(i.split("-")[1]) for i in acked)
     wait_for(lambda: takes(a), 10, "retention to make room")
