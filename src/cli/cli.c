@@ -1,6 +1,7 @@
 #include "cli/cli.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
@@ -96,6 +97,15 @@ cli_plain(const char *text, char *to, size_t bytes)
         if ((unsigned char)*p < ' ' || *p == 0x7f)
             *p = '?';
     return to;
+}
+
+void
+cli_standard_streams(void)
+{
+    static const int unfit[] = {O_WRONLY, O_RDONLY, O_RDONLY};
+    for (int fd = 0; fd < 3; fd++)
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", unfit[fd]) < 0)
+            return; /* not even that is to be had */
 }
 
 int

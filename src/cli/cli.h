@@ -36,6 +36,9 @@ int cli_exit_code(enum hearsay_status status);
 bool cli_write(const char *command, struct str bytes);
 /* `text`, from a stranger, without what could move a terminal's cursor; cut to fit `to`. */
 const char *cli_plain(const char *text, char *to, size_t bytes);
+/* Descriptors 0, 1 and 2 are open afterwards; of those that were not, writes and reads fail.
+ * Else the next socket becomes one of them, and what is printed goes to whoever is there. */
+void cli_standard_streams(void);
 /* Flush standard output: a full disk must not look like success.  EXIT_OK or EXIT_ERROR. */
 int cli_finish(const char *command);
 /* A clock that only moves forward. */

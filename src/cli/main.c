@@ -28,7 +28,7 @@ help(FILE *to)
     fprintf(to, "\n'hearsay COMMAND --help' tells more; 'hearsay --version' the version.\n"
                 "\nexit codes: 0 ok, 1 error, 2 wrong use, 3 cannot connect, 5 refused by the "
                 "broker, 124 timeout\n");
-    return to == stdout ? EXIT_OK : EXIT_USAGE;
+    return to == stdout ? cli_finish("--help") : EXIT_USAGE;
 }
 
 static int
@@ -51,6 +51,7 @@ run(const char *name, int argc, char **argv)
 int
 main(int argc, char **argv)
 {
+    cli_standard_streams();
     if (argc < 2)
         return help(stderr);
     const char *first = argv[1];

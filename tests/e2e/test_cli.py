@@ -467,3 +467,44 @@ def test_publishing_among_5000_streams(cluster):
     receipt = json.loads(writer.lines()[-1])
     assert receipt["origin"] == f"127.0.0.1:{b.port}" and receipt["causal"] is True
     assert len(Cursor(receipt["cursor"]).marks) >= 5000
+
+
+# ---- standard streams that are closed ---------------------------------------
+
+
+def closed(command, **kwargs):
+    """The command by a shell, which closes what it is told to."""
+    return subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=30,
+                          env=clean_env(), **kwargs)
+
+
+def test_nothing_is_lost_to_a_closed_output(broker, tmp_path):
+    # Broken if what cannot be printed is taken for printed, or goes into the next socket.
+    publish(broker, text(3))
+    read = (f"{BIN} subscribe --host {broker.ip} --port {broker.port} --topic x --count 3 --quiet"
+            f" --from earliest --cursor-file {tmp_path}/cursor")
+    done = closed(read + " >&-")
+    assert done.returncode == 1 and "cannot write to standard output" in done.stderr
+    assert closed(read).stdout == text(3)
+    for command in (f"{BIN} status --host {broker.ip} --port {broker.port}", f"{BIN} --help",
+                    f"{BIN} publish --host {broker.ip} --port {broker.port} --topic y --json z"):
+        assert closed(command + " >&-").returncode == 1, command
+
+
+@pytest.mark.parametrize("redirect", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_broker_without_standard_streams(cluster, tmp_path, redirect):
+    # Broken if its sockets or pipes take their place: the end aborted, and traces went into them.
+    port = free_ports(1)[0]
+    run = subprocess.Popen(
+        ["sh", "-c", f"exec {BIN} broker --host 127.0.0.1 --port {port} --data {tmp_path}/d {redirect}"],
+        env=clean_env(), cwd=tmp_path, stderr=subprocess.DEVNULL)
+    try:
+        wait_for(lambda: hearsay("publish", "--host", "127.0.0.1", "--port", str(port), "--topic", "t",
+                                 "x").returncode == 0, 10, "the broker")
+        for fd in range(3):
+            assert not re.search("socket|pipe|anon", os.readlink(f"/proc/{run.pid}/fd/{fd}"))
+        run.terminate()
+        assert run.wait(15) == 0
+    finally:
+        run.kill()
+        run.wait()
