@@ -17,6 +17,7 @@ awaits_init(struct awaits *a, uint64_t seed)
 {
     pool_init(&a->pool, sizeof(struct await), AWAITS_MAX);
     a->deadline = MONO_NEVER;
+    a->end      = MONO_NEVER;
     misses_init(&a->misses, seed);
 }
 
@@ -89,6 +90,8 @@ awaits_add(struct awaits *a, const struct journal *j, struct out *out, const str
         return e;
     }
     *handle = pool_handle(w);
+    if (w->kind == AWAIT_COPIES)
+        w->deadline = mono_min(w->deadline, a->end);
     if (w->kind == AWAIT_AFTER)
         sift(&a->misses, j, w);
     if (w->kind == AWAIT_AFTER && w->vector.count == 0)
@@ -106,6 +109,17 @@ awaits_drop(struct awaits *a, uint64_t handle)
         return; /* answered meanwhile */
     vector_fini(&w->vector);
     pool_give(&a->pool, w);
+}
+
+void
+awaits_hurry(struct awaits *a, struct mono end)
+{
+    struct await *w;
+    a->end      = end;
+    a->deadline = mono_min(a->deadline, end);
+    for (uint32_t at = 0; (w = pool_next(&a->pool, &at));)
+        if (w->kind == AWAIT_COPIES)
+            w->deadline = mono_min(w->deadline, end);
 }
 
 static uint32_t

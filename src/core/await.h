@@ -14,6 +14,7 @@
 struct awaits {
     struct pool   pool;
     struct mono   deadline; /* no later than the earliest; MONO_NEVER: none */
+    struct mono   end;      /* of all waiting for copies: the broker stops; mostly MONO_NEVER */
     struct misses misses;
 };
 
@@ -35,6 +36,8 @@ void awaits_fini(struct awaits *a);
 MUST_USE enum err awaits_add(struct awaits *a, const struct journal *j, struct out *out,
                              const struct fact *fact, uint64_t *handle);
 void              awaits_drop(struct awaits *a, uint64_t handle);
+/* From now on nobody waits for copies beyond that time. */
+void awaits_hurry(struct awaits *a, struct mono end);
 /* Answers all that are reached or late. */
 void awaits_check(struct awaits *a, const struct await_view *view, struct out *out,
                   struct mono now);

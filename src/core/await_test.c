@@ -313,6 +313,29 @@ each_ends_by_its_deadline_or_is_dropped(void **state)
     close_desk(&d);
 }
 
+/* Broken when a broker that stops leaves without a word those who wait for copies of what it has
+ * stored. */
+static void
+who_stops_answers_those_that_wait_for_copies(void **state)
+{
+    (void)state;
+    struct desk d;
+    open_desk(&d, 1);
+    wait_for(&d, AWAIT_COPIES, (struct mark){7, 3}, 4, 9000);
+    wait_for(&d, AWAIT_COVERED, (struct mark){7, 4}, 0, 9000);
+    awaits_hurry(&d.a, mono_after(d.now, 500));
+    assert_int_equal(d.a.deadline.ms, 1500);
+    wait_for(&d, AWAIT_COPIES, (struct mark){7, 3}, 5, 9000);
+    wait_for(&d, AWAIT_COPIES, (struct mark){7, 3}, 6, 200);
+    d.now.ms = 1200;
+    assert_int_equal(check(&d), 1);
+    assert_awaited(&d, 316, false, 1);
+    d.now.ms = 1500;
+    assert_int_equal(check(&d), 2);
+    assert_int_equal(d.a.deadline.ms, 10000);
+    close_desk(&d);
+}
+
 /* Broken when requests that wait take memory without end. */
 static void
 waiting_is_limited(void **state)
@@ -342,6 +365,7 @@ main(void)
         cmocka_unit_test(a_stream_that_goes_on_is_waited_for),
         cmocka_unit_test(misses_are_limited),
         cmocka_unit_test(each_ends_by_its_deadline_or_is_dropped),
+        cmocka_unit_test(who_stops_answers_those_that_wait_for_copies),
         cmocka_unit_test(waiting_is_limited),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

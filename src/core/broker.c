@@ -537,8 +537,8 @@ on_room(struct broker *b, const struct fact *f)
 static enum err
 on_stop(struct broker *b, const struct fact *f)
 {
-    (void)f;
     b->stopping = true;
+    awaits_hurry(&b->awaits, mono_after(b->now, f->stop.copies_ms));
     return ERR_OK;
 }
 

@@ -96,6 +96,9 @@ struct fact {
             uint64_t await;
         } await_drop;
         struct {
+            uint64_t copies_ms; /* who waits for copies is answered by then */
+        } stop;
+        struct {
             uint32_t    link;    /* a slot below LINKS_MAX that the caller picks */
             bool        dialled; /* we did; `addr` is what EFFECT_DIAL named */
             struct addr addr;

@@ -200,7 +200,7 @@ on_stop_late(void *ctx)
 static void
 stop_if_drained(struct server *s)
 {
-    bool patient = mono_since(server_now(s), s->stop_began) < STOP_COPIES_MS;
+    bool patient = mono_since(server_now(s), s->stop_began) < STOP_PATIENCE_MS;
     if (!broker_is_drained(s->broker) || (s->copies_waiting > 0 && patient) ||
         (server_waits_for_others(s) && patient))
         return;
@@ -219,7 +219,7 @@ server_stop(struct server *s)
         loop_stop(s->loop);
         return;
     }
-    struct fact fact = {.kind = FACT_STOP};
+    struct fact fact = {.kind = FACT_STOP, .stop = {STOP_COPIES_MS}};
     s->stopping      = true;
     s->stop_began    = server_now(s);
     if (s->listener)

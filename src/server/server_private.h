@@ -20,6 +20,7 @@ enum {
     FILES_RESERVED   = 96, /* for the store, links and the listener */
     STOP_MS          = 5000,
     STOP_COPIES_MS   = 2000, /* of these: for publishes that wait for copies */
+    STOP_PATIENCE_MS = 3000, /* and until they are answered */
     RESOLVE_RETRY_MS = 5000,
     TEND_MS          = 1000,
     SEEDS_MAX        = 2 * MEMBERS_MAX,

@@ -319,3 +319,19 @@ def test_lines_whose_head_is_wrong(broker):
         with Lines(broker, query, headers) as lines:
             assert (lines.status, json.loads(lines.problem)["code"]) == (400, code), query
     assert broker.vector() == {}
+
+
+@pytest.mark.parametrize("headers", [(), (LINES,)])
+def test_who_stops_says_what_is_stored(cluster, headers):
+    # Broken if a broker that drains leaves those that wait for copies without a word.
+    a, b = cluster.make(2)
+    cluster.wait_linked()
+    b.pause()
+    raw = Raw(a)
+    raw.send(request_bytes(a, "POST", "/topics/t?acks=2&timeout=60s", "pending\n", headers))
+    wait_for(lambda: a.poll("t")[0], 10, "it on disk here")
+    a.process.terminate()
+    answer = raw.rest()
+    assert b'"copies":1' in answer and b'"id"' in answer, answer
+    assert a.process.wait(20) == 0
+    b.resume()
