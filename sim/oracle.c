@@ -276,7 +276,8 @@ is_above(const struct rank *a, const struct rank *b)
     return a->mark.seq > b->mark.seq;
 }
 
-/* Of all messages of a topic that lie below its vector; seq 0: none. */
+/* Of all messages of a topic that lie below its vector, but for those whose disks were lost: a
+ * gap for them may be all that is left.  seq 0: none. */
 static struct rank
 newest(const struct sim *s, uint32_t i, struct str topic)
 {
@@ -285,7 +286,7 @@ newest(const struct sim *s, uint32_t i, struct str topic)
         const struct sim_stream *st = &s->stream[k];
         for (uint32_t n = 0; n < st->count && st->batch[n].batch->first <= st->at[i].head; n++) {
             const struct batch *b = st->batch[n].batch;
-            for (uint32_t m = 0; m < b->count; m++) {
+            for (uint32_t m = 0; st->batch[n].had != 0 && m < b->count; m++) {
                 struct rank it = {b->lamport_first + m, {st->id, b->first + m}};
                 if (str_eq(b->msg[m].topic, topic) && is_above(&it, &best))
                     best = it;

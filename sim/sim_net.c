@@ -95,6 +95,7 @@ open(struct sim *s, const struct event *e)
     uint32_t lj = free_link(&s->node[j]); /* after ours: one may dial itself */
     CHECK(lj < LINKS_MAX);
     open_end(s, &s->conn[s->conn_count - 1], 1, j, lj);
+    reach_begin(s, &s->conn[s->conn_count - 1]);
     node_step(s, i,
               &(struct fact){.kind = FACT_LINK_OPENED,
                              .link = {.link = li, .dialled = true, .addr = e->addr}});
@@ -148,6 +149,7 @@ close_end(struct sim *s, struct sim_conn *c, int end)
     uint32_t         link = c->link[end], i = c->node[end];
     if (!c->open[end])
         return;
+    reach_end(s, c);
     c->open[end]  = false;
     n->used[link] = false;
     if (n->broker)
@@ -239,6 +241,7 @@ net_drop_all(struct sim *s, uint32_t i)
             if (!c->open[end] || c->node[end] != i)
                 continue;
             tell_other_end(s, c, end);
+            reach_end(s, c);
             c->open[end]                  = false;
             s->node[i].used[c->link[end]] = false;
         }
@@ -250,7 +253,9 @@ net_cut(struct sim *s, uint32_t i, uint32_t j)
 {
     for (uint32_t k = 0; k < s->conn_count; k++) {
         struct sim_conn *c = &s->conn[k];
-        if ((c->node[0] == i && c->node[1] == j) || (c->node[0] == j && c->node[1] == i))
+        if ((c->node[0] == i && c->node[1] == j) || (c->node[0] == j && c->node[1] == i)) {
+            reach_end(s, c);
             c->dead = true;
+        }
     }
 }

@@ -47,6 +47,7 @@ struct sim_conn {
     uint64_t life[2];
     uint64_t last_ms[2]; /* arrival of the last frame sent by this end: order */
     size_t   queued[2];
+    uint64_t good_ms; /* since then all that one end says arrives, and is heard; 0: it is not */
 };
 
 struct sim_node {
@@ -114,7 +115,8 @@ struct sim_sub {
 struct sim_batch {
     struct batch *batch; /* one reference */
     struct vector past;  /* deps of all of its stream up to here: its whole past */
-    uint32_t      had;   /* the disks that ever had it, a bit each */
+    uint32_t      had;   /* the disks that had it, and were not lost, a bit each */
+    uint64_t      held_ms[SIM_BROKERS_MAX]; /* since when it, or a gap in its place, is there */
 };
 
 /* What a disk holds of a stream, as the oracle knows it. */
@@ -140,6 +142,11 @@ struct claim {
     uint32_t     node;
 };
 
+/* The last while in which two could tell each other all that they had; until 0: never. */
+struct sim_talk {
+    uint64_t since_ms, until_ms;
+};
+
 struct sim {
     struct sim_config   config;
     struct prng         prng;
@@ -148,6 +155,7 @@ struct sim {
     uint32_t            heap_count, heap_cap;
     struct sim_node     node[SIM_BROKERS_MAX];
     bool                cut[SIM_BROKERS_MAX][SIM_BROKERS_MAX];
+    struct sim_talk     talk[SIM_BROKERS_MAX][SIM_BROKERS_MAX];
     struct sim_conn    *conn;
     uint32_t            conn_count, conn_cap;
     int                 after; /* sim_after(), sim_covered(): SIM_PENDING, or was it reached? */
@@ -172,6 +180,19 @@ struct sim {
 struct event *event_new(struct sim *s, enum event_kind kind, uint32_t node, uint64_t in_ms);
 void          node_step(struct sim *s, uint32_t i, const struct fact *f);
 void          node_turn(struct sim *s, uint32_t i);
+struct wall   sim_wall(const struct sim *s, uint32_t i);
+
+/* ---- sim_disk.c ---- */
+void disk_commit(struct sim *s, uint32_t i, const struct commit *c);
+/* EVENT_COMMIT, EVENT_TOLD. */
+void disk_done(struct sim *s, uint32_t i);
+void disk_told(struct sim *s, uint32_t i);
+void disk_read(struct sim *s, uint32_t i, uint64_t reader, const struct read *read);
+/* EVENT_PAGE. */
+void disk_page(struct sim *s, uint32_t i, const struct event *e);
+/* EVENT_RETAIN. */
+void disk_retain(struct sim *s, uint32_t i);
+bool disk_retains(const struct retention *r);
 
 /* ---- sim_net.c ---- */
 void net_dial(struct sim *s, uint32_t i, const struct addr *to);
@@ -181,6 +202,16 @@ void net_event(struct sim *s, const struct event *e);
 /* All connections of a broker that crashed. */
 void net_drop_all(struct sim *s, uint32_t i);
 void net_cut(struct sim *s, uint32_t i, uint32_t j);
+
+/* ---- sim_reach.c ---- */
+
+/* A connection opened; it ends, or one of its nodes is paused. */
+void reach_begin(const struct sim *s, struct sim_conn *c);
+void reach_end(struct sim *s, struct sim_conn *c);
+/* All those of a node. */
+void reach_node(struct sim *s, uint32_t i, bool good);
+/* S9: i no longer waits for this.  Was anybody linked meanwhile who had told that it has it? */
+void reach_waived(struct sim *s, uint32_t i, struct mark m);
 
 /* ---- sim_client.c ---- */
 void client_answer(struct sim *s, uint32_t i, const struct effect *e);

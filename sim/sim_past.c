@@ -191,16 +191,19 @@ check_past(struct sim *s, uint32_t i, const struct sim_batch *it, const struct c
         bool                     held = of && of->at[i].head >= m.seq;
         sim_must(s, held || past_is_excused(s, m), "S9: its past is not held", i);
     }
+    bool lacks = past_stream(s, c->batch->stream)->at[i].gap; /* then that may owe something */
     for (uint32_t d = 0; d < c->batch->deps_count; d++) {
         struct mark                m     = c->batch->deps[d];
         const struct sim_stream   *of    = find(s, m.stream);
         const struct stream_state *state = store_mem_state(s->node[i].disk, m.stream);
+        lacks |= of->at[i].head < m.seq || of->retired;
         if (of->at[i].head >= m.seq || of->retired)
             continue;
         sim_must(s, c->late, "S9: late, and not flagged so", i);
         sim_must(s, state && (state->frozen || state->waived >= m.seq), "S9: late without a waiver",
                  i);
     }
+    sim_must(s, lacks || !c->late, "S9: flagged late, and all that it depends on is here", i);
 }
 
 /* S2, S14: it goes on where the disk's stream ends. */
@@ -214,6 +217,9 @@ append(struct sim *s, uint32_t i, struct sim_stream *st, const struct batch *b)
     sim_must(s, b->lamport_first > held->stamp, "S14: stamps do not rise", i);
     if (batch_is_gap(b) && held->floor == held->head)
         held->floor = batch_last(b);
+    for (uint32_t k = batch_behind(st, b->first); k < st->count; k++)
+        if (batch_last(st->batch[k].batch) <= batch_last(b))
+            st->batch[k].held_ms[i] = s->now_ms;
     held->head  = batch_last(b);
     held->chain = b->chain;
     held->stamp = batch_stamp(b);
@@ -258,6 +264,7 @@ past_commit(struct sim *s, uint32_t i, const struct commit *c)
         n->epoch = c->epoch;
         return;
     case COMMIT_WAIVED:
+        reach_waived(s, i, c->mark);
         note_waived(s, c->mark);
         return;
     case COMMIT_FROZEN:
@@ -299,9 +306,12 @@ past_retain(struct sim *s, uint32_t i, const struct retained *r)
         check_fall(s, i, &s->stream[k], store_mem_state(s->node[i].disk, s->stream[k].id));
 }
 
+/* What an older disk does not hold was lost with the younger one. */
 static void
 take_disk(uint32_t i, struct sim_stream *st, const struct stream_state *state)
 {
+    for (uint32_t k = batch_behind(st, (state ? state->head : 0) + 1); k < st->count; k++)
+        st->batch[k].had &= ~(UINT32_C(1) << i);
     st->at[i] = (struct sim_held){0};
     if (state)
         st->at[i] = (struct sim_held){.head  = state->head,
