@@ -3,6 +3,7 @@
 #include "base/check.h"
 #include "base/mem.h"
 #include "core/batch.h"
+#include "core/gossip.h"
 #include "core/vector.h"
 #include "sim/sim_part.h"
 
@@ -400,6 +401,41 @@ oracle_heads(struct sim *s)
         first = r;
         at    = 0;
     }
+}
+
+static bool
+is_linked(const struct gossip *g, uint32_t member)
+{
+    for (uint32_t i = 0; i < LINKS_MAX; i++)
+        if (g->link[i].up && g->link[i].member == member)
+            return true;
+    return false;
+}
+
+/* What i believes of k. */
+static void
+check_belief(struct sim *s, uint32_t i, uint32_t k)
+{
+    const struct broker *b      = s->node[i].broker;
+    struct pool         *all    = &((struct journal *)(uintptr_t)broker_journal(b))->streams;
+    int                  member = roster_find(broker_roster(b), &s->node[k].addr);
+    const struct stream *of;
+    for (uint32_t at = 0; member >= 0 && (of = pool_next(all, &at));) {
+        const struct sim_stream *st    = past_stream(s, of->id);
+        uint64_t                 known = of->known[member];
+        bool                     is    = st && (st->at[k].head >= known || st->retired);
+        sim_must(s, known == 0 || (is && is_linked(broker_gossip(b), (uint32_t)member)),
+                 "S4: a peer is believed to have what it does not say it has", i);
+    }
+}
+
+void
+oracle_beliefs(struct sim *s)
+{
+    for (uint32_t i = 0; i < s->config.brokers; i++)
+        for (uint32_t k = 0; s->node[i].broker && k < s->config.brokers; k++)
+            if (k != i)
+                check_belief(s, i, k);
 }
 
 void

@@ -22,6 +22,8 @@ void oracle_acked_here(struct sim *s);
 void oracle_newest(struct sim *s, const char *topic, const char *body);
 /* L1 where retention differs: all that are up have the same heads with the same chains. */
 void oracle_heads(struct sim *s);
+/* S4: once all links are good, what is believed of peers is on their disks. */
+void oracle_beliefs(struct sim *s);
 /* Each publish that was answered OK is on every disk of a broker that is up, once. */
 void oracle_all_acked_everywhere(struct sim *s);
 /* L2, S12: a subscriber to everything was given, or told to be gone, all its broker has. */

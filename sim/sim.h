@@ -71,7 +71,11 @@ bool sim_flip(struct sim *s, uint32_t i, uint32_t at);
 
 /* Publishes at broker i; its number, for sim_outcome(). */
 uint32_t sim_publish(struct sim *s, uint32_t i, const char *topic, const char *body);
-/* The same, and waits until so many brokers have it on disk (> 0 or COPIES_*), or `ms`. */
+/* The same, by a client that says that its clock, of the Lamport kind, stands there. */
+uint32_t sim_publish_stamp(struct sim *s, uint32_t i, const char *topic, const char *body,
+                           uint64_t stamp);
+/* The same as the first, and waits until so many brokers have it on disk (> 0 or COPIES_*), or
+ * `ms`. */
 uint32_t sim_publish_acks(struct sim *s, uint32_t i, const char *topic, const char *body,
                           int copies, uint64_t ms);
 /* The same as the first, by a client that has seen what a subscriber was given: it waits until

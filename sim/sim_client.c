@@ -37,10 +37,10 @@ hand_in(struct sim *s, struct sim_publish *p)
 {
     struct broker *b = s->node[p->node].broker;
     see(&p->past, broker_vector(b));
-    struct effects effects =
-        broker_step(b, (struct mono){s->now_ms}, (struct wall){(int64_t)s->now_ms},
-                    &(struct fact){.kind    = FACT_PUBLISH,
-                                   .publish = {str_of(p->topic), .body = str_of(p->body)}});
+    struct effects effects = broker_step(
+        b, (struct mono){s->now_ms}, (struct wall){(int64_t)s->now_ms},
+        &(struct fact){.kind    = FACT_PUBLISH,
+                       .publish = {str_of(p->topic), .body = str_of(p->body), .stamp = p->stamp}});
     CHECK(effects.count == 0);
     p->serial  = effects.serial;
     p->outcome = effects.err == ERR_OK ? SIM_PENDING : (int)effects.err;
@@ -58,6 +58,17 @@ uint32_t
 sim_publish(struct sim *s, uint32_t i, const char *topic, const char *body)
 {
     uint32_t number = publish(s, i, topic, body);
+    node_turn(s, i);
+    return number;
+}
+
+uint32_t
+sim_publish_stamp(struct sim *s, uint32_t i, const char *topic, const char *body, uint64_t stamp)
+{
+    uint32_t number          = make(s, i, topic, body);
+    s->publish[number].stamp = stamp;
+    s->stamped++;
+    hand_in(s, &s->publish[number]);
     node_turn(s, i);
     return number;
 }

@@ -108,6 +108,7 @@ disk_retain(struct sim *s, uint32_t i)
     CHECK(e == ERR_OK);
     past_retain(s, i, r);
     node_step(s, i, &(struct fact){.kind = FACT_RETAINED, .retained = r});
+    past_retired(s, i, r);
     event_new(s, EVENT_RETAIN, i, r->more ? 1 : next);
     retained_drop(r);
 }

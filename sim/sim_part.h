@@ -90,6 +90,7 @@ struct sim_publish {
     bool          stored; /* S8: some disk has it */
     uint64_t      answered_ms;
     bool          is_after; /* it waits to be published */
+    uint64_t      stamp;    /* what its client says the time is; 0: nothing */
     struct vector past;     /* what its client had seen: a cursor's, and the broker's own */
 };
 
@@ -123,7 +124,8 @@ struct sim_batch {
 struct sim_held {
     uint64_t       head, floor, stamp;
     struct hash128 chain;
-    bool           gap; /* some of it came here as a gap */
+    bool           gap;     /* some of it came here as a gap */
+    bool           retired; /* the broker takes nothing more of it */
 };
 
 /* All that ever reached a disk of a stream, in order. */
@@ -172,6 +174,7 @@ struct sim {
     uint64_t            frames[FRAME_KIND_END], bytes;
     struct sim_checks   checks;
     bool                damaged; /* some message on some disk was */
+    uint64_t            stamped; /* how often a client said what time it is */
     struct wire_scratch scratch;
     struct buf          story;
 };
@@ -212,6 +215,8 @@ void reach_end(struct sim *s, struct sim_conn *c);
 void reach_node(struct sim *s, uint32_t i, bool good);
 /* S9: i no longer waits for this.  Was anybody linked meanwhile who had told that it has it? */
 void reach_waived(struct sim *s, uint32_t i, struct mark m);
+/* S12: i takes a gap.  Is anybody linked who has some of it, and had told so? */
+void reach_gone(struct sim *s, uint32_t i, const struct batch *gap);
 
 /* ---- sim_client.c ---- */
 void client_answer(struct sim *s, uint32_t i, const struct effect *e);
@@ -238,6 +243,8 @@ void oracle_send(struct sim *s, uint32_t i, const struct frame *f);
 void past_commit(struct sim *s, uint32_t i, const struct commit *c);
 /* A step of retention is. */
 void past_retain(struct sim *s, uint32_t i, const struct retained *r);
+/* And its broker was told. */
+void past_retired(struct sim *s, uint32_t i, const struct retained *r);
 /* A process starts: it may find another disk than the last one left. */
 void past_start(struct sim *s, uint32_t i, const struct recovered *r);
 /* All batches of a stream that ever reached a disk; NULL: none. */

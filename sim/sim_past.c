@@ -117,10 +117,15 @@ check_published(struct sim *s, uint32_t i, struct str body)
     sim_must(s, false, "S8: stored, and nobody published it, or only once", i);
 }
 
-/* S14: stamps rise along deps. */
+/* Events of brokers and messages alone: no run has so many. */
+enum { TICKS_MAX = 1 << 24 };
+
+/* S14: stamps rise along deps; and no client moves them on at will. */
 static void
 check_stamps(struct sim *s, uint32_t i, const struct batch *b)
 {
+    uint64_t highest = TICKS_MAX + s->stamped * STAMP_AHEAD_MAX;
+    sim_must(s, batch_stamp(b) <= highest, "S14: a client moved the clock too far", i);
     for (uint32_t d = 0; d < b->deps_count; d++) {
         const struct sim_batch *dep = past_find(s, b->deps[d]);
         sim_must(s, dep && batch_last(dep->batch) == b->deps[d].seq,
@@ -211,6 +216,7 @@ static void
 append(struct sim *s, uint32_t i, struct sim_stream *st, const struct batch *b)
 {
     struct sim_held *held = &st->at[i];
+    sim_must(s, !held->retired, "S7: of a stream that is retired", i);
     sim_must(s, b->first > held->head, "S2: stored twice", i);
     sim_must(s, b->first == held->head + 1, "S2: a hole in a stream", i);
     sim_must(s, batch_is_gap(b) || hash128_eq(b->prev, held->chain), "S2: the chain is broken", i);
@@ -240,6 +246,25 @@ stored(struct sim *s, uint32_t i, struct batch *b, const struct commit *c)
     s->node[i].lsn += batch_lsns(b);
 }
 
+/* S1: a message that was damaged is as it was, or not mended yet. */
+static void
+check_mended(struct sim *s, uint32_t i, const struct batch *b)
+{
+    const struct batch *have;
+    uint64_t            lsn;
+    for (uint32_t k = 0; (have = store_mem_batch(s->node[i].disk, k, &lsn)); k++) {
+        if (have->stream != b->stream || batch_is_gap(have))
+            continue;
+        const struct sim_batch *it = past_find(s, (struct mark){b->stream, have->first});
+        bool same = it->batch->first == have->first && it->batch->count == have->count;
+        for (uint32_t n = 0; same && n < have->count; n++)
+            same = have->msg[n].flags & MSG_DIGEST_ONLY ||
+                   it->batch->msg[n].flags & MSG_DIGEST_ONLY ||
+                   str_eq(have->msg[n].body, it->batch->msg[n].body);
+        sim_must(s, same, "S1: mended with other bytes", i);
+    }
+}
+
 static void
 note_waived(struct sim *s, struct mark m)
 {
@@ -257,6 +282,8 @@ past_commit(struct sim *s, uint32_t i, const struct commit *c)
         return;
     case COMMIT_GAPS:
         for (uint32_t k = 0; k < c->gaps->count; k++)
+            reach_gone(s, i, c->gaps->at[k]);
+        for (uint32_t k = 0; k < c->gaps->count; k++)
             stored(s, i, c->gaps->at[k], c);
         return;
     case COMMIT_ELECTION:
@@ -270,9 +297,11 @@ past_commit(struct sim *s, uint32_t i, const struct commit *c)
     case COMMIT_FROZEN:
         note_waived(s, (struct mark){c->stream, INT64_MAX});
         return;
+    case COMMIT_REPAIR:
+        check_mended(s, i, c->batch);
+        return;
     case COMMIT_MEMBERS:
     case COMMIT_LATEST:
-    case COMMIT_REPAIR:
     case COMMIT_PROBE:
     case COMMIT_KNOWN:
         return;
@@ -304,6 +333,15 @@ past_retain(struct sim *s, uint32_t i, const struct retained *r)
         make(s, r->retired[k])->retired = true;
     for (uint32_t k = 0; k < s->stream_count; k++)
         check_fall(s, i, &s->stream[k], store_mem_state(s->node[i].disk, s->stream[k].id));
+}
+
+/* The store may take one for retired that is about to go on: then the broker does not. */
+void
+past_retired(struct sim *s, uint32_t i, const struct retained *r)
+{
+    const struct journal *j = broker_journal(s->node[i].broker);
+    for (uint32_t k = 0; k < r->retired_count; k++)
+        make(s, r->retired[k])->at[i].retired = journal_retired(j, r->retired[k]) != NULL;
 }
 
 /* What an older disk does not hold was lost with the younger one. */
@@ -339,6 +377,7 @@ past_start(struct sim *s, uint32_t i, const struct recovered *r)
             take_disk(i, &s->stream[k], state);
         else
             check_fall(s, i, &s->stream[k], state);
+        s->stream[k].at[i].retired = state && state->retired;
     }
     sim_must(s, other || r->epoch == n->epoch, "S3: the epoch on disk fell", i);
     sim_must(s, other || r->lsn == n->lsn, "S3: the log on disk is not what was stored", i);

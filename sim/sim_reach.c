@@ -1,5 +1,4 @@
 /* sim_reach.c - who could tell whom what it has, and since when. */
-#include "base/check.h"
 #include "sim/sim_part.h"
 
 /* After so long on a good connection all that was to be told is: a connection to who restarted
@@ -62,5 +61,40 @@ reach_waived(struct sim *s, uint32_t i, struct mark m)
         bool            had  = k != i && st->at[k].head >= m.seq && t.until_ms > 0;
         sim_must(s, !had || told + TOLD_MS > t.until_ms || t.until_ms + wait <= s->now_ms,
                  "S9: waived, and a linked member had it", i);
+    }
+}
+
+static bool
+is_whole(const struct batch *b)
+{
+    for (uint32_t n = 0; n < b->count; n++)
+        if (b->msg[n].flags & MSG_DIGEST_ONLY)
+            return false;
+    return !batch_is_gap(b);
+}
+
+/* For so long that whoever heard of it has done so before it took the gap to its disk. */
+static bool
+has_some(const struct sim *s, uint32_t k, const struct batch *gap)
+{
+    const struct batch *b;
+    uint64_t            lsn;
+    for (uint32_t n = 0; (b = store_mem_batch(s->node[k].disk, n, &lsn)); n++) {
+        const struct sim_batch *it = past_find(s, (struct mark){b->stream, batch_last(b)});
+        if (b->stream == gap->stream && b->first <= batch_last(gap) &&
+            batch_last(b) >= gap->first && is_whole(b) && it->held_ms[k] + 2 * TOLD_MS <= s->now_ms)
+            return true;
+    }
+    return false;
+}
+
+void
+reach_gone(struct sim *s, uint32_t i, const struct batch *gap)
+{
+    for (uint32_t k = 0; k < s->config.brokers; k++) {
+        struct sim_talk t = last_talk(s, i, k);
+        if (k == i || t.until_ms < s->now_ms || t.since_ms + 2 * TOLD_MS > s->now_ms)
+            continue;
+        sim_must(s, !has_some(s, k, gap), "S12: a gap is taken, and a linked member has it", i);
     }
 }
