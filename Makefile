@@ -1,11 +1,15 @@
 # make            build/hearsay and the archives      make test   unit tests and scenarios
 # make tidy       checks the house                    make bench  measures (docs/BENCH.md)
 # make SAN=1 ...  the same under AddressSanitizer and UBSan, in build/asan
+# make TSAN=1 ... the same under ThreadSanitizer, in build/tsan
+# make cover      what of core and codec the tests run, and the lines that they do not
 # make fuzz T=60  each fuzz target for T seconds      make format clang-format, in place
 # make crash      power fails at each moment, and each call (a part of it is in make test)
 CC      ?= gcc
 SAN     ?=
-BUILD   ?= build$(if $(SAN),/asan)
+TSAN    ?=
+COVER   ?=
+BUILD   ?= build$(if $(SAN),/asan)$(if $(TSAN),/tsan)$(if $(COVER),/cover)
 LLHTTP  ?= /usr/share/llhttp
 WARN     = -Wall -Wextra -Wshadow -Wconversion -Wswitch-enum -Wmissing-prototypes -Wcast-qual \
            -Wvla -Werror
@@ -16,6 +20,15 @@ ifneq ($(SAN),)
 ALLFLAGS := $(filter-out -D_FORTIFY_SOURCE=2,$(ALLFLAGS)) -fsanitize=address,undefined \
             -fno-sanitize-recover=all -fno-omit-frame-pointer
 LDFLAGS  += -fsanitize=address,undefined
+endif
+ifneq ($(TSAN),)
+ALLFLAGS := $(filter-out -D_FORTIFY_SOURCE=2,$(ALLFLAGS)) -fsanitize=thread \
+            -fno-omit-frame-pointer
+LDFLAGS  += -fsanitize=thread
+endif
+ifneq ($(COVER),)
+ALLFLAGS := $(filter-out -O2 -D_FORTIFY_SOURCE=2,$(ALLFLAGS)) -O0 --coverage
+LDFLAGS  += --coverage
 endif
 
 src_of    = $(filter-out %_test.c,$(wildcard src/$(1)/*.c))
@@ -111,7 +124,8 @@ tidy: $(BUILD)/libbase.a $(BUILD)/libcore.a $(BUILD)/libcodec.a
 format:
 	clang-format -i $$(git ls-files '*.c' '*.h')
 
--include $(wildcard bench/bench.mk tests/fuzz/fuzz.mk tests/crash/crash.mk tests/chaos/chaos.mk)
+-include $(wildcard tools/cover.mk bench/bench.mk tests/fuzz/fuzz.mk tests/crash/crash.mk \
+                    tests/chaos/chaos.mk)
 
 clean:
 	rm -rf build

@@ -21,9 +21,9 @@ import urllib.parse
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BIN = os.path.abspath(os.environ.get("HEARSAY_BIN", os.path.join(ROOT, "build", "hearsay")))
 # The sanitized binary is several times slower: limits on time are for the plain one.
-SLOW = "asan" in BIN
+SLOW = "asan" in BIN or "tsan" in BIN
 SANITIZER = re.compile(
-    r"ERROR: \w+Sanitizer|runtime error:|SUMMARY: \w+Sanitizer|CHECK failed|Assertion", re.I
+    r"(ERROR|WARNING|SUMMARY): \w+Sanitizer|runtime error:|CHECK failed|Assertion", re.I
 )
 
 
