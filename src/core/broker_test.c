@@ -468,6 +468,60 @@ copies_are_awaited(void **state)
     close_desk(&d);
 }
 
+/* Broken when a client that went away is answered, or holds its place among those that wait. */
+static void
+who_went_away_is_waited_for_no_more(void **state)
+{
+    (void)state;
+    struct desk d;
+    open_desk(&d);
+    link_up(&d, 0, A, 7);
+    settle(&d);
+    publish(&d, "x");
+    turn(&d);
+    store_answers(&d, ERR_OK);
+    uint32_t    copies = 0;
+    struct mark mark   = broker_vector(d.b)->at[0];
+    assert_false(broker_has_copies(d.b, mark, 2, &copies));
+    assert_int_equal(copies, 1);
+    const struct fact wait = {.kind  = FACT_AWAIT,
+                              .await = {.kind     = AWAIT_COPIES,
+                                        .mark     = mark,
+                                        .copies   = 2,
+                                        .deadline = mono_after(d.now, 400),
+                                        .ref      = 5}};
+    assert_int_equal(step(&d, &wait), ERR_OK);
+    assert_int_equal(
+        step(&d, &(struct fact){.kind = FACT_AWAIT_DROP, .await_drop = {d.last.await}}), ERR_OK);
+    get_heads(&d, 0, mark.stream, mark.seq);
+    turn(&d);
+    pass(&d, 400);
+    assert_null(seen_nth(&d, EFFECT_AWAITED, 0));
+    assert_true(broker_has_copies(d.b, mark, 2, &copies));
+    assert_int_equal(copies, 2);
+    close_desk(&d);
+}
+
+/* Broken when memory that is given back was still needed: of what waits to be sealed. */
+static void
+what_waits_outlives_memory_given_back(void **state)
+{
+    (void)state;
+    struct desk d;
+    open_desk(&d);
+    publish(&d, "x");
+    assert_int_equal(step(&d, &(struct fact){.kind = FACT_IDLE}), ERR_OK);
+    turn(&d);
+    assert_int_equal(d.commit_count, 1);
+    store_answers(&d, ERR_OK);
+    assert_int_equal(step(&d, &(struct fact){.kind = FACT_IDLE}), ERR_OK);
+    publish(&d, "y");
+    turn(&d);
+    store_answers(&d, ERR_OK);
+    assert_int_equal(broker_vector(d.b)->at[0].seq, 2);
+    close_desk(&d);
+}
+
 /* Broken when frames of the own stream that come back are stored a second time. */
 static void
 the_own_batch_comes_back_and_changes_nothing(void **state)
@@ -508,6 +562,8 @@ main(void)
         cmocka_unit_test(latest_leaves_out_what_linked_peers_have),
         cmocka_unit_test(reads_end_with_their_session_and_are_retried),
         cmocka_unit_test(copies_are_awaited),
+        cmocka_unit_test(who_went_away_is_waited_for_no_more),
+        cmocka_unit_test(what_waits_outlives_memory_given_back),
         cmocka_unit_test(the_own_batch_comes_back_and_changes_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -363,6 +363,36 @@ nothing_is_asked_for_while_the_store_fails(void **state)
     close_desk(&d);
 }
 
+/* Broken when a broker that is about to lose its disk believes that others have what they do
+ * not have, or when it never sees that they do. */
+static void
+covered_is_what_one_linked_member_has_all_of(void **state)
+{
+    (void)state;
+    struct desk   d;
+    struct writer seven = writer_of(7);
+    open_with(&d, 2);
+    journal_put(&d.j, write_batch(&seven, (struct writing){.count = 3}));
+    get_heads(&d, 0, 0, 7, 3);
+    assert_false(gossip_is_covered(&d.g, &d.j, false)); /* not all of its heads were told */
+    assert_false(gossip_has_caught_up(&d.g, &d.j));
+    get_heads(&d, 1, HEADS_FULL, 7, 2);
+    assert_false(gossip_is_covered(&d.g, &d.j, false)); /* one lacks, and one may lack */
+    assert_false(gossip_is_covered(&d.g, &d.j, true));
+    assert_true(gossip_has_caught_up(&d.g, &d.j));
+    journal_find(&d.j, 7)->live = true;
+    assert_true(gossip_is_covered(&d.g, &d.j, true)); /* the last that was published here */
+    assert_false(gossip_is_covered(&d.g, &d.j, false));
+    get_heads(&d, 1, 0, 7, 3);
+    assert_true(gossip_is_covered(&d.g, &d.j, false));
+    get_heads(&d, 1, 0, 8, 4);
+    assert_false(gossip_has_caught_up(&d.g, &d.j));
+    assert_true(gossip_is_covered(&d.g, &d.j, false)); /* what they have beyond us is no matter */
+    gossip_link_down(&d.g, &d.j, 1, d.now);
+    assert_false(gossip_is_covered(&d.g, &d.j, true));
+    close_desk(&d);
+}
+
 int
 main(void)
 {
@@ -379,6 +409,7 @@ main(void)
         cmocka_unit_test(heads_hold_what_changed_and_at_times_everything),
         cmocka_unit_test(copies_are_what_direct_links_say),
         cmocka_unit_test(nothing_is_asked_for_while_the_store_fails),
+        cmocka_unit_test(covered_is_what_one_linked_member_has_all_of),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

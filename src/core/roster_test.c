@@ -127,6 +127,36 @@ a_forgotten_instance_is_refused_and_a_new_one_readded(void **state)
     assert_int_equal(roster_forget(&r, &a), ERR_NOTFOUND);
 }
 
+/* Broken when what is newer of a member or of its tombstone is not taken, or not passed on. */
+static void
+what_is_newer_is_taken_and_told(void **state)
+{
+    (void)state;
+    struct roster r;
+    struct addr   a = addr_of(1);
+    init(&r, 0);
+    assert_int_equal(merge(&r, 1, 1, 0, 11), ERR_OK);
+    struct member_info renamed = info_of(1, 4, 0, 11);
+    renamed.host               = STR("renamed");
+    r.dirty                    = false;
+    assert_int_equal(roster_merge(&r, now, &renamed), ERR_OK);
+    const struct roster_member *m = roster_member(&r, (uint8_t)roster_find(&r, &a));
+    assert_int_equal(m->version, 4);
+    assert_memory_equal(m->host, "renamed", m->host_bytes);
+    assert_int_equal(m->host_bytes, 7);
+    assert_true(r.dirty);
+    assert_int_equal(merge(&r, 1, 4, MEMBER_FORGOTTEN, 11), ERR_OK);
+    r.dirty = false;
+    assert_int_equal(merge(&r, 1, 3, MEMBER_FORGOTTEN, 12), ERR_STALE);
+    assert_false(r.dirty);
+    assert_int_equal(merge(&r, 1, 6, MEMBER_FORGOTTEN, 0), ERR_OK);
+    assert_int_equal(roster_tombstone(&r, &a)->version, 6);
+    assert_int_equal(roster_tombstone(&r, &a)->nonce, 11); /* none is told: it stays */
+    assert_int_equal(merge(&r, 1, 7, MEMBER_FORGOTTEN, 12), ERR_OK);
+    assert_int_equal(roster_tombstone(&r, &a)->nonce, 12);
+    assert_true(r.dirty);
+}
+
 /* Without it a broker that was forgotten in a former life stays forgotten, or one that
  * was forgotten just now does not hear of it. */
 static void
@@ -485,6 +515,7 @@ main(void)
     const struct CMUnitTest test[] = {
         cmocka_unit_test(the_greater_version_wins_and_a_tie_forgets),
         cmocka_unit_test(a_forgotten_instance_is_refused_and_a_new_one_readded),
+        cmocka_unit_test(what_is_newer_is_taken_and_told),
         cmocka_unit_test(a_tombstone_of_ourselves),
         cmocka_unit_test(a_full_roster_refuses_and_old_tombstones_go),
         cmocka_unit_test(an_alias_is_replaced_for_everybody),
