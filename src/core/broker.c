@@ -55,7 +55,7 @@ broker_new(const struct broker_config *config, struct mono now)
     b->disk_works = true;
     b->has_room   = true;
     b->known_at   = mono_after(now, KNOWN_MS);
-    b->ping_at = b->probe_at = b->retry_at = b->members_at = MONO_NEVER;
+    b->ping_at = b->probe_at = b->retry_at = b->members_at = b->mended_at = MONO_NEVER;
     out_init(&b->out);
     commits_init(&b->commits);
     journal_init(&b->journal, config->recovered, config->tail_bytes);
@@ -373,6 +373,26 @@ on_await_drop(struct broker *b, const struct fact *f)
     return ERR_OK;
 }
 
+/* Where the first entry is that is told as a gap and may be mended yet; 0: none is. */
+static uint64_t
+first_hoped_for(struct broker *b, const struct page *p)
+{
+    for (uint32_t i = 0; p && p->damage_count > 0 && i < p->count; i++) {
+        const struct entry *e = &p->entry[i];
+        for (uint32_t k = 0; e->gap_to > 0 && e->lsn > 0 && k < p->damage_count; k++) {
+            const struct damage *d = &p->damage[k];
+            if (d->stream != e->mark.stream || d->last < e->mark.seq || e->gap_to < d->first)
+                continue;
+            struct mono end = repair_hope(&b->gossip, &b->journal, d);
+            if (mono_reached(b->now, end))
+                continue;
+            b->mended_at = mono_min(b->mended_at, end);
+            return e->lsn;
+        }
+    }
+    return 0;
+}
+
 static enum err
 on_page(struct broker *b, const struct fact *f)
 {
@@ -380,6 +400,11 @@ on_page(struct broker *b, const struct fact *f)
         gossip_damaged(&b->gossip, &b->journal, &b->commits, &b->out, f->page.page, b->now);
     if (f->page.reader & GOSSIP_READER) {
         gossip_on_page(&b->gossip, f->page.reader, f->page.page, b->now);
+        return ERR_OK;
+    }
+    uint64_t until = first_hoped_for(b, f->page.page);
+    if (until > 0) {
+        sessions_cut(&b->sessions, f->page.reader, f->page.page, until);
         return ERR_OK;
     }
     sessions_page(&b->sessions, f->page.reader, f->page.page);
@@ -487,6 +512,11 @@ on_turn(struct broker *b, const struct fact *f)
     gossip_waive(&b->gossip, &b->journal, &b->commits, &b->out, b->now);
     side.gathered = gossip_has_offers(&b->gossip) && cluster_is_gathered(b);
     gossip_turn(&b->gossip, &b->journal, &b->commits, &b->out, b->now, &side);
+    if (b->gossip.repairs.news || mono_reached(b->now, b->mended_at)) {
+        b->gossip.repairs.news = false;
+        b->mended_at           = MONO_NEVER;
+        sessions_mended(&b->sessions);
+    }
     awaits_check(&b->awaits, &view, &b->out, b->now);
     read_history(b);
     if (b->stopping && !b->said_goodbye && broker_is_drained(b))
@@ -595,7 +625,7 @@ broker_deadline(const struct broker *b)
     struct mono at = mono_min(links_deadline(b), cluster_deadline(b));
     at             = mono_min(at, gossip_deadline(&b->gossip, &b->journal));
     at             = mono_min(at, b->awaits.deadline);
-    return mono_min(at, mono_min(b->probe_at, b->retry_at));
+    return mono_min(at, mono_min(b->probe_at, mono_min(b->retry_at, b->mended_at)));
 }
 
 /* ---- delivery ---- */

@@ -86,6 +86,7 @@ struct broker {
     struct out      out;
     struct effects  answer; /* the direct part of what the step returns */
     struct mono     ping_at, probe_at, retry_at, members_at;
+    struct mono     mended_at;   /* sessions wait for repairs no longer than that */
     struct mono     known_at;    /* what peers have is written down, if there is news */
     struct mono     disk_worked; /* since when, after it had failed */
     struct mono     sealed;      /* when an own batch last was */

@@ -72,6 +72,7 @@ gossip_link_up(struct gossip *g, struct journal *j, uint32_t link, uint32_t memb
 void
 gossip_link_down(struct gossip *g, struct journal *j, uint32_t link, struct mono now)
 {
+    g->repairs.news       = true; /* what it was asked for may not come */
     struct gossip_link *l = &g->link[link];
     if (!l->up)
         return;

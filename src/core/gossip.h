@@ -76,6 +76,10 @@ void gossip_on_page(struct gossip *g, uint64_t reader, struct page *page, struct
 void gossip_damaged(struct gossip *g, struct journal *j, struct commits *c, struct out *out,
                     const struct page *page, struct mono now);
 
+/* Until when it is hoped that this damage is mended: some linked member may have it, or it is on
+ * its way.  Long ago: it is not. */
+struct mono repair_hope(const struct gossip *g, const struct journal *j, const struct damage *d);
+
 /* A peer's batch or message, or gaps, are durable, or (`failed`) were dropped by the store. */
 void gossip_persisted(struct gossip *g, const struct pending *p, bool failed, struct mono now);
 /* Some durable head moved: tell the others soon. */

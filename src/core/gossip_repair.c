@@ -97,7 +97,7 @@ repair_note(struct gossip *g, const struct damage *d, uint32_t but, struct mono 
     r = place(all);
     if (!r)
         return; /* it will be found once more */
-    *r = (struct repair){.what = *d, .in_vain = but, .wait_ms = REPAIR_WAIT_MS};
+    *r = (struct repair){.what = *d, .in_vain = but, .wait_ms = REPAIR_WAIT_MS, .since = now};
     look(r, now);
     all->found++;
     say(d);
@@ -123,6 +123,7 @@ static void
 forget(struct repairs *all, uint32_t i)
 {
     CHECK(all->asked == REPAIRS_MAX);
+    all->news  = true;
     all->at[i] = all->at[--all->count];
 }
 
@@ -144,8 +145,9 @@ holder_of(const struct gossip *g, const struct journal *j, const struct repair *
 
 /* Nobody has it now, or no better: later, and each time later. */
 static void
-put_off(struct repair *r, struct mono now)
+put_off(struct repairs *all, struct repair *r, struct mono now)
 {
+    all->news   = true;
     r->at       = mono_after(now, r->wait_ms);
     r->in_vain  = 0;
     r->hopeless = true;
@@ -159,6 +161,21 @@ repair_is_hopeful(const struct gossip *g, const struct journal *j, const struct 
     const struct repair *r     = find((struct repairs *)(uintptr_t)&g->repairs, d);
     uint32_t             link;
     return !(r && r->hopeless) && holder_of(g, j, r ? r : &fresh, &link);
+}
+
+struct mono
+repair_hope(const struct gossip *g, const struct journal *j, const struct damage *d)
+{
+    const struct mono    none = {0};
+    const struct repair *r    = find((struct repairs *)(uintptr_t)&g->repairs, d);
+    uint32_t             link;
+    if (!r || r->hopeless)
+        return none;
+    struct mono end = mono_after(r->since, g->causal_wait_ms);
+    if (r->state == REPAIR_MENDED) /* the page was read meanwhile */
+        return mono_min(end, mono_after(r->at, REPAIR_WAIT_MS));
+    bool is_coming = r->state == REPAIR_ASKED || r->state == REPAIR_STORING;
+    return is_coming || holder_of(g, j, r, &link) ? end : none;
 }
 
 /* All that we hold, but for what is wanted and what follows it in its stream. */
@@ -196,7 +213,7 @@ ask_for(struct gossip *g, struct journal *j, struct out *out, uint32_t i, struct
     struct repair *r = &g->repairs.at[i];
     uint32_t       link;
     if (!holder_of(g, j, r, &link)) {
-        put_off(r, now);
+        put_off(&g->repairs, r, now);
         return;
     }
     send_pull(g, j, out, link, &r->what);
@@ -390,10 +407,11 @@ repair_persisted(struct gossip *g, const struct pending *p, bool failed, struct 
             continue;
         if (failed || !r->whole) {
             r->state = REPAIR_WANTED;
-            put_off(r, now);
+            put_off(&g->repairs, r, now);
             return;
         }
         g->repairs.mended++;
+        g->repairs.news = true;
         enter(r, REPAIR_MENDED, now);
         r->what.first = p->batch->first; /* if there is more, that will be found by itself */
         r->what.last  = batch_last(p->batch);

@@ -40,7 +40,8 @@ struct repair {
     bool              hopeless; /* no linked member had it when all were asked */
     uint32_t          in_vain;  /* bit i: the member in slot i has it no better */
     uint64_t          wait_ms;
-    struct mono       at; /* WANTED: not before; ASKED: not longer; MENDED: since */
+    struct mono       since; /* it was found */
+    struct mono       at;    /* WANTED: not before; ASKED: not longer; MENDED: since */
 };
 
 struct repairs {
@@ -50,6 +51,7 @@ struct repairs {
     uint32_t      link;    /* ... and where */
     bool          reading; /* a page of ours is on its way */
     bool          futile;
+    bool          news;          /* one ended, or may have: for who waits for it */
     uint64_t      found, mended; /* batches */
 };
 

@@ -470,6 +470,13 @@ pull_page(struct sessions *all, struct session *s, struct entry *entry)
     return false;
 }
 
+/* sessions_mended() wakes it. */
+static bool
+waits_for_repair(const struct session *s)
+{
+    return s->until > 0 && s->lsn >= s->until;
+}
+
 enum err
 session_pull(struct sessions *all, struct session *s, const struct journal *j, struct entry *entry)
 {
@@ -489,6 +496,8 @@ session_pull(struct sessions *all, struct session *s, const struct journal *j, s
             enter_head(s, j);
             return ERR_MORE;
         }
+        if (waits_for_repair(s))
+            return ERR_MORE;
         const struct tail_item *t = s->lsn > 0 ? journal_tail_at(j, s->lsn) : NULL;
         if (!t) {
             if (list_is_empty(&s->wants_disk))
@@ -530,7 +539,7 @@ sessions_next_read(struct sessions *all, const struct journal *j, struct read *r
                          : s->by_time ? READ_SINCE
                                       : READ_AT_VECTOR,
         .lsn           = s->lsn,
-        .lsn_last      = j->lsn,
+        .lsn_last      = s->until > 0 ? s->until - 1 : j->lsn,
         .have          = s->seen,
         .since         = s->since,
         .want          = wants,
@@ -570,6 +579,31 @@ sessions_page(struct sessions *all, uint64_t session, struct page *page)
         s->lsn     = page->lsn_first;
     }
     make_ready(all, s);
+}
+
+void
+sessions_cut(struct sessions *all, uint64_t session, struct page *page, uint64_t lsn)
+{
+    struct session *s = sessions_find(all, session);
+    CHECK(all->reads > 0);
+    all->reads--;
+    page_drop(page);
+    if (!s)
+        return;
+    enter(s, SESSION_BEHIND);
+    s->until = lsn;
+    make_ready(all, s);
+}
+
+void
+sessions_mended(struct sessions *all)
+{
+    struct session *s;
+    for (uint32_t at = 0; (s = pool_next(&all->pool, &at));) {
+        if (s->until > 0 && s->state == SESSION_BEHIND)
+            make_ready(all, s);
+        s->until = 0;
+    }
 }
 
 void

@@ -69,6 +69,12 @@ struct session *sessions_next_read(struct sessions *all, const struct journal *j
  * The session that asked may be gone. */
 void sessions_page(struct sessions *all, uint64_t session, struct page *page);
 
+/* The page came, and what lies at `lsn` may be mended soon: for the session the log ends before
+ * it, until sessions_mended().  The page is taken over, and what lies before read anew. */
+void sessions_cut(struct sessions *all, uint64_t session, struct page *page, uint64_t lsn);
+/* What was waited for is mended, or never will be. */
+void sessions_mended(struct sessions *all);
+
 /* Sessions whose read failed try again. */
 void sessions_retry(struct sessions *all);
 
@@ -96,6 +102,7 @@ struct session {
     struct vector      seen;
     uint64_t           stamp;      /* highest lamport seen */
     uint64_t           lsn;        /* BEHIND: next to scan; 0: not known yet */
+    uint64_t           until;      /* BEHIND, READING: not from there on, for now; 0: no limit */
     uint32_t           retired_at; /* in journal.retired: next to look at; NAMED_ALL: none */
     struct vector      gone;       /* retired while it lagged: their heads, yet to be named */
     bool               by_time;    /* by `since`: the place is not known yet */

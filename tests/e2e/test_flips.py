@@ -94,6 +94,45 @@ def test_a_flipped_message(pair):
     assert sorted(bodies) == ALL
 
 
+def test_the_first_reader_waits_for_what_a_linked_broker_has(pair):
+    # Broken if a reader is told that a message is lost while the broker beside this one has it.
+    cluster, a, b = pair
+    flip_in(a.db, b"the message 017", seen_by=BODIES)
+    a.start(ready=False)
+    b.start()
+    a.wait_ready()
+    cluster.wait_linked()
+    bodies, cursor = [], "earliest"
+    while len(bodies) < len(ALL):
+        answer = a.http("GET", f"/topics?filter=%23&cursor={cursor}&wait=10&limit=1000")
+        assert answer.status == 200, answer
+        page = answer.json()
+        assert not page.get("gaps"), page["gaps"]
+        bodies += [m["body"] for m in page["messages"]]
+        cursor = page["cursor"]
+    assert bodies[17] == ALL[17] and sorted(bodies) == ALL
+    assert metric(a, "batches_mended_total") == 1
+
+
+def test_the_first_reader_and_the_linked_broker_has_it_no_better(pair):
+    # Broken if a reader waits for what will not come, or is told nothing in its place.
+    cluster, a, b = pair
+    for broker in (a, b):
+        flip_in(broker.db, b"the message 017", seen_by=BODIES)
+        broker.start(ready=False)
+    a.wait_ready()
+    cluster.wait_linked()
+    bodies, gaps, cursor = [], [], "earliest"
+    while len(bodies) < len(ALL) - 1:
+        answer = a.http("GET", f"/topics?filter=%23&cursor={cursor}&wait=12&limit=1000")
+        assert answer.status == 200, answer
+        page = answer.json()
+        bodies += [m["body"] for m in page["messages"]]
+        gaps += page.get("gaps") or []
+        cursor = page["cursor"]
+    assert sorted(bodies) == ALL[:17] + ALL[18:] and len(gaps) == 1
+
+
 def test_a_flipped_row_of_batches(pair):
     # Broken if a peer gets what was not sealed so, or all of a stream behind it is held up.
     cluster, a, b = pair
