@@ -159,7 +159,7 @@ sim_replace_disk(struct sim *s, uint32_t i, struct store_mem *disk)
     CHECK(!s->node[i].broker);
     store_mem_free(s->node[i].disk);
     s->node[i].disk       = disk;
-    s->node[i].other_disk = true;
+    s->node[i].other_disk = s->node[i].is_replaced = true;
 }
 
 bool

@@ -74,6 +74,8 @@ struct sim_node {
     uint64_t              epoch;       /* on its disk: S3 */
     uint64_t              lsn;         /* last on its disk */
     bool                  other_disk;  /* not the one that the last process left */
+    bool                  is_replaced; /* some time it was not */
+    bool                  is_old_copy; /* ... the one it is now is, and not empty */
     uint64_t              lost_ms;     /* when it last began with such a one; 0: never */
 };
 

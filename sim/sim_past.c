@@ -364,8 +364,10 @@ past_start(struct sim *s, uint32_t i, const struct recovered *r)
 {
     struct sim_node *n     = &s->node[i];
     bool             other = n->other_disk || r->lsn < n->lsn || r->lsn == 0;
-    if (other)
-        n->lost_ms = s->now_ms;
+    if (other) {
+        n->lost_ms     = s->now_ms;
+        n->is_old_copy = r->lsn > 0;
+    }
     for (uint32_t k = 0; k < r->stream_count; k++) {
         uint64_t waived = r->stream[k].frozen ? INT64_MAX : r->stream[k].waived;
         if (waived > 0)

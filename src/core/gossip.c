@@ -417,6 +417,7 @@ send_pull(struct gossip *g, struct journal *j, struct out *out, uint32_t link, s
     };
     out_send(out, link, &frame);
     l->credit_due    = 0;
+    l->asked         = true;
     g->pulling       = true;
     g->pull_link     = link;
     g->pull_last     = link;
@@ -448,6 +449,34 @@ pick(struct gossip *g, struct mono now, uint32_t but, uint32_t *link)
     return false;
 }
 
+/* Has it nothing yet of what others published?  All that it has comes from one broker at most,
+ * which may be itself. */
+static bool
+is_joiner(const struct journal *j)
+{
+    const struct vector *v     = &j->durable;
+    const struct stream *first = v->count > 0 ? journal_find(j, v->at[0].stream) : NULL;
+    for (uint32_t i = 1; i < v->count; i++)
+        if (!str_eq(journal_find(j, v->at[i].stream)->origin, first->origin))
+            return false;
+    return true;
+}
+
+/* A joiner lacks nothing of streams that are retired everywhere else; but the newest messages
+ * of their topics come with a pull alone.  So it pulls from everybody once. */
+static bool
+pick_as_joiner(const struct gossip *g, const struct journal *j, uint32_t *link)
+{
+    for (uint32_t i = 0; j->retire_ms > 0 && i < LINKS_MAX; i++) {
+        const struct gossip_link *l = &g->link[i];
+        if (!l->up || !l->told_all || l->asked)
+            continue;
+        *link = i;
+        return is_joiner(j);
+    }
+    return false;
+}
+
 static void
 ask(struct gossip *g, struct journal *j, struct out *out, struct mono now)
 {
@@ -467,7 +496,7 @@ ask(struct gossip *g, struct journal *j, struct out *out, struct mono now)
     }
     /* Who did not answer is asked again only when there is nobody else for anything. */
     if (pick(g, now, g->pull_idle, &link) ||
-        (g->pull_idle < LINKS_MAX && pick(g, now, LINKS_MAX, &link)))
+        (g->pull_idle < LINKS_MAX && pick(g, now, LINKS_MAX, &link)) || pick_as_joiner(g, j, &link))
         send_pull(g, j, out, link, now);
 }
 

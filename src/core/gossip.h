@@ -145,6 +145,7 @@ struct gossip_link {
     uint64_t      kept_next;   /* ... from this topic on */
     struct vector kept_have;   /* ... that this does not hold: `have` before the gaps */
     uint64_t      kept_upto;   /* gaps of our log up to this lsn had theirs sent */
+    bool          kept_all;    /* all that it may lack went to it once on this link */
     bool          located;     /* lsn is set; 0: that is known on disk alone */
     uint64_t      lsn;
     int64_t       credit; /* below 0: the last batch overdrew it */
@@ -152,6 +153,7 @@ struct gossip_link {
     uint32_t      page_at;
     uint64_t      page_left; /* not 0: it is left, and read anew from this lsn on */
     /* our pull */
+    bool     asked; /* it was pulled from once */
     uint64_t credit_due;
     uint32_t storing; /* what was pulled and is at our store */
     /* held back */

@@ -1,7 +1,8 @@
 /* Of core/gossip.h: what a peer pulled is sent to it, from memory or by pages from disk.
  *
  * First the gaps of all streams that it lacks something of from below our floor, then the
- * newest messages of topics that we keep of what is in them, then our log from there on.  A
+ * newest messages of topics that we keep of what is in them, and once a link of streams that
+ * are retired, then our log from there on.  A
  * gap in the log waits until such messages went too: whoever takes it never asks again. */
 #include "core/gossip.h"
 
@@ -243,6 +244,16 @@ serve_floors(struct serving *v)
     return true;
 }
 
+/* Of streams that are retired nobody is sent a gap; who joins, or was away for as long as that
+ * takes, lacks what is kept of them all the same.  Who that is cannot be told from its vector,
+ * so it goes to everybody, once. */
+static bool
+serve_retired(struct serving *v)
+{
+    const struct gossip_link *l = v->l;
+    return l->kept || l->kept_all || v->j->retire_ms == 0 || keep_have(v);
+}
+
 /* ---- messages ---- */
 
 static void
@@ -365,6 +376,7 @@ end_page(struct gossip_link *l)
     } else if (l->kept) {
         l->kept_next = l->page->lsn_next;
         l->kept      = l->kept_next != 0;
+        l->kept_all |= !l->kept;
     } else {
         l->lsn = l->page->lsn_next;
         for (uint32_t i = 0; i < l->page->damage_count; i++)
@@ -436,7 +448,8 @@ serve(struct gossip *g, struct journal *j, struct out *out, uint32_t link)
         serve_page(&v); /* what is sent of it is in `out` now: go on at the next turn */
         return;
     }
-    if (!serve_can_go_on(g, l) || (l->floors_seen != j->floor_moves && !serve_floors(&v)))
+    if (!serve_can_go_on(g, l) || (l->floors_seen != j->floor_moves && !serve_floors(&v)) ||
+        !serve_retired(&v))
         return;
     if (!l->kept)
         serve_log(&v);

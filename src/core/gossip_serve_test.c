@@ -416,6 +416,59 @@ kept_messages_begin_anew_with_each_gap(void **state)
     close_desk(&d);
 }
 
+/* Broken when who joins after a stream was retired never learns its newest messages, since there
+ * is no gap for it; or when that goes out with each pull. */
+static void
+kept_messages_of_retired_streams_go_once(void **state)
+{
+    (void)state;
+    struct desk   d;
+    struct writer b = writer_of(7);
+    open_with(&d, 1);
+    d.j.retire_ms = 1000;
+    journal_put(&d.j, write_one(&b));
+    get_pull(&d, 0, &nothing, CREDIT_BYTES);
+    turn(&d);
+    const struct entry one = {
+        .mark = {3, 2}, .lamport = 2, .wall = {7}, .topic = STR("t"), .body = STR("x")};
+    assert_int_equal(read_asked(&d)->read.read.start, READ_KEPT);
+    assert_int_equal(count_sent(&d, 0, FRAME_PUSH), 0);
+    gossip_on_page(&d.g, read_asked(&d)->read.reader, kept_page(&one, 1, 0), d.now);
+    turn(&d);
+    assert_int_equal(sent(&d, 0, FRAME_LATEST, 0)->latest.mark.stream, 3);
+    turn(&d);
+    assert_int_equal(count_sent(&d, 0, FRAME_PUSH), 1);
+    get_pull(&d, 0, &nothing, CREDIT_BYTES);
+    turn(&d);
+    assert_null(read_asked(&d));
+    assert_int_equal(count_sent(&d, 0, FRAME_PUSH), 1);
+    close_desk(&d);
+}
+
+/* Broken when who joins while all streams are retired never asks; or when others ask for
+ * nothing. */
+static void
+a_joiner_pulls_from_everybody_once(void **state)
+{
+    (void)state;
+    struct desk   d;
+    struct writer own = writer_of(7);
+    open_with(&d, 2);
+    d.j.retire_ms = 1000;
+    journal_put(&d.j, write_one(&own)); /* all of one broker, so of itself perhaps */
+    turn(&d);
+    assert_int_equal(count_sent(&d, 0, FRAME_PULL) + count_sent(&d, 1, FRAME_PULL), 0);
+    get_heads(&d, 1, HEADS_FULL, 0, 0);
+    turn(&d);
+    assert_int_equal(count_sent(&d, 1, FRAME_PULL), 1);
+    get_heads(&d, 0, HEADS_FULL, 0, 0);
+    turn(&d);
+    assert_int_equal(count_sent(&d, 0, FRAME_PULL), 1);
+    turn(&d);
+    assert_int_equal(count_sent(&d, 0, FRAME_PULL) + count_sent(&d, 1, FRAME_PULL), 0);
+    close_desk(&d);
+}
+
 /* Broken when what retention took between two pages comes neither as messages nor as a gap,
  * since what lies behind it was sent. */
 static void
@@ -459,6 +512,8 @@ main(void)
         cmocka_unit_test(a_gap_in_the_log_is_served_in_its_place),
         cmocka_unit_test(a_gap_of_a_stream_that_was_retired_since_is_served),
         cmocka_unit_test(kept_messages_begin_anew_with_each_gap),
+        cmocka_unit_test(kept_messages_of_retired_streams_go_once),
+        cmocka_unit_test(a_joiner_pulls_from_everybody_once),
         cmocka_unit_test(a_hole_in_a_page_is_filled_by_a_gap),
         cmocka_unit_test(kept_messages_go_between_gaps_and_batches),
     };

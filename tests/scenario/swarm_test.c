@@ -414,6 +414,24 @@ trouble(struct swarm *w)
     }
 }
 
+/* Who joins when streams are retired, perhaps all of them, learns what was said last in each. */
+static void
+join_late(struct swarm *w)
+{
+    uint32_t i = any(w, w->brokers);
+    sim_crash(w->s, i);
+    sim_replace_disk(w->s, i, store_mem_new());
+    w->lost_a_disk = true;
+    sim_start(w->s, i);
+    if (any(w, 2))
+        publish(w);
+    if (!sim_until(w->s, has_settled, 30000))
+        give_up(w, "L1: not level in 30 s");
+    sim_run(w->s, 20000);
+    for (uint32_t k = 0; k < TOPICS && !w->damages; k++)
+        oracle_all_newest(w->s, topic[k]);
+}
+
 static void
 run(uint64_t seed)
 {
@@ -424,6 +442,8 @@ run(uint64_t seed)
     judge(&w);
     if (w.retires) {
         sim_run(w.s, RETIRE_MS / 3 + any(&w, 2 * RETIRE_MS));
+        if (seed % 2 == 0)
+            join_late(&w);
         trouble(&w);
         calm_down(&w);
         judge(&w);
