@@ -1,9 +1,10 @@
 /* sim_reach.c - who could tell whom what it has, and since when. */
 #include "sim/sim_part.h"
 
-/* After so long on a good connection all that was to be told is: a connection to who restarted
- * waits until the one before it was found dead. */
-enum { TOLD_MS = 3000, CAUSAL_WAIT_MS = 10000 };
+/* After so long on a good connection all that was to be told is: one to who restarted waits up to
+ * a second until that before it was found dead, and what came meanwhile is told anew by the next
+ * full HEADS, 5 s later.  A commit may take some time behind the decision. */
+enum { TOLD_MS = 6500, COMMIT_MS = 1000, CAUSAL_WAIT_MS = 10000 };
 
 void
 reach_begin(const struct sim *s, struct sim_conn *c)
@@ -82,7 +83,8 @@ has_some(const struct sim *s, uint32_t k, const struct batch *gap)
     for (uint32_t n = 0; (b = store_mem_batch(s->node[k].disk, n, &lsn)); n++) {
         const struct sim_batch *it = past_find(s, (struct mark){b->stream, batch_last(b)});
         if (b->stream == gap->stream && b->first <= batch_last(gap) &&
-            batch_last(b) >= gap->first && is_whole(b) && it->held_ms[k] + 2 * TOLD_MS <= s->now_ms)
+            batch_last(b) >= gap->first && is_whole(b) &&
+            it->held_ms[k] + TOLD_MS + COMMIT_MS <= s->now_ms)
             return true;
     }
     return false;
@@ -93,7 +95,7 @@ reach_gone(struct sim *s, uint32_t i, const struct batch *gap)
 {
     for (uint32_t k = 0; k < s->config.brokers; k++) {
         struct sim_talk t = last_talk(s, i, k);
-        if (k == i || t.until_ms < s->now_ms || t.since_ms + 2 * TOLD_MS > s->now_ms)
+        if (k == i || t.until_ms < s->now_ms || t.since_ms + TOLD_MS + COMMIT_MS > s->now_ms)
             continue;
         sim_must(s, !has_some(s, k, gap), "S12: a gap is taken, and a linked member has it", i);
     }
