@@ -8,6 +8,7 @@
 
 #include "base/blob.h"
 #include "base/mem.h"
+#include "base/trace.h"
 #include "core/batch.h"
 #include "core/page.h"
 #include "store/store.h"
@@ -28,6 +29,7 @@
 static int kit_writes_left = -1; /* writes that succeed before all fail; -1: none fails */
 static int kit_fsync_errno;      /* 0: it works */
 static int kit_fsyncs;
+static bool (*kit_refuses)(int fd, size_t n, off64_t at); /* that write: the disk is full */
 static int kit_dies_in; /* the process is killed at that write from now on; 0: it is not */
 
 ssize_t
@@ -35,7 +37,7 @@ pwrite64(int fd, const void *p, size_t n, off64_t at)
 {
     if (kit_dies_in > 0 && --kit_dies_in == 0)
         kill(getpid(), SIGKILL);
-    if (kit_writes_left == 0) {
+    if (kit_writes_left == 0 || (kit_refuses && kit_refuses(fd, n, at))) {
         errno = ENOSPC;
         return -1;
     }
@@ -53,6 +55,22 @@ fdatasync(int fd)
         return -1;
     }
     return (int)syscall(SYS_fdatasync, fd);
+}
+
+/* ---- what it says is not for whoever reads the outcome ---- */
+
+static inline void
+kit_drop_trace(void *ctx, enum trace_level level, const char *line)
+{
+    (void)ctx;
+    (void)level;
+    (void)line;
+}
+
+static inline void
+kit_quiet(void)
+{
+    trace_set_sink(kit_drop_trace, NULL);
 }
 
 /* ---- batches ---- */

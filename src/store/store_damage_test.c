@@ -771,14 +771,6 @@ no_flipped_bit_is_believed(void **state)
     log_close(&l);
 }
 
-static void
-drop_trace(void *ctx, enum trace_level level, const char *line)
-{
-    (void)ctx;
-    (void)level;
-    (void)line;
-}
-
 int
 main(void)
 {
@@ -795,6 +787,6 @@ main(void)
         cmocka_unit_test(neighbours_are_one_gap),
         cmocka_unit_test(no_flipped_bit_is_believed),
     };
-    trace_set_sink(drop_trace, NULL);
+    kit_quiet();
     return cmocka_run_group_tests_name("damage", test, NULL, NULL);
 }

@@ -113,14 +113,6 @@ what_is_kept_is_dropped_or_mended(void **state)
     }
 }
 
-static void
-drop_trace(void *ctx, enum trace_level level, const char *line)
-{
-    (void)ctx;
-    (void)level;
-    (void)line;
-}
-
 int
 main(void)
 {
@@ -128,6 +120,6 @@ main(void)
         cmocka_unit_test(the_newest_is_one_that_can_be_read),
         cmocka_unit_test(what_is_kept_is_dropped_or_mended),
     };
-    trace_set_sink(drop_trace, NULL);
+    kit_quiet();
     return cmocka_run_group_tests_name("newest", test, NULL, NULL);
 }

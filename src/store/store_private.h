@@ -165,6 +165,7 @@ struct store {
     uint32_t wal_pages, wal_copied; /* frames in the WAL, and of them in the file */
     int64_t  wal_bytes;             /* to which the WAL was grown ahead of use */
     uint64_t wal_warned;            /* it was said that a reader holds so much of it */
+    uint32_t wal_patience;          /* pages to the next attempt to begin it anew; 0: PAGES_BUSY */
     bool     wal_is_short;          /* it is cut after it was copied */
     uint32_t commits, tends_waited; /* since the last store_tend(), since the snapshot */
 
@@ -279,6 +280,8 @@ enum err repair_batch(struct store *s, const struct batch *b, struct wall receiv
 
 /* Can so much be appended, by the last look, and the WAL be copied afterwards? */
 bool room_takes(struct store *s, uint64_t bytes);
+/* A step of retention writes before it frees. */
+void room_for_step(struct store *s);
 
 /* ---- store_tend.c ---- */
 

@@ -676,8 +676,8 @@ store_retain(struct store *s, const struct retention *policy, struct wall now,
     *out          = NULL;
     if (e != ERR_OK)
         return e;
-    if (!room_takes(s, 0))
-        tend_cut_wal(s);
+    if (s->disk.is_scarce)
+        room_for_step(s);
     e    = run(&t, policy, now);
     *out = finish(&t, e);
     if (*out)

@@ -57,18 +57,32 @@ room_of(struct store *s, const struct store_disk *d)
     return r;
 }
 
-/* What is appended goes into the WAL and then into the file. */
-static int64_t
-needed(uint64_t bytes, int64_t in_file)
-{
-    int64_t once = (int64_t)(bytes + bytes / 4 + SLACK_BYTES);
-    return once + (once > in_file ? once - in_file : 0);
-}
-
 static int64_t
 greater(int64_t a, int64_t b)
 {
     return a > b ? a : b;
+}
+
+static int64_t
+appended(uint64_t bytes)
+{
+    return (int64_t)(bytes + bytes / 4 + SLACK_BYTES);
+}
+
+/* What is appended goes into the WAL and then into the file. */
+static int64_t
+needed(uint64_t bytes, int64_t in_file)
+{
+    int64_t once = appended(bytes);
+    return once + greater(once - in_file, 0);
+}
+
+/* The file never becomes smaller.  So much of the disk is left beside it whatever is committed:
+ * with less, judge() would find no room even when all in the file is free. */
+static int64_t
+beside_file(const struct store *s)
+{
+    return greater((int64_t)s->reserve_bytes / 2, appended(MOST_BYTES)) / 8 * 9 + SLACK_BYTES;
 }
 
 /* Fills in is_scarce and lack_bytes. */
@@ -93,11 +107,14 @@ judge(struct store *s, struct store_disk *d)
 bool
 room_takes(struct store *s, uint64_t bytes)
 {
-    const struct store_disk *d = &s->disk;
-    if (d->free_bytes >= d->wal_bytes + (uint64_t)needed(bytes, 0))
+    const struct store_disk *d     = &s->disk;
+    int64_t                  plain = (int64_t)d->free_bytes, wal = (int64_t)d->wal_bytes;
+    int64_t                  once = appended(bytes), beside = beside_file(s);
+    if (plain >= wal + 2 * once && plain >= beside + once)
         return true;
-    struct room r = room_of(s, d);
-    return r.unused >= needed(bytes, r.in_file);
+    struct room r     = room_of(s, d);
+    int64_t     grows = greater(once - r.in_file, 0);
+    return r.unused >= once + grows && (grows == 0 || r.unused + wal >= beside + grows);
 }
 
 static double
@@ -154,4 +171,12 @@ store_look(struct store *s)
     if (d.has_room != s->disk.has_room)
         say(s, &d);
     s->disk = d;
+}
+
+void
+room_for_step(struct store *s)
+{
+    store_look(s);
+    if (room_of(s, &s->disk).unused < appended(MOST_BYTES))
+        tend_cut_wal(s);
 }

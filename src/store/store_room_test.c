@@ -1,0 +1,172 @@
+/* A disk of a few MiB: what is committed must leave enough of it to be emptied again. */
+#include "store/store.h"
+
+#include "tests/store_kit.h"
+
+#include <dirent.h>
+#include <sys/statvfs.h>
+
+enum { MIB = 1 << 20, BLOCK = 4096, GROUP = 6, ROUNDS = 3 };
+
+/* ---- the disk ---- */
+
+static const char *small_dir; /* what lies in it is all that lies on the disk */
+static uint64_t    small_bytes;
+
+static uint64_t
+small_used(void)
+{
+    uint64_t       used = 0;
+    DIR           *dir  = opendir(small_dir);
+    struct dirent *e;
+    assert_non_null(dir);
+    while ((e = readdir(dir))) {
+        struct stat st;
+        if (fstatat(dirfd(dir), e->d_name, &st, 0) == 0 && S_ISREG(st.st_mode))
+            used += ((uint64_t)st.st_size + BLOCK - 1) / BLOCK * BLOCK;
+    }
+    closedir(dir);
+    return used;
+}
+
+static bool
+small_refuses(int fd, size_t n, off64_t at)
+{
+    struct stat st;
+    if (!small_dir || fstat(fd, &st) != 0 || at + (off64_t)n <= st.st_size)
+        return false;
+    return small_used() + (uint64_t)(at + (off64_t)n - st.st_size) > small_bytes;
+}
+
+/* In the place of the system's. */
+int
+statvfs(const char *path, struct statvfs *v)
+{
+    (void)path;
+    uint64_t used = small_used();
+    *v            = (struct statvfs){.f_frsize = BLOCK, .f_bsize = BLOCK};
+    v->f_bavail   = used < small_bytes ? (small_bytes - used) / BLOCK : 0;
+    return 0;
+}
+
+/* ---- what is done with it ---- */
+
+static uint64_t rng;
+
+static uint64_t
+below(uint64_t n)
+{
+    rng = rng * 6364136223846793005u + 1442695040888963407u;
+    return (rng >> 33) % n;
+}
+
+static const struct retention all = {.age_ms = 1};
+
+static void
+expire_steps(struct disk *d, uint32_t steps)
+{
+    bool more = true;
+    for (uint32_t i = 0; i < steps && more; i++) {
+        struct retained *r = disk_retain(d, &all, INT64_MAX / 4);
+        more               = r && r->more;
+        retained_drop(r);
+    }
+}
+
+/* Up to GROUP batches of any size in one transaction: what core had handed over when the
+ * store said that there is no room.  False: refused. */
+static bool
+commit_some(struct disk *d, struct writer *w, uint64_t body_max)
+{
+    struct writer        before = *w;
+    struct commit        c[GROUP + 1];
+    struct commit_result r[GROUP + 1];
+    uint32_t             n = 0, groups = 1 + (uint32_t)below(GROUP);
+    c[n++] = (struct commit){.kind = COMMIT_PROBE};
+    while (n <= groups) {
+        uint32_t count = 1 + (uint32_t)below(64);
+        size_t   body  = below(body_max) / count;
+        c[n++]         = (struct commit){.kind  = COMMIT_BATCH,
+                                         .batch = kit_batch_with(w, count, "t", body, NULL, 0)};
+    }
+    disk_commit(d, c, n, 1, r);
+    for (uint32_t i = 1; i < n; i++) {
+        assert_int_equal(r[i].err, r[n - 1].err);
+        blob_drop(c[i].batch);
+    }
+    if (r[n - 1].err == ERR_OK)
+        return true;
+    assert_int_equal(r[n - 1].err, ERR_FULL);
+    *w = before;
+    return false;
+}
+
+static void
+fill(struct disk *d, struct writer *w)
+{
+    static const uint64_t size[] = {MIB, 256 << 10, 16 << 10};
+    for (uint32_t refused = 0, i = (uint32_t)below(3); refused < 5 && i < 200; i++) {
+        if (!commit_some(d, w, size[refused < 3 ? i % 3 : 2]))
+            refused++;
+        if (below(40) == 0)
+            expire_steps(d, 1 + (uint32_t)below(4));
+        if (below(20) == 0)
+            store_tend(d->s, below(2) == 0);
+    }
+}
+
+static void
+empty(struct disk *d)
+{
+    struct commit        probe = {.kind = COMMIT_PROBE};
+    struct commit_result r;
+    expire_steps(d, UINT32_MAX);
+    disk_commit(d, &probe, 1, 1, &r);
+    assert_int_equal(r.err, ERR_OK);
+    for (int i = 0; i < 3; i++)
+        store_tend(d->s, true);
+    store_look(d->s);
+}
+
+/* Without it a commit makes the file so large that what is left beside it is never enough
+ * again, although retention freed all that is in it. */
+static void
+a_disk_that_was_full_has_room_once_it_is_empty(void **state)
+{
+    (void)state;
+    kit_refuses = small_refuses;
+    for (uint64_t seed = 1; seed <= 4; seed++) {
+        rng             = seed;
+        struct disk   d = {0};
+        struct writer w = kit_writer(seed);
+        kit_folder(d.dir);
+        small_dir       = d.dir;
+        small_bytes     = (16 + below(24)) * MIB;
+        d.reserve_bytes = (size_t)(MIB << below(4));
+        disk_start(&d);
+        for (int round = 0; round < ROUNDS; round++) {
+            fill(&d, &w);
+            empty(&d);
+            const struct store_disk *disk = store_disk(d.s);
+            if (!disk->has_room || disk->wal_bytes > 0)
+                fail_msg("seed %d, round %d: of %d MiB, %d kept free, the file takes %d KiB "
+                         "and the WAL %d; %d more are needed",
+                         (int)seed, round, (int)(small_bytes / MIB), (int)(d.reserve_bytes / MIB),
+                         (int)(disk->file_bytes >> 10), (int)(disk->wal_bytes >> 10),
+                         (int)(disk->lack_bytes >> 10));
+            disk_put(&d, kit_batch_with(&w, 1, "t", MIB - 100, NULL, 0), 1);
+        }
+        disk_close(&d);
+    }
+    kit_refuses = NULL;
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_disk_that_was_full_has_room_once_it_is_empty),
+    };
+    kit_quiet();
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
