@@ -15,7 +15,7 @@ enum { MANY = 200 * 1024 };
 #else
 enum { MANY = 1000 * 1024 };
 #endif
-enum { TAIL = 1000000 };
+enum { TAIL = 1000000, MIB = 1 << 20 };
 
 static void
 path_of(const struct disk *d, const char *suffix, char out[128])
@@ -533,6 +533,38 @@ a_reader_beside_the_writer_sees_a_prefix(void **state)
     disk_close(&d);
 }
 
+static void
+put_mib(struct disk *d, struct writer *w, uint32_t mib)
+{
+    for (uint32_t i = 0; i < 8 * mib; i++)
+        disk_put(d, kit_batch_with(w, 120, "t", 1000, NULL, 0), 1);
+}
+
+/* Without it a reader that is in the way for a moment, when the WAL is to be begun anew, costs
+ * as much of the disk again as the WAL takes. */
+static void
+a_reader_in_the_way_once_costs_little(void **state)
+{
+    struct disk   d;
+    struct writer a = kit_writer(5);
+    sqlite3      *db;
+    char          path[128];
+    (void)state;
+    disk_open(&d, false);
+    put_mib(&d, &a, 1);
+    path_of(&d, "", path);
+    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    const char *begin = "BEGIN; SELECT count(*) FROM messages";
+    assert_int_equal(sqlite3_exec(db, begin, NULL, NULL, NULL), SQLITE_OK);
+    while (bytes_of(&d, "-wal") < 36 * MIB)
+        put_mib(&d, &a, 1);
+    assert_int_equal(sqlite3_exec(db, "COMMIT", NULL, NULL, NULL), SQLITE_OK);
+    put_mib(&d, &a, 64);
+    assert_in_range(bytes_of(&d, "-wal"), 36 * MIB, 46 * MIB);
+    sqlite3_close(db);
+    disk_close(&d);
+}
+
 /* What another process finds: is a byte of the file locked? */
 static bool
 is_locked(const struct disk *d, const char *suffix, off_t at)
@@ -711,6 +743,7 @@ main(void)
         cmocka_unit_test(below_the_reserve_batches_are_refused),
         cmocka_unit_test(a_file_that_was_moved_away_takes_nothing),
         cmocka_unit_test(a_reader_beside_the_writer_sees_a_prefix),
+        cmocka_unit_test(a_reader_in_the_way_once_costs_little),
         cmocka_unit_test(others_see_that_the_file_is_in_use),
         cmocka_unit_test(the_views_show_the_log),
         cmocka_unit_test(the_log_says_what_kind_a_row_is),

@@ -74,6 +74,20 @@ mode_of(const struct store *s)
     return s->wal_pages >= PAGES_BUSY ? SQLITE_CHECKPOINT_RESTART : SQLITE_CHECKPOINT_PASSIVE;
 }
 
+/* A reader was in the way of a new beginning: mostly it is gone soon.  But each attempt waits
+ * for it, and one that stays must not cost that again and again. */
+static void
+wait_less(struct store *s, bool was_busy)
+{
+    uint32_t pages = s->wal_patience > 0 ? 2 * s->wal_patience : PAGES_QUIET;
+    if (!was_busy || pages >= PAGES_BUSY) {
+        s->wal_patience = was_busy ? PAGES_BUSY : 0;
+        return;
+    }
+    s->wal_patience = pages;
+    s->wal_copied -= PAGES_BUSY - pages;
+}
+
 /* A failure costs nothing but room: all of it is in the WAL, and is tried again. */
 static void
 checkpoint(struct store *s, int mode)
@@ -82,13 +96,13 @@ checkpoint(struct store *s, int mode)
     sqlite3_busy_timeout(s->db, mode == SQLITE_CHECKPOINT_PASSIVE ? 0 : READER_WAIT_MS);
     int rc = sqlite3_wal_checkpoint_v2(s->db, NULL, mode, &pages, &copied);
     sqlite3_busy_timeout(s->db, LOCK_WAIT_MS);
+    s->wal_copied = s->wal_pages; /* if it failed, the next attempt comes after as much again */
     if (rc != SQLITE_OK && rc != SQLITE_BUSY) {
         enum err e = sql_failed(s->db, rc, "checkpoint");
         (void)e;
-        s->wal_copied = s->wal_pages; /* the next attempt comes after as much again */
         return;
     }
-    s->wal_copied = s->wal_pages;
+    wait_less(s, mode == SQLITE_CHECKPOINT_RESTART && rc == SQLITE_BUSY);
     watch_pinned(s, pages, copied);
     if (rc == SQLITE_OK && mode == SQLITE_CHECKPOINT_TRUNCATE)
         s->wal_pages = s->wal_copied = 0, s->wal_bytes = 0;
