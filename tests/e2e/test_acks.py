@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from cluster import wait_for
+from cluster import free_ports, wait_for
 from peer import Peer
 from raw import Raw, publish, request, request_bytes
 
@@ -115,7 +115,7 @@ def test_a_member_that_joins_while_somebody_waits(cluster):
     b.pause()
     three = Pending(a, "?acks=3&timeout=60s").wait_stored()
     everybody = Pending(a, "?acks=all&timeout=60s").wait_stored()
-    c = cluster.add(max(a.port, b.port) + 1).start()
+    c = cluster.add(free_ports(1)[0]).start()
     assert ask(a, "?acks=2&timeout=20s") == (201, 2)
     assert three.got is None and everybody.got is None
     b.resume()
