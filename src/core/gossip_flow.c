@@ -63,10 +63,10 @@ held_back_drop_all(struct gossip *g, struct journal *j, struct gossip_link *l, s
         list_remove(&h->clock);
         if (j)
             hand_lost(g, j, h->it.batch, now);
+        l->held_back_bytes -= batch_bytes(h->it.batch); /* offers count there too */
         blob_drop(h->it.batch);
         pool_give(&g->held_back, h);
     }
-    l->held_back_bytes = 0;
 }
 
 /* The stamp of the gap that it follows, when it may wait for what that owes. */

@@ -36,6 +36,24 @@ a_gap_is_taken_when_all_are_quiet(void **state)
     close_desk(&d);
 }
 
+/* Broken when what a link holds back is miscounted while our disk fails. */
+static void
+what_is_dropped_with_the_disk_takes_no_room(void **state)
+{
+    (void)state;
+    struct desk   d;
+    struct writer w = gone_upto(7, 40);
+    open_with(&d, 1);
+    get_floor(&d, 0, 7, 40, 41);
+    struct frame_gap gap = gap_upto(&w, 1, &nothing);
+    assert_int_equal(get_gap(&d, 0, &gap), ERR_OK);
+    assert_int_equal(get(&d, 0, write_one(&w), PUSH_PULLED), ERR_OK); /* waits behind it */
+    gossip_disk(&d.g, &d.j, false, d.now);
+    assert_int_equal(d.g.held_back.used + d.g.offers.used, 0);
+    assert_int_equal(d.g.link[0].held_back_bytes, 0);
+    close_desk(&d);
+}
+
 /* Broken when a peer that sends gaps without end keeps all others from being taken. */
 static void
 gaps_that_keep_coming_are_judged_all_the_same(void **state)
@@ -667,6 +685,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_gap_is_taken_when_all_are_quiet),
+        cmocka_unit_test(what_is_dropped_with_the_disk_takes_no_room),
         cmocka_unit_test(gaps_that_keep_coming_are_judged_all_the_same),
         cmocka_unit_test(who_has_lost_less_is_pulled_from),
         cmocka_unit_test(who_has_what_is_next_takes_turns),
