@@ -119,6 +119,16 @@ claim(struct bully *b, struct bully_do *out)
     out->epoch   = b->epoch;
 }
 
+/* Whoever claims is waited for again; and so is whoever is lower, since that one has no reason
+ * to claim any more. */
+static void
+forgive(struct bully *b, const struct roster_view *view, int holder)
+{
+    for (int i = 0; i < MEMBERS_MAX; i++)
+        if (addr_cmp(&view->at[i].addr, &view->at[holder].addr) <= 0)
+            b->passed_over[i] = 0;
+}
+
 static void
 accept(struct bully *b, const struct roster_view *view, const struct bully_message *m,
        struct bully_do *out)
@@ -126,9 +136,9 @@ accept(struct bully *b, const struct roster_view *view, const struct bully_messa
     int holder = find_holder(view, &m->token);
     CHECK(holder >= 0);
     CHECK(token_cmp(&m->token, &b->accepted) > 0);
-    b->accepted            = m->token;
-    b->dirty               = true;
-    b->passed_over[holder] = 0;
+    b->accepted = m->token;
+    b->dirty    = true;
+    forgive(b, view, holder);
     if (token_cmp(&b->offered, &b->accepted) <= 0)
         b->offered.epoch = 0;
     enter(b, BULLY_FOLLOW, MONO_NEVER);

@@ -123,6 +123,27 @@ an_election_asks_the_higher_ones_once(void **state)
     assert_true(tick_after(&b, &view, 1000).persist);
 }
 
+/* Without it one restart of the highest has two claim at once: a lower one that was waited for
+ * in vain long ago is passed over for ever, since it had no reason to claim since then. */
+static void
+who_was_passed_over_is_waited_for_again(void **state)
+{
+    (void)state;
+    struct bully       b;
+    struct roster_view view   = view_of_three(&b);
+    struct token       higher = {7, addr_of(2), view.at[2].nonce};
+    b.passed_over[1]          = view.at[1].nonce;
+    b.passed_over[2]          = view.at[2].nonce;
+    (void)show(&b, &view, FRAME_COORDINATOR, higher);
+    assert_int_equal(b.passed_over[1], 0);
+    assert_int_equal(b.passed_over[2], 0);
+    struct token lower = {8, addr_of(0), view.at[1].nonce};
+    b.passed_over[2]   = view.at[2].nonce;
+    (void)show(&b, &view, FRAME_COORDINATOR, lower);
+    assert_true(token_cmp(&b.accepted, &lower) == 0);
+    assert_true(b.passed_over[2] != 0); /* it is higher, and did not claim */
+}
+
 /* Without it a restarted lower broker does not learn whom to follow. */
 static void
 election_is_answered_with_the_token(void **state)
@@ -258,6 +279,7 @@ main(void)
         cmocka_unit_test(nobody_claims_too_early),
         cmocka_unit_test(a_failed_claim_is_never_repeated),
         cmocka_unit_test(an_election_asks_the_higher_ones_once),
+        cmocka_unit_test(who_was_passed_over_is_waited_for_again),
         cmocka_unit_test(election_is_answered_with_the_token),
         cmocka_unit_test(a_lower_claim_is_answered_by_a_claim),
         cmocka_unit_test(a_lower_token_is_refused_and_its_holder_told),
