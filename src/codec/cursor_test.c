@@ -118,6 +118,15 @@ fits_with_every_stream_there_may_be(void **state)
     assert_int_equal(cursor_encode(&out, TAG, 1, &v), ERR_LIMIT);
     assert_int_equal(out.n, 0);
     buf_fini(&out);
+    /* One that nobody would take again is not made. */
+    static struct mark mark[2 * STREAMS_MAX];
+    struct vector      many = {.at = mark, .count = 2 * STREAMS_MAX};
+    for (uint32_t i = 0; i < many.count; i++)
+        mark[i] = (struct mark){i + 1, INT64_MAX};
+    buf_init(&out, 0);
+    assert_int_equal(cursor_encode(&out, TAG, 1, &many), ERR_LIMIT);
+    assert_int_equal(out.n, 0);
+    buf_fini(&out);
     vector_fini(&v);
     vector_fini(&back);
 }
@@ -218,6 +227,12 @@ each_fault_has_its_reason(void **state)
         ROW("\x01\x12\x34\x56\x78\x05\x01\0\0\0\0\0\0\0\x01\x87", "malformed"),
         ROW("\x01\x12\x34\x56\x78\x05\x02\0\0\0\0\0\0\0\x01\x07\0\0\0\0\0\0\0\x01\x08", "sorted"),
         ROW("\x01\x12\x34\x56\x78\x05\x02\0\0\0\0\0\0\0\x02\x07\0\0\0\0\0\0\0\x01\x08", "sorted"),
+        ROW("\x01\x12\x34\x56\x78\x05", "too short"),
+        ROW("\x01\x12\x34\x56\x78\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01\x00", "malformed"),
+        ROW("\x01\x12\x34\x56\x78\x05\x85", "malformed"), /* the count is cut off */
+        /* Two entries by their number, but the first took what the second needs. */
+        ROW("\x01\x12\x34\x56\x78\x05\x02\0\0\0\0\0\0\0\x01\x87\x87\x07\0\0\0\0\0\0\0",
+            "malformed"),
         ROW("\x01\x12\x34\x56\x78\x05\xff\xff\xff\xff\xff\xff\xff\xff\x7f", "malformed"),
     };
 #undef ROW

@@ -23,6 +23,7 @@ static const struct {
     {"a\r\n0123456789\r\nA\r\n0123456789\r\n0\r\n\r\n", "01234567890123456789", "", 0},
     {"2\r\n\r\n\r\n0\r\n\r\n", "\r\n", "", 0},
     {"0\r\nA: b\r\nC: d\r\n\r\nX", "", "X", 0},
+    {"5;\ta\r\nhello\r\n0\r\nA:\tb\r\n\r\n", "hello", "", 0},
 
     {"\r\n5\r\nhello", "", "", 400},
     {"x\r\n", "", "", 400},
@@ -39,6 +40,8 @@ static const struct {
     {"5\r\nhello\rx0\r\n\r\n", "", "", 400},
     {"5\r\nhel\r\n0\r\n\r\n", "", "", 400},
     {"0\r\n A: b\r\n\r\n", "", "", 400},
+    {"0\r\n\tA: b\r\n\r\n", "", "", 400},
+    {"0\r\nA: b\177\r\n\r\n", "", "", 400},
     {"0\r\nA: b\001\r\n\r\n", "", "", 400},
     {"0\r\nA: b\n\r\n", "", "", 400},
     {"0\r\n\rx", "", "", 400},
@@ -169,6 +172,12 @@ gives_a_body_of_known_length_as_one_piece(void **state)
     r = (struct http_request){.has_length = false};
     assert_int_equal(http_body_start(&b, &r, 0, &p), ERR_OK);
     assert_true(b.done);
+    r.has_length = true;
+    assert_int_equal(http_body_start(&b, &r, 0, &p), ERR_OK);
+    assert_true(b.done);
+    r = (struct http_request){.chunked = true, .content_length = 9};
+    assert_int_equal(http_body_start(&b, &r, 5, &p), ERR_OK);
+    assert_int_equal(b.framing, FRAMING_CHUNKED);
 }
 
 /* Would be broken: a client would wait for a body that never comes, or miss a cut one. */
@@ -204,6 +213,15 @@ knows_how_an_answer_ends(void **state)
     assert_int_equal(http_body_next(&b, STR("hello"), &used, &piece, &p), ERR_PROTO);
     assert_int_equal(p.status, 413);
     assert_true(http_body_closed(&b));
+    assert_true(http_body_closed(&b));
+
+    r = (struct http_response){.status = 200, .has_length = true, .content_length = 9};
+    http_body_start_response(&b, &r, METHOD_GET, 8);
+    assert_int_equal(http_body_next(&b, STR("hello"), &used, &piece, &p), ERR_PROTO);
+    r = (struct http_response){.status = 200, .chunked = true};
+    http_body_start_response(&b, &r, METHOD_GET, 8);
+    assert_int_equal(b.framing, FRAMING_CHUNKED);
+    assert_false(b.done);
 }
 
 int

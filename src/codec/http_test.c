@@ -27,6 +27,8 @@ static const struct {
     {"POST / HTTP/1.1\r\n" H "Transfer-Encoding: Chunked\r\n\r\n", 0, NULL},
     {"GET / HTTP/1.1\r\n" H "X:\r\nY: \t a b \t\r\nZ: caf\xc3\xa9\r\n\r\n", 0, NULL},
     {"GET / HTTP/1.1\r\n" H "Upgrade: h2c\r\nConnection: close\r\n\r\n", 0, NULL},
+    {"GET / HTTP/1.1\r\n" H "Connection: upgrade\r\nUpgrade: x\r\nReferer: a\r\nDate: b\r\n\r\n", 0,
+     NULL},
 
     /* the request line */
     {"\r\n\r\n\r\nGET / HTTP/1.1\r\n" H "\r\n", 400, "bad_request"},
@@ -39,6 +41,12 @@ static const struct {
     {"GET / http/1.1\r\n" H "\r\n", 400, "bad_request"},
     {"GET / HTTP/11\r\n" H "\r\n", 400, "bad_request"},
     {"GE(T / HTTP/1.1\r\n" H "\r\n", 400, "bad_request"},
+    {"GET / HTTPS1.1\r\n" H "\r\n", 400, "bad_request"},
+    {"GET / HTTP/:.1\r\n" H "\r\n", 400, "bad_request"},
+    {"GET / HTTP/-.1\r\n" H "\r\n", 400, "bad_request"},
+    {"GET / HTTP/1,1\r\n" H "\r\n", 400, "bad_request"},
+    {"GET / HTTP/1.x\r\n" H "\r\n", 400, "bad_request"},
+    {"\nGET / HTTP/1.1\r\n" H "\r\n", 400, "bad_request"},
     {"GET /a b HTTP/1.1\r\n" H "\r\n", 400, "bad_request"},
     {"GET /caf\xc3\xa9 HTTP/1.1\r\n" H "\r\n", 400, "bad_request"},
     {"GET /a#b HTTP/1.1\r\n" H "\r\n", 400, "bad_request"},
@@ -80,6 +88,9 @@ static const struct {
     {"GET / HTTP/1.1\r\nHost: a b\r\n\r\n", 400, "bad_request"},
     {"GET / HTTP/1.1\r\nHost: a/b\r\n\r\n", 400, "bad_request"},
     {"GET / HTTP/1.1\r\nHost: u@b\r\n\r\n", 400, "bad_request"},
+    {"GET / HTTP/1.1\r\nHost: a,b\r\n\r\n", 400, "bad_request"},
+    {"GET / HTTP/1.1\r\nHost: caf\xc3\xa9\r\n\r\n", 400, "bad_request"},
+    {"GET / HTTP/1.1\r\n" H H "X: y\r\n\r\n", 400, "bad_request"},
     {"GET / HTTP/1.1\r\n" H "Expect: tea\r\n\r\n", 417, "expectation_failed"},
 
     /* lengths: everything a smuggler would try */
@@ -107,6 +118,10 @@ static const struct {
     {"POST / HTTP/1.1\r\n" H "Transfer-Encoding: gzip\r\n\r\n", 501, "transfer_encoding_unknown"},
     {"POST / HTTP/1.1\r\n" H "Transfer-Encoding: gzip, chunked\r\n\r\n", 501,
      "transfer_encoding_unknown"},
+    {"POST / HTTP/1.1\r\n" H "Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n\r\n", 501,
+     "transfer_encoding_unknown"},
+    {"POST / HTTP/1.1\r\n" H "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n",
+     400, "bad_request"},
     {"GET / HTTP/1.1\r\n" H "Transfer-Encoding: identity\r\n\r\n", 501,
      "transfer_encoding_unknown"},
     {"POST / HTTP/1.1\r\n" H "Transfer-Encoding: xchunked\r\n\r\n", 501,
@@ -338,6 +353,26 @@ picks_what_the_client_likes_best(void **state)
     assert_int_equal(pick("Accept: text/html\r\n"), 3);
     assert_int_equal(pick("Accept: application/*;q=0.2, application/x-ndjson;q=0.3\r\n"), 2);
     assert_int_equal(pick("Accept: ,;,q=\r\n"), 3);
+    /* A range of as many letters is another one. */
+    assert_int_equal(pick("Accept: text/x, next/*, application/x-ndjson\r\n"), 2);
+}
+
+/* Would be broken: a q that is none would switch off what the client named. */
+static void
+takes_an_odd_q_for_one(void **state)
+{
+    (void)state;
+    static const char *const odd[] = {";q=",    ";q=0.1234", ";q=x",   ";q=2",  ";q=05", ";q=0./",
+                                      ";q=0.a", ";q=1.5",    ";q",     ";x=0",  ";qq=0", ";",
+                                      ";Q=1",   ";q=1.000",  ";r=0.1", ";q=.1", ";q=-1"};
+    for (size_t i = 0; i < sizeof odd / sizeof *odd; i++) {
+        char accept[128];
+        snprintf(accept, sizeof accept,
+                 "Accept: application/x-ndjson;q=0.999, text/event-stream%s\r\n", odd[i]);
+        if (pick(accept) != 1)
+            print_message("%s", accept);
+        assert_int_equal(pick(accept), 1);
+    }
 }
 
 /* Would be broken: x-ndjson publishes sent with a charset would be stored as one body. */
@@ -369,6 +404,7 @@ main(void)
         cmocka_unit_test(holds_the_head_to_its_limits),
         cmocka_unit_test(takes_sixty_four_headers_and_no_more),
         cmocka_unit_test(picks_what_the_client_likes_best),
+        cmocka_unit_test(takes_an_odd_q_for_one),
         cmocka_unit_test(compares_types_without_parameters),
     };
     return cmocka_run_group_tests_name("http", test, NULL, NULL);

@@ -76,6 +76,9 @@ walks_parameters(void **state)
         assert_true(str_eq(value, str_of(want[i][1])));
     }
     assert_false(http_query_next(&rest, &key, &value));
+    assert_false(http_query_key_is(STR("filte"), STR("filter")));
+    assert_false(http_query_key_is(STR("filte%7"), STR("filter")));
+    assert_false(http_query_key_is(STR("filters"), STR("filter")));
     assert_true(http_query_find(query, STR("filter"), &value));
     assert_true(str_eq(value, STR("a/%2B")));
     assert_true(http_query_find(query, STR("wait"), &value));

@@ -1,10 +1,12 @@
 #include "codec/http_write.h"
 
+#include "base/limits.h"
 #include "codec/http_response.h"
 #include "codec/json.h"
 
 #include "tests/unit.h"
 
+#include <stdio.h>
 #include <string.h>
 
 static void
@@ -36,6 +38,17 @@ writes_heads_to_the_byte(void **state)
     assert_int_equal(http_head_write(&out, &a), ERR_OK);
     assert_buf(&out, "HTTP/1.1 204 No Content\r\nConnection: keep-alive\r\n"
                      "Cache-Control: no-store\r\n\r\n");
+    assert_int_equal(http_answer_write(&out, &a, STR("never sent")), ERR_OK);
+    assert_buf(&out, "HTTP/1.1 204 No Content\r\nConnection: keep-alive\r\n"
+                     "Cache-Control: no-store\r\n\r\n");
+    a = (struct http_answer){.status = 299, .version_minor = 1, .keep_alive = true};
+    assert_int_equal(http_head_write(&out, &a), ERR_OK);
+    assert_buf(&out, "HTTP/1.1 299 Unknown\r\nCache-Control: no-store\r\n\r\n");
+    const struct http_header tab = {STR("X"), STR("a\tb")};
+    a.header                     = &tab;
+    a.header_count               = 1;
+    assert_int_equal(http_head_write(&out, &a), ERR_OK);
+    assert_buf(&out, "HTTP/1.1 299 Unknown\r\nCache-Control: no-store\r\nX: a\tb\r\n\r\n");
     a = (struct http_answer){.status        = 304,
                              .version_minor = 1,
                              .keep_alive    = true,
@@ -75,6 +88,7 @@ appends_all_or_nothing(void **state)
         {STR("X Y"), STR("a")},
         {STR(""), STR("a")},
         {STR("X:"), STR("a")},
+        {STR("X"), STR("a\177")},
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         struct http_answer a = {.status = 200, .header = &bad[i], .header_count = 1};
@@ -94,9 +108,18 @@ appends_all_or_nothing(void **state)
     assert_int_equal(http_answer_write(&out, &a, STR("hello")), ERR_LIMIT);
     struct http_problem p = {404, "not_found", "no such path"};
     assert_int_equal(http_problem_write(&out, &p, NULL), ERR_LIMIT);
+    p.detail = "\xff";
+    assert_int_equal(http_problem_write(&out, &p, NULL), ERR_INVALID);
+    /* The first thing that does not fit decides. */
+    out.limit               = 12;
+    struct http_answer late = {.status = 200, .header = bad, .header_count = 1};
+    assert_int_equal(http_head_write(&out, &late), ERR_LIMIT);
+    out.limit = 64;
     out.limit = 12;
     assert_int_equal(http_chunk_write(&out, STR("hello")), ERR_LIMIT);
     struct http_call c = {.method = STR("GET"), .target = STR("/a b"), .host = STR("a")};
+    assert_int_equal(http_call_write(&out, &c), ERR_INVALID);
+    c.target = STR("/\177");
     assert_int_equal(http_call_write(&out, &c), ERR_INVALID);
     c.target = STR("");
     assert_int_equal(http_call_write(&out, &c), ERR_INVALID);
@@ -217,6 +240,10 @@ static const struct {
      101},
     {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", 200},
     {"HTTP/2 200\r\n\r\n", 0},
+    {"HTTP/1.2 200 OK\r\n\r\n", 0},
+    {"HTTP/1.1 2\r\n\r\n", 0},
+    {"HTTP/1.1\r\n\r\n", 0},
+    {"HTTP/1.\r\n\r\n", 0},
     {"SSH-2.0-OpenSSH_9.2\r\n\r\n", 0},
     {"{\"type\":\"error\"}\r\n\r\n", 0},
     {"HTTP/1.1 99 X\r\n\r\n", 0},
@@ -257,6 +284,40 @@ reads_answers_and_every_cut_of_them(void **state)
     }
 }
 
+/* Would be broken: a client that is sent headers without end, or 101 to nothing that it asked. */
+static void
+holds_answers_to_their_limits(void **state)
+{
+    (void)state;
+    static char          bytes[HTTP_HEAD_BYTES_MAX + 2] = "HTTP/1.1 200 OK\r\n";
+    struct http_response r;
+    const char          *why  = "";
+    size_t               seen = 0, used, n = strlen(bytes);
+    for (size_t i = 0; i <= HTTP_HEADERS_MAX; i++)
+        n += (size_t)snprintf(bytes + n, sizeof bytes - n, "X: y\r\n");
+    memcpy(bytes + n, "\r\n", 2);
+    assert_int_equal(
+        http_response_decode((struct str){(uint8_t *)bytes, n + 2}, &seen, &r, &used, &why),
+        ERR_PROTO);
+    assert_non_null(strstr(why, "64 headers"));
+
+    seen = 0;
+    memset(bytes + n, 'z', sizeof bytes - n);
+    assert_int_equal(
+        http_response_decode((struct str){(uint8_t *)bytes, sizeof bytes}, &seen, &r, &used, &why),
+        ERR_PROTO);
+    assert_non_null(strstr(why, "16 KiB"));
+
+    seen            = 0;
+    struct str bare = STR("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\n\r\n");
+    assert_int_equal(http_response_decode(bare, &seen, &r, &used, &why), ERR_OK);
+    assert_int_equal(r.upgrade.n, 0);
+    seen            = 0;
+    struct str shut = STR("HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n");
+    assert_int_equal(http_response_decode(shut, &seen, &r, &used, &why), ERR_OK);
+    assert_int_equal(r.upgrade.n, 0);
+}
+
 int
 main(void)
 {
@@ -267,6 +328,7 @@ main(void)
         cmocka_unit_test(writes_chunks_that_read_back),
         cmocka_unit_test(writes_requests_that_read_back),
         cmocka_unit_test(reads_answers_and_every_cut_of_them),
+        cmocka_unit_test(holds_answers_to_their_limits),
     };
     return cmocka_run_group_tests_name("http_write", test, NULL, NULL);
 }

@@ -118,6 +118,11 @@ remembers_what_it_has_seen(void **state)
     }
     assert_int_equal(json_find(&scan, in, &object, &used, &why), ERR_OK);
     assert_int_equal(used, in.n);
+    /* Bad input and what is dropped behind it are nothing to wait for. */
+    assert_int_equal(json_find(&scan, STR("x"), &object, &used, &why), ERR_PROTO);
+    assert_true(json_scan_is_idle(&scan));
+    assert_int_equal(json_find(&scan, STR("y\n "), &object, &used, &why), ERR_MORE);
+    assert_true(json_scan_is_idle(&scan));
 }
 
 /* Would be broken: a depth bomb would overrun the stack of whoever parses it. */

@@ -75,10 +75,15 @@ takes_everything_back_at_an_error(void **state)
         json_write_begin(&w, &out);
         json_write_open(&w, '[');
         json_write_text(&w, text[i]);
+        json_write_text(&w, STR("a")); /* what follows an error is dropped */
+        json_write_key(&w, STR("b"));
+        json_write_base64(&w, STR("c"));
         json_write_close(&w, ']');
         assert_int_equal(json_write_end(&w), i == 0 ? ERR_INVALID : ERR_LIMIT);
         assert_true(str_eq(buf_str(&out), STR("before")));
     }
+    assert_int_equal(base64_encode(&out, STR("12345678")), ERR_LIMIT);
+    assert_true(str_eq(buf_str(&out), STR("before")));
     assert_int_equal(json_add_text(&out, STR("12345678")), ERR_OK); /* to the last byte */
     buf_fini(&out);
 }

@@ -418,6 +418,21 @@ batches_up_to_their_limits(void **state)
     is_not_encoded(&f);
     f = big_push(1, 1, HEADERS_BYTES_MAX + 101);
     is_not_encoded(&f);
+    static uint8_t topic[TOPIC_BYTES_MAX + 1];
+    struct msg     m = {.topic = {topic, sizeof topic}};
+    f                = big_push(1, 1, 1);
+    struct batch b   = *f.push.batch;
+    b.msg            = &m;
+    f.push.batch     = &b;
+    memset(topic, 'x', sizeof topic);
+    is_not_encoded(&f);
+
+    struct buf out; /* each message is sound, and the frame too long for any receiver */
+    buf_init(&out, 0);
+    assert_int_equal(buf_add(&out, STR("kept")), ERR_OK);
+    f = big_push(3, 3 * BODY_BYTES_MAX, 3);
+    encoded(&out, &f, ERR_LIMIT);
+    buf_fini(&out);
 }
 
 /* Broken when a roster that is too large, or a text that is too long, gets in or out. */

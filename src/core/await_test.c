@@ -350,6 +350,9 @@ waiting_is_limited(void **state)
     assert_int_equal(awaits_add(&d.a, &d.j, &d.out, &f, &handle), ERR_LIMIT);
     d.now.ms += 100;
     assert_int_equal(check(&d), AWAITS_MAX);
+    f.await.vector.count = STREAMS_MAX + 1; /* more than any cursor may have */
+    assert_int_equal(awaits_add(&d.a, &d.j, &d.out, &f, &handle), ERR_LIMIT);
+    f.await.vector.count = 0;
     assert_int_equal(awaits_add(&d.a, &d.j, &d.out, &f, &handle), ERR_OK);
     close_desk(&d); /* with one still waiting: nothing leaks */
 }

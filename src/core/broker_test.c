@@ -374,7 +374,15 @@ each_start_is_where_it_says(void **state)
                      ERR_OK);
     assert_int_equal(step(&d, &(struct fact){.kind = FACT_UNSUBSCRIBE, .unsubscribe = {latest}}),
                      ERR_NOTFOUND);
+    const struct str  filter  = STR("t");
+    const struct fact monster = {.kind      = FACT_SUBSCRIBE,
+                                 .subscribe = {.filter       = &filter,
+                                               .filter_count = 1,
+                                               .from         = FROM_CURSOR,
+                                               .cursor       = {.count = STREAMS_MAX + 1}}};
+    assert_int_equal(step(&d, &monster), ERR_LIMIT);
     close_desk(&d);
+    broker_free(NULL);
 }
 
 /* Broken when `latest` shows what was published, and seen elsewhere, before it. */

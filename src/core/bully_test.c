@@ -272,6 +272,97 @@ hostile_tokens_change_nothing(void **state)
     assert_true(b.epoch <= next);
 }
 
+/* Without it a broker that slept takes the silence of its own sleep for the other's. */
+static void
+a_stall_begins_the_wait_anew(void **state)
+{
+    (void)state;
+    struct bully       b;
+    struct roster_view view = view_of_three(&b);
+    (void)tick_after(&b, &view, 1000);
+    assert_int_equal(b.state, BULLY_DEFER);
+    (void)tick_after(&b, &view, 2000);
+    bully_stalled(&b, now);
+    (void)tick_after(&b, &view, 2999);
+    assert_int_equal(b.state, BULLY_DEFER);
+    (void)tick_after(&b, &view, 1);
+    assert_int_equal(b.state, BULLY_CANVASS); /* waited in vain */
+}
+
+/* Without it a broker waits three seconds for one of whom it knows that he will not claim, or
+ * begins an election that nobody needs any more. */
+static void
+who_waits_looks_up(void **state)
+{
+    (void)state;
+    struct bully       b;
+    struct roster_view view = view_of_three(&b);
+    (void)tick_after(&b, &view, 1000);
+    assert_int_equal(b.state, BULLY_DEFER);
+    assert_string_equal(bully_state_text(&b), "defer");
+    view.able &= ~4u; /* his disk is full */
+    (void)tick_after(&b, &view, 10);
+    assert_int_equal(b.state, BULLY_CANVASS);
+
+    view             = view_of_three(&b);
+    struct token t2  = {9, addr_of(2), 102};
+    view.at[2].addr  = addr_of(3); /* another one is higher than the coordinator, */
+    view.at[2].nonce = 103;
+    view.at[3].addr  = addr_of(2); /* who cannot be seen for a moment */
+    view.at[3].nonce = 102;
+    view.reachable = view.able = 15;
+    (void)show(&b, &view, FRAME_COORDINATOR, t2);
+    assert_int_equal(b.state, BULLY_FOLLOW);
+    view.reachable &= ~8u;
+    (void)tick_after(&b, &view, 0);
+    (void)tick_after(&b, &view, 1000);
+    assert_int_equal(b.state, BULLY_DEFER);
+    view.reachable |= 8u;
+    (void)tick_after(&b, &view, 10);
+    assert_int_equal(b.state, BULLY_FOLLOW);
+    assert_true(bully_has_coordinator(&b));
+}
+
+/* Without it a coordinator whose new claim could not be written is none any more. */
+static void
+a_claim_that_failed_leaves_the_old_token(void **state)
+{
+    (void)state;
+    struct bully       b;
+    struct roster_view view  = view_of_three(&b);
+    struct token       own   = make_lead(&b, &view);
+    struct token       lower = {own.epoch + 3, addr_of(0), 100};
+    struct bully_do    out   = show(&b, &view, FRAME_PING, lower);
+    assert_true(out.persist);
+    assert_false(
+        bully_save(&b, &own, &(uint64_t){0})); /* nothing lower may follow it to the disk */
+    view.reachable = view.able = 1;            /* the lower one is gone meanwhile */
+    out                        = bully_persisted(&b, now, &view, &out.token, ERR_FULL);
+    assert_int_equal(b.state, BULLY_CANVASS);
+    (void)tick_after(&b, &view, 10);
+    assert_true(bully_is_leading(&b));
+    struct token accepted = bully_token(&b);
+    assert_int_equal(token_cmp(&accepted, &own), 0);
+    /* What outbid us is gone: nobody has to be outbid. */
+    assert_false(tick_after(&b, &view, 3000).persist);
+}
+
+/* Without it an epoch runs over its end, and the lowest token wins. */
+static void
+after_the_last_epoch_nobody_claims(void **state)
+{
+    (void)state;
+    struct bully       b;
+    struct roster_view view = view_of_three(&b);
+    struct recovered   was  = {.epoch = BULLY_EPOCH_MAX};
+    bully_init(&b, &view.at[0].addr, view.at[0].nonce, &was, now);
+    view.able = 1;
+    (void)tick_after(&b, &view, 3000);
+    for (int i = 0; i < 10; i++)
+        assert_false(tick_after(&b, &view, 1000).persist);
+    assert_int_equal(b.state, BULLY_CANVASS);
+}
+
 int
 main(void)
 {
@@ -286,6 +377,10 @@ main(void)
         cmocka_unit_test(a_token_waits_for_its_holder_and_is_passed_on),
         cmocka_unit_test(others_tokens_go_along_with_the_next_commit),
         cmocka_unit_test(hostile_tokens_change_nothing),
+        cmocka_unit_test(a_stall_begins_the_wait_anew),
+        cmocka_unit_test(who_waits_looks_up),
+        cmocka_unit_test(a_claim_that_failed_leaves_the_old_token),
+        cmocka_unit_test(after_the_last_epoch_nobody_claims),
     };
     return cmocka_run_group_tests_name("bully", test, NULL, NULL);
 }

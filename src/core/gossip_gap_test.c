@@ -454,6 +454,75 @@ a_gap_waits_for_the_newest_messages_in_it(void **state)
     close_desk(&d);
 }
 
+/* Broken when brokers that were offered the same gaps in another order write other logs than
+ * those that can be compared, or owe what they just took. */
+static void
+gaps_are_taken_in_the_order_of_their_streams(void **state)
+{
+    (void)state;
+    struct desk   d;
+    struct writer w[] = {gone_upto(9, 4), gone_upto(8, 6), gone_upto(7, 5)};
+    open_with(&d, 1);
+    const struct head h[] = {{.stream = 7, .head = 5, .floor = 5},
+                             {.stream = 8, .head = 6, .floor = 6},
+                             {.stream = 9, .head = 4, .floor = 4}};
+    gossip_on_heads(&d.g, &d.j, 0,
+                    &(struct frame_heads){.flags = HEADS_FULL, .head = h, .count = 3}, d.now);
+    for (int i = 0; i < 3; i++) { /* each owes of the two others, and of one that is not here */
+        struct vector    all = VECTOR({3, 2}, {7, 5}, {8, 6}, {9, 4});
+        struct frame_gap gap = gap_upto(&w[i], 1, &all);
+        struct mark      owed[4];
+        gap.deps       = owed;
+        gap.deps_count = 0;
+        for (uint32_t k = 0; k < all.count; k++)
+            if (all.at[k].stream != w[i].stream)
+                owed[gap.deps_count++] = all.at[k];
+        assert_int_equal(get_gap(&d, 0, &gap), ERR_OK);
+    }
+    judge(&d);
+    for (uint32_t i = 0; i < 3; i++) {
+        assert_taken(&d, i, h[i].stream, 1, h[i].head);
+        assert_owed(taken(&d, i), &VECTOR({3, 2}));
+    }
+    commit_all(&d);
+    close_desk(&d);
+}
+
+/* Broken when newest messages without end wait for a store that hangs, or for one that fails,
+ * or when gaps are taken that lack those that were dropped. */
+static void
+newest_messages_are_bounded(void **state)
+{
+    (void)state;
+    struct desk               d;
+    struct writer             w      = gone_upto(7, 40);
+    const struct frame_latest latest = {
+        .mark = {7, 39}, .lamport = 39, .msg = {.topic = STR("a"), .body = STR("x")}};
+    const struct frame_latest unknown = {
+        .mark = {8, 1}, .lamport = 1, .msg = {.topic = STR("b"), .body = STR("y")}};
+    open_with(&d, 1);
+    get_floor(&d, 0, 7, 40, 40);
+    struct frame_gap gap = gap_upto(&w, 1, &nothing);
+    assert_int_equal(get_gap(&d, 0, &gap), ERR_OK);
+    assert_int_equal(gossip_on_latest(&d.g, &d.j, &d.c, &d.out, d.now, 0, &unknown), ERR_OK);
+    while (d.c.count < 2 * COMMITS_MAX) {
+        assert_int_equal(gossip_on_latest(&d.g, &d.j, &d.c, &d.out, d.now, 0, &latest), ERR_OK);
+        clear(&d);
+    }
+    uint64_t due = d.g.link[0].credit_due;
+    assert_int_equal(gossip_on_latest(&d.g, &d.j, &d.c, &d.out, d.now, 0, &latest), ERR_OK);
+    assert_int_equal(d.c.count, 2 * COMMITS_MAX);
+    assert_true(d.g.link[0].credit_due > due); /* it counts as it did for who sent it */
+    commit_all(&d);
+    judge(&d);
+    assert_null(taken(&d, 0)); /* its gap went with it, and is pulled anew */
+
+    gossip_disk(&d.g, &d.j, false, d.now);
+    assert_int_equal(gossip_on_latest(&d.g, &d.j, &d.c, &d.out, d.now, 0, &latest), ERR_OK);
+    assert_int_equal(d.c.count, 0);
+    close_desk(&d);
+}
+
 /* Broken when a link that died half way leaves gaps to be taken without the messages that were
  * to come with them, or keeps memory. */
 static void
@@ -701,6 +770,8 @@ main(void)
         cmocka_unit_test(who_offers_is_not_given_up_while_we_wait),
         cmocka_unit_test(the_gap_that_is_next_stays_offered),
         cmocka_unit_test(a_gap_waits_for_the_newest_messages_in_it),
+        cmocka_unit_test(newest_messages_are_bounded),
+        cmocka_unit_test(gaps_are_taken_in_the_order_of_their_streams),
         cmocka_unit_test(offers_die_with_their_link_and_with_the_disk),
         cmocka_unit_test(who_has_not_told_all_offers_nothing),
         cmocka_unit_test(offers_are_bounded_and_hold_no_credit),

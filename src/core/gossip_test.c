@@ -227,6 +227,29 @@ a_slow_disk_bounds_what_is_taken_in(void **state)
     close_desk(&d);
 }
 
+/* Broken when streams without end, which a peer may name at no cost, take memory or the process. */
+static void
+a_stream_too_many_is_dropped(void **state)
+{
+    (void)state;
+    struct desk   d;
+    struct writer w = writer_of(7);
+    open_with(&d, 1);
+    for (uint64_t i = 0; i < STREAMS_MAX; i++)
+        assert_non_null(journal_stream(&d.j, 1000 + i));
+    assert_int_equal(get(&d, 0, write_one(&w), 0), ERR_OK);
+    assert_null(journal_find(&d.j, 7));
+    assert_int_equal(d.c.count, 0);
+    const struct frame_pull monster = {.have = {.count = STREAMS_MAX + 1}, .credit = 1 << 20};
+    gossip_on_pull(&d.g, &d.j, 0, &monster);
+    assert_false(d.g.link[0].serving);
+    /* What was on its way when a link went finds it gone. */
+    gossip_link_down(&d.g, &d.j, 0, d.now);
+    gossip_link_down(&d.g, &d.j, 0, d.now);
+    gossip_on_sent(&d.g, 0, 0, d.now);
+    close_desk(&d);
+}
+
 /* ---- telling ---- */
 
 /* Broken when the origin waits for the durable ack, or others hear of it late or twice. */
@@ -405,6 +428,7 @@ main(void)
         cmocka_unit_test(duplicates_are_dropped_and_damage_ends_the_link),
         cmocka_unit_test(a_fork_freezes_its_stream),
         cmocka_unit_test(a_slow_disk_bounds_what_is_taken_in),
+        cmocka_unit_test(a_stream_too_many_is_dropped),
         cmocka_unit_test(a_commit_is_told_to_the_pusher_at_once_and_to_others_soon),
         cmocka_unit_test(heads_hold_what_changed_and_at_times_everything),
         cmocka_unit_test(copies_are_what_direct_links_say),

@@ -249,6 +249,98 @@ hostile_entries_are_ignored(void **state)
     assert_int_equal(roster_count(&r), 1);
 }
 
+/* Without it a name that is long or missing runs over its room, or an address that nobody can
+ * dial becomes a member. */
+static void
+odd_names_and_addresses(void **state)
+{
+    (void)state;
+    struct roster r;
+    char          name[HOST_BYTES_MAX + 20];
+    struct addr   a = addr_of(1), none = {.family = 4, .ip = {10, 0, 0, 1}}, odd = {.port = 1};
+    struct addr   six = {.family = 6, .ip = {1}, .port = 3000};
+    memset(name, 'h', sizeof name);
+    init(&r, 0);
+    assert_int_equal(roster_seed(&r, now, &none, STR("host")), ERR_INVALID);
+    assert_int_equal(roster_seed(&r, now, &odd, STR("host")), ERR_INVALID);
+    assert_int_equal(roster_seed(&r, now, &six, STR("")), ERR_OK);
+    assert_int_equal(roster_seed(&r, now, &a, (struct str){(uint8_t *)name, sizeof name}), ERR_OK);
+    assert_int_equal(roster_host(roster_member(&r, 1)).n, 0);
+    assert_int_equal(roster_host(roster_member(&r, 2)).n, HOST_BYTES_MAX);
+    struct member_list *list = roster_list(&r);
+    assert_int_equal(list->count, 3);
+    blob_drop(list);
+    struct roster_instance nobody[] = {
+        {none, STR("h"), 5}, {a, STR("h"), 0}, {addr_of(0), STR("h"), 5}};
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(roster_hello(&r, now, &nobody[i], &(uint8_t){0}), ERR_INVALID);
+    assert_null(roster_member(&r, 3));
+    assert_null(roster_member(&r, MEMBERS_MAX));
+    roster_link_up(&r, now, 3); /* forgotten between its HELLO and now */
+    roster_away(&r, 3);
+    assert_int_equal(roster_count(&r), 3);
+}
+
+/* Without it a version that nothing can follow makes a member that nobody can remove, or takes
+ * a broker out for good that could still come back. */
+static void
+the_last_version_there_is(void **state)
+{
+    (void)state;
+    const uint64_t last = (UINT64_C(1) << 53) - 1;
+    struct roster  r;
+    struct addr    a = addr_of(1);
+    init(&r, 0);
+    assert_int_equal(merge(&r, 1, last, 0, 0), ERR_OK);
+    assert_int_equal(roster_forget(&r, &a), ERR_OK);
+    assert_int_equal(roster_tombstone(&r, &a)->version, last);
+    struct roster_instance back = {a, STR("host"), 77};
+    assert_int_equal(roster_hello(&r, now, &back, &(uint8_t){0}), ERR_REFUSED);
+    assert_int_equal(merge(&r, 0, last, MEMBER_FORGOTTEN, 4711), ERR_REFUSED);
+    assert_int_equal(merge(&r, 0, 3, 0, 0), ERR_OK);
+    assert_int_equal(merge(&r, 0, 2, MEMBER_FORGOTTEN, 100), ERR_STALE);
+}
+
+/* Without it a frame with more members than there may be runs over the table. */
+static void
+a_frame_is_read_no_further_than_it_may_be(void **state)
+{
+    (void)state;
+    struct roster      r;
+    struct member_info info[MEMBERS_MAX + TOMBSTONES_MAX + 1];
+    const uint32_t     count = MEMBERS_MAX + TOMBSTONES_MAX + 1;
+    init(&r, 0);
+    for (uint32_t i = 0; i < count; i++)
+        info[i] = info_of(1, 0, 0, 0);
+    info[count - 1]             = info_of(2, 0, 0, 0);
+    struct member_row    rows[] = {{(uint8_t)(count - 1), true, 1, 1, UINT32_MAX},
+                                   {0, true, 11, 1, UINT32_MAX},
+                                   {0, true, 0, 2, 0},
+                                   {0, true, 11, 0, 0}};
+    struct frame_members f      = {info, rows, count, 4};
+    uint32_t             fresh  = roster_merge_frame(&r, now, &f).rows;
+    assert_int_equal(fresh, bit(&r, 1));
+    assert_int_equal(roster_count(&r), 2); /* the last one was not looked at */
+}
+
+/* Without it the instance that came back is taken for the one that it followed. */
+static void
+an_old_instance_may_come_back(void **state)
+{
+    (void)state;
+    struct roster r;
+    init(&r, 0);
+    uint8_t slot = hello(&r, 1, 11);
+    (void)hello(&r, 1, 12);
+    assert_int_equal(row(&r, 1, 11, 5, 0), 0); /* its rows are still about */
+    (void)hello(&r, 1, 11);                    /* but here it is itself */
+    assert_int_equal(roster_member(&r, slot)->nonce, 11);
+    assert_int_equal(row(&r, 1, 11, 5, 0), bit(&r, 1));
+    assert_int_equal(row(&r, 1, 12, 5, 0), 0);
+    now.ms += ROSTER_OLD_MS;
+    assert_int_equal(row(&r, 1, 12, 5, 0), bit(&r, 1));
+}
+
 /* ---- rows ---- */
 
 /* Without it old rows circle for ever, or a dead instance is seen alive. */
@@ -371,6 +463,8 @@ rows_pass_on_to_those_who_do_not_hear_them(void **state)
     assert_true(roster_should_relay(&r, now, 1, 3));
     assert_false(roster_should_relay(&r, now, 1, 1));
     assert_false(roster_should_relay(&r, now, 1, ROSTER_SELF));
+    assert_false(roster_should_relay(&r, now, 7, 2));
+    assert_true(roster_should_relay(&r, now, ROSTER_SELF, 2));
     now.ms += ROSTER_LIFE_MS;
     assert_false(roster_should_relay(&r, now, 1, 3));
 }
@@ -507,6 +601,12 @@ the_roster_survives_a_restart(void **state)
     assert_int_equal(roster_tombstone(&again, &a)->version, 3);
     assert_int_equal(roster_tombstone(&again, &a)->nonce, 22);
     assert_false(roster_is_dirty(&again));
+
+    struct member_info   bad    = info_of(3, UINT64_MAX, 0, 0);
+    struct recovered     broken = {.member = &bad, .member_count = 1};
+    struct roster_config odd    = {addr_of(0), STR("host"), 300, 7, &broken};
+    roster_init(&again, &odd, now);
+    assert_int_equal(roster_count(&again), 1);
 }
 
 int
@@ -520,6 +620,10 @@ main(void)
         cmocka_unit_test(a_full_roster_refuses_and_old_tombstones_go),
         cmocka_unit_test(an_alias_is_replaced_for_everybody),
         cmocka_unit_test(hostile_entries_are_ignored),
+        cmocka_unit_test(odd_names_and_addresses),
+        cmocka_unit_test(the_last_version_there_is),
+        cmocka_unit_test(a_frame_is_read_no_further_than_it_may_be),
+        cmocka_unit_test(an_old_instance_may_come_back),
         cmocka_unit_test(a_row_is_news_once),
         cmocka_unit_test(edges_need_both_rows_and_end_with_silence),
         cmocka_unit_test(away_lasts_until_a_newer_row),

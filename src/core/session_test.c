@@ -334,6 +334,14 @@ sessions_and_filters_are_limited(void **state)
     assert_int_equal(subs_count(&d.all.subs), SUBSCRIBED_FILTERS_MAX);
     close_desk(&d);
     assert_int_equal(blob_bytes_used(), 0);
+
+    open_desk(&d, 1 << 20);
+    for (uint32_t i = 0; i < SESSIONS_MAX; i++)
+        assert_int_equal(session_open(&d.all, filter, 1, i, &s), ERR_OK);
+    assert_int_equal(session_open(&d.all, filter, 1, 0, &s), ERR_LIMIT);
+    const struct vector monster = {.count = STREAMS_MAX + 1};
+    assert_int_equal(session_start_at(&d.all, s, &d.j, &monster, 0), ERR_LIMIT);
+    close_desk(&d);
 }
 
 /* Broken when clients that ask for history and leave at once pile up reads without end. */
@@ -359,11 +367,16 @@ reads_under_way_are_limited(void **state)
     }
     for (uint32_t i = 0; i < READS_MAX; i++)
         assert_non_null(sessions_next_read(&d.all, &d.j, &r));
+    assert_int_equal(session_pull(&d.all, sessions_find(&d.all, first), &d.j, &e), ERR_BUSY);
     assert_null(sessions_next_read(&d.all, &d.j, &r));
     session_close(&d.all, sessions_find(&d.all, first));
     assert_null(sessions_next_read(&d.all, &d.j, &r)); /* its read is still under way */
     sessions_page(&d.all, first, NULL);
     assert_ptr_equal(sessions_next_read(&d.all, &d.j, &r), s);
+    uint64_t last = pool_handle(s);
+    session_close(&d.all, s);
+    sessions_cut(&d.all, last, NULL, 2); /* told of something damaged, it is gone */
+    assert_int_equal(d.all.reads, READS_MAX - 1);
     close_desk(&d);
     assert_int_equal(blob_bytes_used(), 0);
 }

@@ -157,6 +157,11 @@ answers_at_its_limit(void **state)
     struct mark   other[] = {{5, 1}};
     struct vector one     = {.at = other, .count = 1, .cap = 1};
     assert_int_equal(vector_merge(&v, &one), ERR_LIMIT);
+    struct mark   more[] = {{5, 1}, {7, 1}};
+    struct vector two    = {.at = more, .count = 2, .cap = 2};
+    assert_int_equal(vector_merge(&v, &two), ERR_LIMIT);
+    const struct vector monster = {.count = STREAMS_MAX + 1};
+    assert_int_equal(vector_copy(&copy, &monster), ERR_LIMIT);
     assert_int_equal(vector_merge(&v, &v), ERR_OK); /* full, and nothing new */
     vector_reset(&v);
     assert_int_equal(vector_seq(&v, 1), 0);
