@@ -400,8 +400,9 @@ server_open(struct server **out, const struct config *config, struct buf *proble
         server_free(s);
         return e;
     }
+    struct store_disk seen = *store_disk(s->store); /* from here on it is the store's thread's */
     server_start_workers(s);
-    server_looked(s, store_disk(s->store));
+    server_looked(s, &seen);
     server_rebuild_begins(s);
     loop_set_turn(s->loop, on_turn, s);
     loop_on_signals(s->loop, on_signal, s);
