@@ -109,6 +109,12 @@ $(eval $(call tests_of,tests/scenario,sim store codec llhttp core base))
 test: $(TESTS)
 	tools/run-tests $(TESTS)
 
+# With TSAN=1: those of the folders that have threads.
+THREADED = $(filter $(BUILD)/src/io/% $(BUILD)/src/server/% $(BUILD)/src/client/%,$(TESTS))
+threads: $(THREADED)
+	tools/run-tests $^
+.PHONY: threads
+
 # Broken in one place after the other: the swarm must name what is violated.
 mutants:
 	sim/mutants/run
