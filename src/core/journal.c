@@ -163,6 +163,7 @@ recover_stream(struct journal *j, const struct stream_state *from)
     s->came                          = from->came;
     s->waived = s->waived_durable = from->waived;
     s->owed                       = kept(from->owed);
+    s->durable_owed               = kept(from->owed);
     s->owed_at                    = from->head;
     s->floor_owed                 = kept(from->floor_owed);
     s->frozen                     = from->frozen;

@@ -96,6 +96,33 @@ what_is_owed_survives_a_failed_commit(void **state)
     assert_int_equal(blob_bytes_used(), 0);
 }
 
+/* Broken when a failed commit behind a restart lets in what a gap from before it owes. */
+static void
+what_is_owed_survives_a_restart_and_a_failed_commit(void **state)
+{
+    (void)state;
+    struct journal            j;
+    struct mark               missing;
+    struct mark_list         *owed = blob_new(sizeof *owed + sizeof(struct mark));
+    const struct stream_state at   = {.stream = 7,
+                                      .head   = 40,
+                                      .floor  = 40,
+                                      .chain  = {{40}},
+                                      .stamp  = 40,
+                                      .origin = STR("h:1"),
+                                      .owed   = owed};
+    owed->count                    = 1;
+    owed->at[0]                    = (struct mark){3, 1};
+    journal_init(&j, &(struct recovered){.stream = &at, .stream_count = 1, .lsn = 1}, 1 << 20);
+    assert_int_equal(judge_behind(&j, 7, 40, &missing), VERDICT_WAIT);
+    journal_roll_back(&j);
+    assert_int_equal(judge_behind(&j, 7, 40, &missing), VERDICT_WAIT);
+    assert_int_equal(missing.stream, 3);
+    journal_fini(&j);
+    blob_drop(owed);
+    assert_int_equal(blob_bytes_used(), 0);
+}
+
 /* Broken when two gaps that are at the store together leave each other's debts at the floor. */
 static void
 each_gap_leaves_its_own_debt(void **state)
@@ -210,6 +237,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_gap_moves_the_floor_where_nothing_lies_before_it),
         cmocka_unit_test(what_is_owed_survives_a_failed_commit),
+        cmocka_unit_test(what_is_owed_survives_a_restart_and_a_failed_commit),
         cmocka_unit_test(each_gap_leaves_its_own_debt),
         cmocka_unit_test(a_debt_ends_at_the_gaps_own_stamp),
         cmocka_unit_test(a_failed_commit_changes_what_is_next),
