@@ -2,8 +2,12 @@
 #   make bench                 prints a table        make bench BENCH=--record  writes docs/BENCH.md
 #   make bench BENCH='json'    only that question; bench/run lists them
 BENCH ?=
-#   make soak SOAK="--seconds 60"   two brokers under steady load: nothing may grow (half an hour)
+#   make soak-load SOAK="--seconds 60"   two brokers under steady load: nothing may grow (half an hour)
+#   make soak T=30m PARTS="seeds chaos"  that, the simulator, the fuzzers, chaos and crashes (tools/soak)
 SOAK  ?=
+PARTS ?=
+# The T of make fuzz has a default of its own.
+SOAK_T = $(if $(filter command environment,$(firstword $(origin T))),$(T),30m)
 $(addprefix $(BUILD)/bench/,json_pub http_post lagging): %: %.o $(BUILD)/bench/load.o
 	$(CC) $(LDFLAGS) -o $@ $^
 $(BUILD)/bench/history: $(BUILD)/bench/history.o $(call lib_of,store core base)
@@ -16,6 +20,8 @@ bench: $(BUILD)/hearsay $(BUILD)/bench/json_pub $(BUILD)/bench/http_post $(BUILD
        $(BUILD)/bench/lagging $(BUILD)/bench/retain
 	bench/run --build $(BUILD) $(BENCH)
 
-soak: $(BUILD)/hearsay
+soak-load: $(BUILD)/hearsay
 	bench/soak --build $(BUILD) $(SOAK)
-.PHONY: soak
+soak:
+	tools/soak --build $(BUILD) --time $(SOAK_T) $(PARTS)
+.PHONY: soak soak-load
