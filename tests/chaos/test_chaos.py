@@ -14,6 +14,17 @@ SEED = 9  # in its plan every kind of fault has a turn
 SKIPPED = 77
 
 
+def test_where_it_cannot_run_it_says_so():
+    # Broken if a machine without namespaces is told that all is well, or the one that tests for
+    # all passes it over.
+    for must, code, word in (([], SKIPPED, "skipped"), (["--must"], 1, "FAILED")):
+        done = subprocess.run(
+            [sys.executable, os.path.join(HERE, "chaos.py"), *must], env={"PATH": "/nowhere"},
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60)
+        assert done.returncode == code, done.stdout
+        assert done.stdout.splitlines()[-1].startswith(f"chaos: {word}: unshare is not installed")
+
+
 def test_nothing_lost_nothing_hidden_in_30_s():
     # Broken if what a client was told is not true, whatever happened to brokers meanwhile.
     must = ["--must"] if os.environ.get("CHAOS_MUST") else []

@@ -110,6 +110,7 @@ def test_given_twice(story):
 
 def test_told_as_gone_after_it_was_given(story):
     assert story.judge(*story.log, ("gap", S, 2, 3)) == {"duplicated": 1}
+    assert story.judge(*story.log, ("gap", S, 3, 3)) == {"duplicated": 1}
 
 
 def test_stored_twice(story):
@@ -122,6 +123,8 @@ def test_seq_falls(story):
     a, b, c, d = story.log
     found = story.judge(a, b, event(S, 3, body(3), lamport=5), d)
     assert found == {"reordered": 1}, "the stamp falls"
+    found = story.judge(a, b, event(S, 3, body(3), lamport=20), d)
+    assert found == {"reordered": 1}, "the stamp stands still"
     found = story.judge(a, c, b, d)
     assert found == {"silent gap": 1, "reordered": 1}
     assert story.judge(a, c, b, d, owed=lambda t: True) == {"reordered": 1}
