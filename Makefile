@@ -4,6 +4,7 @@
 # make TSAN=1 ... the same under ThreadSanitizer, in build/tsan
 # make cover      what of core and codec the tests run, and the lines that they do not
 # make fuzz T=60  each fuzz target for T seconds      make format clang-format, in place
+# make sim SEEDS=1000   random faults in virtual time; SEED=7 replays one, WITHOUT=crash,cut less
 # make crash      power fails at each moment, and each call (a part of it is in make test)
 CC      ?= gcc
 SAN     ?=
@@ -40,7 +41,7 @@ TESTS     = $(patsubst %.c,$(BUILD)/%,$(wildcard src/*/*_test.c tests/scenario/*
                                            sim/*_test.c))
 
 .DELETE_ON_ERROR:
-.PHONY: all golden test mutants tidy format bench fuzz clean
+.PHONY: all golden test sim mutants tidy format bench fuzz clean
 
 all: $(BUILD)/hearsay $(BUILD)/libbase.a $(BUILD)/libcore.a $(BUILD)/libcodec.a
 
@@ -82,7 +83,7 @@ $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)
 	$(CC) $(ALLFLAGS) -c -o $@ $<
 
-$(BUILD)/libsim.a: $(patsubst %.c,$(BUILD)/%.o,$(filter-out %_test.c,$(wildcard sim/*.c)) \
+$(BUILD)/libsim.a: $(patsubst %.c,$(BUILD)/%.o,$(filter-out %_test.c sim/main.c,$(wildcard sim/*.c)) \
                      tests/scenario/story.c)
 	rm -f $@ && ar rcs $@ $^
 
@@ -114,6 +115,15 @@ THREADED = $(filter $(BUILD)/src/io/% $(BUILD)/src/server/% $(BUILD)/src/client/
 threads: $(THREADED)
 	tools/run-tests $^
 .PHONY: threads
+
+# Random faults in virtual time.
+SEEDS ?= 300
+JOBS  ?= 2
+$(BUILD)/simulator: $(BUILD)/sim/main.o $(call lib_of,sim store codec llhttp core base)
+	$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
+sim: $(BUILD)/simulator
+	$< $(if $(SEED),--seed $(SEED),--seeds $(SEEDS) --jobs $(JOBS) $(if $(FIRST),--first $(FIRST))) \
+	    $(if $(WITHOUT),--without $(WITHOUT))
 
 # Broken in one place after the other: the swarm must name what is violated.
 mutants:

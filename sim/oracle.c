@@ -381,7 +381,7 @@ oracle_acked_here(struct sim *s)
 {
     for (uint32_t k = 0; k < s->publish_count; k++) {
         const struct sim_publish *p = &s->publish[k];
-        if (p->outcome != ERR_OK || s->node[p->node].lost_ms > p->answered_ms)
+        if (p->outcome != ERR_OK || s->node[p->node].lost_ms >= p->answered_ms)
             continue;
         const struct sim_stream *st = past_stream(s, p->mark.stream);
         sim_must(

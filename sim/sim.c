@@ -81,37 +81,50 @@ event_free(struct event *e)
 struct wall
 sim_wall(const struct sim *s, uint32_t i)
 {
-    return (struct wall){(int64_t)(s->now_ms + 1000 * i)};
+    return (struct wall){(int64_t)(s->now_ms + 1000 * i) + s->node[i].clock_ms};
 }
 
 static void
+carry_out_one(struct sim *s, uint32_t i, const struct effect *e)
+{
+    switch (e->kind) {
+    case EFFECT_DIAL:
+        net_dial(s, i, &e->dial.addr);
+        break;
+    case EFFECT_SEND:
+        net_send(s, i, e->send.link, &e->send.frame);
+        break;
+    case EFFECT_CLOSE:
+        net_close(s, i, e->close.link);
+        break;
+    case EFFECT_PERSIST:
+        disk_commit(s, i, &e->persist);
+        break;
+    case EFFECT_READ:
+        disk_read(s, i, e->read.reader, &e->read.read);
+        break;
+    case EFFECT_ANSWER:
+        client_answer(s, i, e);
+        break;
+    case EFFECT_AWAITED:
+        client_awaited(s, i, e);
+        break;
+    }
+}
+
+/* Who is doomed does nothing any more; what was to be the store's is dropped. */
+static void
 carry_out(struct sim *s, uint32_t i, const struct effects *effects)
 {
+    struct sim_node *n = &s->node[i];
     for (uint32_t k = 0; k < effects->count; k++) {
         const struct effect *e = &effects->at[k];
-        switch (e->kind) {
-        case EFFECT_DIAL:
-            net_dial(s, i, &e->dial.addr);
-            break;
-        case EFFECT_SEND:
-            net_send(s, i, e->send.link, &e->send.frame);
-            break;
-        case EFFECT_CLOSE:
-            net_close(s, i, e->close.link);
-            break;
-        case EFFECT_PERSIST:
-            disk_commit(s, i, &e->persist);
-            break;
-        case EFFECT_READ:
-            disk_read(s, i, e->read.reader, &e->read.read);
-            break;
-        case EFFECT_ANSWER:
-            client_answer(s, i, e);
-            break;
-        case EFFECT_AWAITED:
-            client_awaited(s, i, e);
-            break;
-        }
+        if (!n->doomed)
+            carry_out_one(s, i, e);
+        else if (e->kind == EFFECT_PERSIST)
+            commit_drop(&e->persist);
+        if (n->crash_in > 0 && --n->crash_in == 0)
+            n->doomed = true;
     }
 }
 
@@ -123,14 +136,29 @@ node_step(struct sim *s, uint32_t i, const struct fact *f)
     carry_out(s, i, &effects);
 }
 
+static void drop_node(struct sim *s, uint32_t i);
+
+/* A process that died between two effects is gone before anything else happens. */
+static bool
+is_buried(struct sim *s, uint32_t i)
+{
+    if (!s->node[i].doomed)
+        return false;
+    sim_tell(s, "%s crashes in the middle of a step", s->node[i].host);
+    drop_node(s, i);
+    return true;
+}
+
 void
 node_turn(struct sim *s, uint32_t i)
 {
     struct sim_node *n = &s->node[i];
     node_step(s, i, &(struct fact){.kind = FACT_TURN});
     client_await(s, i);
-    if (client_drain(s, i))
+    if (!n->doomed && client_drain(s, i))
         node_step(s, i, &(struct fact){.kind = FACT_TURN}); /* reads that pulling asked for */
+    if (is_buried(s, i))
+        return;
     oracle_event(s, i);
     struct mono at = broker_deadline(n->broker);
     uint64_t    ms = at.ms > s->now_ms ? at.ms : s->now_ms + 1;
@@ -165,6 +193,7 @@ handle(struct sim *s, const struct event *e)
     case EVENT_FAIL:
     case EVENT_BYTES:
     case EVENT_CLOSE:
+    case EVENT_GOOD:
         net_event(s, e);
         break;
     }
@@ -198,6 +227,7 @@ sim_new(const struct sim_config *config)
         n->disk            = store_mem_new();
         n->addr            = addr_of(i);
         n->commit_ms       = s->config.commit_ms;
+        n->told_ms         = s->config.told_ms;
         n->retention       = config->retention;
         n->coordinator     = -1;
         list_init(&n->inbox);
@@ -219,10 +249,10 @@ drop_node(struct sim *s, uint32_t i)
     n->life++;
     for (uint32_t k = 0; k < n->waiting_count; k++)
         commit_drop(&n->waiting[k]);
-    n->waiting_count = n->in_commit = 0;
+    n->waiting_count = n->in_commit = n->crash_in = 0;
     mem_free(n->result);
     n->result = NULL;
-    n->paused = n->stopping = false;
+    n->paused = n->stopping = n->doomed = false;
     LIST_EACH(node, &n->inbox)
     {
         list_remove(node);
@@ -261,6 +291,14 @@ sim_free(struct sim *s)
     mem_free(s);
 }
 
+/* Two runs are the same as long as the same is folded in. */
+void
+sim_fold(struct sim *s, uint64_t what)
+{
+    struct prng mix = {s->hash ^ what};
+    s->hash         = prng_next(&mix);
+}
+
 void
 sim_tell(struct sim *s, const char *format, ...)
 {
@@ -269,6 +307,9 @@ sim_tell(struct sim *s, const char *format, ...)
     va_start(ap, format);
     vsnprintf(line, sizeof line, format, ap);
     va_end(ap);
+    sim_fold(s, hash64(str_of(line)));
+    if (s->config.story_bytes > 0 && s->story.n > 2 * s->config.story_bytes)
+        buf_consume(&s->story, s->story.n - s->config.story_bytes);
     enum err e =
         buf_addf(&s->story, "%8llu  %s\n", (unsigned long long)(s->now_ms - 1000000), line);
     CHECK(e == ERR_OK);
@@ -331,15 +372,25 @@ sim_crash(struct sim *s, uint32_t i)
 }
 
 void
+sim_crash_in(struct sim *s, uint32_t i, uint32_t effects)
+{
+    CHECK(s->node[i].broker && effects > 0);
+    s->node[i].crash_in = effects;
+}
+
+void
 sim_stop(struct sim *s, uint32_t i)
 {
-    sim_tell(s, "%s is asked to stop", s->node[i].host);
+    struct sim_node *n    = &s->node[i];
+    uint64_t         life = n->life;
+    sim_tell(s, "%s is asked to stop", n->host);
     node_step(s, i, &(struct fact){.kind = FACT_STOP});
     node_turn(s, i);
-    for (int k = 0; k < 1000 && !broker_is_drained(s->node[i].broker); k++)
+    for (int k = 0; k < 1000 && n->life == life && !broker_is_drained(n->broker); k++)
         sim_run(s, 1);
     sim_run(s, 10); /* its goodbye arrives */
-    drop_node(s, i);
+    if (n->life == life)
+        drop_node(s, i);
 }
 
 void
@@ -357,10 +408,9 @@ sim_resume(struct sim *s, uint32_t i)
     sim_tell(s, "%s goes on", n->host);
     n->paused = false;
     reach_node(s, i, true);
-    LIST_EACH(node, &n->inbox)
-    {
-        struct event *e = LIST_OF(node, struct event, in_inbox);
-        list_remove(node);
+    while (!list_is_empty(&n->inbox)) {
+        struct event *e = LIST_OF(n->inbox.next, struct event, in_inbox);
+        list_remove(&e->in_inbox);
         if (n->broker)
             handle(s, e);
         event_free(e);
@@ -381,41 +431,6 @@ sim_forget(struct sim *s, uint32_t at, uint32_t whom)
     node_turn(s, at);
 }
 
-void
-sim_cut(struct sim *s, uint32_t i, uint32_t j)
-{
-    s->cut[i][j] = s->cut[j][i] = true;
-    net_cut(s, i, j);
-    sim_tell(s, "%s and %s are cut apart", s->node[i].host, s->node[j].host);
-}
-
-void
-sim_heal(struct sim *s, uint32_t i, uint32_t j)
-{
-    s->cut[i][j] = s->cut[j][i] = false;
-    sim_tell(s, "%s and %s can talk again", s->node[i].host, s->node[j].host);
-}
-
-void
-sim_heal_all(struct sim *s)
-{
-    memset(s->cut, 0, sizeof s->cut);
-    sim_tell(s, "all can talk again");
-}
-
-void
-sim_echo_pushes(struct sim *s, uint32_t from, uint32_t to)
-{
-    s->node[from].echo_to = to + 1;
-}
-
-void
-sim_lose_pushes(struct sim *s, uint32_t from, uint32_t to, uint32_t count)
-{
-    s->node[from].lose[to] = count;
-    sim_tell(s, "%u pushes of %s to %s are lost", count, s->node[from].host, s->node[to].host);
-}
-
 /* ---- time ---- */
 
 static void
@@ -424,6 +439,10 @@ one_event(struct sim *s)
     struct event    *e = heap_pop(s);
     struct sim_node *n = &s->node[e->node];
     s->now_ms          = e->at_ms;
+    s->events++;
+    sim_fold(s, e->at_ms << 16 | (uint64_t)e->kind << 8 | e->node);
+    if (e->bytes.n > 0)
+        sim_fold(s, hash64(buf_str(&e->bytes)));
     /* Only the last one that was asked for wakes: else a broker that forgets a deadline would
      * be woken by one of those that it no longer wants. */
     bool is_stale = e->kind == EVENT_WAKE && e->at_ms != n->wake_ms;
@@ -437,6 +456,8 @@ one_event(struct sim *s)
     }
     handle(s, e);
     event_free(e);
+    for (uint32_t i = 0; i < s->config.brokers; i++)
+        is_buried(s, i); /* who was stepped by what happened to another */
 }
 
 void
@@ -480,6 +501,12 @@ bool
 sim_is_up(const struct sim *s, uint32_t i)
 {
     return s->node[i].broker != NULL;
+}
+
+bool
+sim_is_paused(const struct sim *s, uint32_t i)
+{
+    return s->node[i].paused;
 }
 
 const struct broker *
@@ -554,4 +581,16 @@ uint64_t
 sim_bytes(const struct sim *s)
 {
     return s->bytes;
+}
+
+uint64_t
+sim_events(const struct sim *s)
+{
+    return s->events;
+}
+
+uint64_t
+sim_hash(const struct sim *s)
+{
+    return s->hash;
 }

@@ -5,8 +5,8 @@
  * its disk; what its store had not committed is lost.
  *
  * The network: per connection in order, with a delay.  A cut kills the connections
- * across it silently: both ends find out by themselves.  After every event the
- * invariants of oracle.h that can be told then are checked. */
+ * across it silently, in one direction or in both: the ends find out by themselves.
+ * After every event the invariants of oracle.h that can be told then are checked. */
 #ifndef SIM_SIM_H
 #define SIM_SIM_H
 
@@ -20,12 +20,13 @@ struct sim;
 
 struct sim_config {
     uint64_t seed;
-    uint32_t brokers;   /* 1 .. SIM_BROKERS_MAX; named A, B, C... by rising address */
-    uint32_t delay_ms;  /* one way; 0: 1 ms */
-    uint32_t commit_ms; /* 0: 2 ms */
-    uint32_t told_ms;   /* from a commit on disk until core knows of it */
-    bool     no_seeds;  /* nobody lists anybody: sim_join() */
-    bool     terse;     /* the story leaves out deliveries: for long runs */
+    uint32_t brokers;     /* 1 .. SIM_BROKERS_MAX; named A, B, C... by rising address */
+    uint32_t delay_ms;    /* one way; 0: 1 ms */
+    uint32_t commit_ms;   /* 0: 2 ms */
+    uint32_t told_ms;     /* from a commit on disk until core knows of it */
+    bool     no_seeds;    /* nobody lists anybody: sim_join() */
+    bool     terse;       /* the story leaves out deliveries: for long runs */
+    size_t   story_bytes; /* about so much of the story's end is kept; 0: all of it */
 
     struct retention retention; /* of all brokers; see sim_retention() */
     uint32_t         retain_ms; /* how often; 0: 1000 */
@@ -41,6 +42,8 @@ void        sim_free(struct sim *s);
 void sim_start(struct sim *s, uint32_t i);
 void sim_start_all(struct sim *s);
 void sim_crash(struct sim *s, uint32_t i);
+/* It crashes in the middle of a step: when so many effects more were carried out. */
+void sim_crash_in(struct sim *s, uint32_t i, uint32_t effects);
 /* SIGTERM: drains, says goodbye, is gone within a second. */
 void sim_stop(struct sim *s, uint32_t i);
 void sim_pause(struct sim *s, uint32_t i);
@@ -49,10 +52,24 @@ void sim_resume(struct sim *s, uint32_t i);
 void sim_join(struct sim *s, uint32_t i, uint32_t to);
 void sim_forget(struct sim *s, uint32_t at, uint32_t whom);
 void sim_cut(struct sim *s, uint32_t i, uint32_t j);
+/* Nothing that `from` sends comes to `to`; the other way it does. */
+void sim_cut_one_way(struct sim *s, uint32_t from, uint32_t to);
 void sim_heal(struct sim *s, uint32_t i, uint32_t j);
 void sim_heal_all(struct sim *s);
+/* From now on a frame takes so long, and up to as much again. */
+void sim_delay(struct sim *s, uint32_t from, uint32_t to, uint32_t ms);
+/* For so long nothing arrives; then everything, in its order. */
+void sim_stall(struct sim *s, uint32_t from, uint32_t to, uint32_t ms);
+/* The connections between them break, with what is under way. */
+void sim_reset(struct sim *s, uint32_t i, uint32_t j);
+/* No cut, delay, echo or loss any more. */
+void sim_mend_links(struct sim *s);
 void sim_slow_disk(struct sim *s, uint32_t i, uint32_t commit_ms);
-/* Each frame that `from` sends to `to` arrives twice. */
+/* So long core does not know of a commit that is on disk. */
+void sim_slow_word(struct sim *s, uint32_t i, uint32_t told_ms);
+/* The wall clock of one broker is set: by so much, forwards or back. */
+void sim_step_clock(struct sim *s, uint32_t i, int64_t ms);
+/* Each batch that `from` pushes to `to` arrives twice. */
 void sim_echo_pushes(struct sim *s, uint32_t from, uint32_t to);
 /* The next `count` batches that `from` pushes to `to` are lost, as by a full queue. */
 void sim_lose_pushes(struct sim *s, uint32_t from, uint32_t to, uint32_t count);
@@ -71,7 +88,10 @@ bool sim_flip(struct sim *s, uint32_t i, uint32_t at);
 
 /* Publishes at broker i; its number, for sim_outcome(). */
 uint32_t sim_publish(struct sim *s, uint32_t i, const char *topic, const char *body);
-/* The same, by a client that says that its clock, of the Lamport kind, stands there. */
+/* The same without a turn: several are sealed together.  Then sim_turn(). */
+uint32_t sim_hand_in(struct sim *s, uint32_t i, const char *topic, const char *body);
+void     sim_turn(struct sim *s, uint32_t i);
+/* As the first, by a client that says that its clock, of the Lamport kind, stands there. */
 uint32_t sim_publish_stamp(struct sim *s, uint32_t i, const char *topic, const char *body,
                            uint64_t stamp);
 /* The same as the first, and waits until so many brokers have it on disk (> 0 or COPIES_*), or
@@ -128,6 +148,7 @@ struct sim_checks {
 const struct sim_checks *sim_checks(const struct sim *s);
 
 bool                 sim_is_up(const struct sim *s, uint32_t i);
+bool                 sim_is_paused(const struct sim *s, uint32_t i);
 const struct broker *sim_broker(const struct sim *s, uint32_t i);
 /* Everybody who is up has the same vector, and nothing is on its way. */
 bool sim_is_level(struct sim *s);
@@ -137,6 +158,10 @@ bool sim_has_coordinator(struct sim *s);
 int      sim_coordinator(const struct sim *s, uint32_t i);
 uint64_t sim_frames(const struct sim *s, enum frame_kind kind); /* sent so far */
 uint64_t sim_bytes(const struct sim *s);                        /* sent so far */
+uint64_t sim_events(const struct sim *s);
+uint32_t sim_acked(const struct sim *s); /* publishes answered with OK */
+/* Of all that happened: equal runs have equal ones. */
+uint64_t sim_hash(const struct sim *s);
 /* What happened, a line each: starts, crashes, cuts, links, coordinators, deliveries. */
 const char *sim_story(const struct sim *s);
 void        sim_tell(struct sim *s, const char *format, ...) __attribute__((format(printf, 2, 3)));

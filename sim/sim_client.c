@@ -38,7 +38,7 @@ hand_in(struct sim *s, struct sim_publish *p)
     struct broker *b = s->node[p->node].broker;
     see(&p->past, broker_vector(b));
     struct effects effects = broker_step(
-        b, (struct mono){s->now_ms}, (struct wall){(int64_t)s->now_ms},
+        b, (struct mono){s->now_ms}, sim_wall(s, p->node),
         &(struct fact){.kind    = FACT_PUBLISH,
                        .publish = {str_of(p->topic), .body = str_of(p->body), .stamp = p->stamp}});
     CHECK(effects.count == 0);
@@ -60,6 +60,24 @@ sim_publish(struct sim *s, uint32_t i, const char *topic, const char *body)
     uint32_t number = publish(s, i, topic, body);
     node_turn(s, i);
     return number;
+}
+
+uint32_t
+sim_hand_in(struct sim *s, uint32_t i, const char *topic, const char *body)
+{
+    return publish(s, i, topic, body);
+}
+
+void
+sim_turn(struct sim *s, uint32_t i)
+{
+    node_turn(s, i);
+}
+
+uint32_t
+sim_acked(const struct sim *s)
+{
+    return s->acked;
 }
 
 uint32_t
@@ -243,6 +261,7 @@ client_answer(struct sim *s, uint32_t i, const struct effect *e)
         p->mark    = e->answer.mark;
         p->mark.seq += p->serial - first;
         p->answered_ms = s->now_ms;
+        s->acked += p->outcome == ERR_OK;
         oracle_answer(s, i, p);
         if (e->answer.err == ERR_OK && p->wanted != 0)
             await_soon(s, k);
@@ -292,17 +311,17 @@ attach(struct sim *s, uint32_t number, enum subscribe_from from, uint64_t since_
     struct sim_sub  *sub = &s->sub[number];
     struct sim_node *n   = &s->node[sub->node];
     struct str       filter[FILTERS_MAX];
-    uint32_t         count = split(str_of(sub->filter), filter);
-    struct effects   effects =
-        broker_step(n->broker, (struct mono){s->now_ms}, (struct wall){(int64_t)s->now_ms},
-                    &(struct fact){.kind      = FACT_SUBSCRIBE,
-                                   .subscribe = {.filter       = filter,
-                                                 .filter_count = count,
-                                                 .from         = from,
-                                                 .cursor       = sub->cursor,
-                                                 .cursor_stamp = sub->stamp,
-                                                 .since        = {(int64_t)(s->now_ms - since_ms)},
-                                                 .ref          = number}});
+    uint32_t         count   = split(str_of(sub->filter), filter);
+    struct effects   effects = broker_step(
+          n->broker, (struct mono){s->now_ms}, sim_wall(s, sub->node),
+          &(struct fact){.kind      = FACT_SUBSCRIBE,
+                         .subscribe = {.filter       = filter,
+                                       .filter_count = count,
+                                       .from         = from,
+                                       .cursor       = sub->cursor,
+                                       .cursor_stamp = sub->stamp,
+                                       .since = {(int64_t)(s->now_ms - since_ms) + n->clock_ms},
+                                       .ref   = number}});
     CHECK(effects.err == ERR_OK);
     sub->session = effects.session;
     sub->life    = n->life;
@@ -332,7 +351,8 @@ subscribe(struct sim *s, uint32_t i, const char *filter, enum subscribe_from fro
     vector_init(&sub->past);
     buf_init(&sub->got, 0);
     attach(s, number, from, since_ms);
-    note_place(s, sub);
+    if (sub->open)
+        note_place(s, sub);
     return number;
 }
 

@@ -49,13 +49,13 @@ disk_done(struct sim *s, uint32_t i)
 {
     struct sim_node *n = &s->node[i];
     n->result          = mem_new(n->in_commit * sizeof *n->result);
-    store_mem_commit(n->disk, n->waiting, n->in_commit, (struct wall){(int64_t)s->now_ms},
-                     n->result);
+    store_mem_commit(n->disk, n->waiting, n->in_commit,
+                     (struct wall){(int64_t)s->now_ms + n->clock_ms}, n->result);
     for (uint32_t k = 0; k < n->in_commit; k++)
         if (n->result[k].err == ERR_OK)
             past_commit(s, i, &n->waiting[k]);
-    if (s->config.told_ms > 0)
-        event_new(s, EVENT_TOLD, i, s->config.told_ms);
+    if (n->told_ms > 0)
+        event_new(s, EVENT_TOLD, i, n->told_ms);
     else
         disk_told(s, i);
 }
@@ -126,6 +126,20 @@ sim_slow_disk(struct sim *s, uint32_t i, uint32_t commit_ms)
 {
     s->node[i].commit_ms = commit_ms;
     sim_tell(s, "a commit at %s takes %u ms", s->node[i].host, commit_ms);
+}
+
+void
+sim_slow_word(struct sim *s, uint32_t i, uint32_t told_ms)
+{
+    s->node[i].told_ms = told_ms;
+    sim_tell(s, "%s hears of a commit after %u ms", s->node[i].host, told_ms);
+}
+
+void
+sim_step_clock(struct sim *s, uint32_t i, int64_t ms)
+{
+    s->node[i].clock_ms += ms;
+    sim_tell(s, "the clock of %s is set by %lld ms", s->node[i].host, (long long)ms);
 }
 
 void

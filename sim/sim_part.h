@@ -20,6 +20,7 @@ enum event_kind {
     EVENT_TOLD,   /* and core is told */
     EVENT_PAGE,   /* the reader is done */
     EVENT_RETAIN, /* the store's step of retention */
+    EVENT_GOOD,   /* a connection does not stall any more */
 };
 
 struct event {
@@ -40,8 +41,11 @@ struct event {
 /* A connection between two link slots. */
 struct sim_conn {
     uint64_t id;
-    bool     dead;    /* cut: nothing arrives any more */
-    uint32_t node[2]; /* 0 dialled */
+    bool     dead;        /* cut, in one direction at least */
+    bool     lost[2];     /* ... what this end sends never arrives any more */
+    bool     slow;        /* it takes longer than the oracle waits for */
+    uint64_t stall_ms[2]; /* what this end sends arrives later than this */
+    uint32_t node[2];     /* 0 dialled */
     uint32_t link[2];
     bool     open[2];
     uint64_t life[2];
@@ -58,7 +62,10 @@ struct sim_node {
     uint64_t              life, nonce;
     bool                  paused, stopping;
     struct list           inbox;
-    uint32_t              commit_ms;
+    uint32_t              commit_ms, told_ms;
+    int64_t               clock_ms; /* its wall clock was set by so much */
+    uint32_t              crash_in; /* effects; 0: it does not */
+    bool                  doomed;   /* it is dead already, in the middle of a step */
     struct retention      retention;
     struct commit        *waiting; /* handed over, not yet committed */
     uint32_t              waiting_count, waiting_cap, in_commit;
@@ -66,8 +73,6 @@ struct sim_node {
     uint64_t              wake_ms; /* the earliest EVENT_WAKE under way */
     bool                  used[LINKS_MAX];
     uint64_t              link_conn[LINKS_MAX];
-    uint32_t              echo_to;               /* node + 1; 0: nobody */
-    uint32_t              lose[SIM_BROKERS_MAX]; /* pushes to that node that are to be lost */
     bool                  joins[SIM_BROKERS_MAX];
     int                   coordinator; /* last told in the story */
     struct token          accepted;    /* for S17 */
@@ -141,6 +146,13 @@ struct sim_stream {
     uint64_t          owner;   /* life of the process that appends to it; 0: not known yet */
 };
 
+/* From one node to another. */
+struct sim_wire {
+    bool     cut, echo;
+    uint32_t delay_ms;
+    uint32_t lose; /* pushes that are to be lost */
+};
+
 struct claim {
     struct token token;
     uint32_t     node;
@@ -154,17 +166,17 @@ struct sim_talk {
 struct sim {
     struct sim_config   config;
     struct prng         prng;
-    uint64_t            now_ms, order, ids;
+    uint64_t            now_ms, order, events, hash;
     struct event      **heap;
     uint32_t            heap_count, heap_cap;
     struct sim_node     node[SIM_BROKERS_MAX];
-    bool                cut[SIM_BROKERS_MAX][SIM_BROKERS_MAX];
+    struct sim_wire     wire[SIM_BROKERS_MAX][SIM_BROKERS_MAX];
     struct sim_talk     talk[SIM_BROKERS_MAX][SIM_BROKERS_MAX];
     struct sim_conn    *conn;
     uint32_t            conn_count, conn_cap;
     int                 after; /* sim_after(), sim_covered(): SIM_PENDING, or was it reached? */
     struct sim_publish *publish;
-    uint32_t            publish_count, publish_cap;
+    uint32_t            publish_count, publish_cap, acked;
     uint32_t           *stored; /* publishes that are about to wait for copies */
     uint32_t            stored_count, stored_cap;
     struct sim_sub      sub[SIM_SUBS_MAX];
@@ -186,6 +198,7 @@ struct event *event_new(struct sim *s, enum event_kind kind, uint32_t node, uint
 void          node_step(struct sim *s, uint32_t i, const struct fact *f);
 void          node_turn(struct sim *s, uint32_t i);
 struct wall   sim_wall(const struct sim *s, uint32_t i);
+void          sim_fold(struct sim *s, uint64_t what);
 
 /* ---- sim_disk.c ---- */
 void disk_commit(struct sim *s, uint32_t i, const struct commit *c);
@@ -206,7 +219,6 @@ void net_close(struct sim *s, uint32_t i, uint32_t link);
 void net_event(struct sim *s, const struct event *e);
 /* All connections of a broker that crashed. */
 void net_drop_all(struct sim *s, uint32_t i);
-void net_cut(struct sim *s, uint32_t i, uint32_t j);
 
 /* ---- sim_reach.c ---- */
 

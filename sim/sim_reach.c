@@ -10,7 +10,7 @@ void
 reach_begin(const struct sim *s, struct sim_conn *c)
 {
     bool heard = !s->node[c->node[0]].paused && !s->node[c->node[1]].paused;
-    if (!c->dead && c->open[0] && c->open[1])
+    if (!c->dead && !c->slow && c->open[0] && c->open[1])
         c->good_ms = heard ? s->now_ms : 0;
 }
 

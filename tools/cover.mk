@@ -1,8 +1,7 @@
 # make cover: how much of core and codec the unit tests and the golden stories run (not the
-# swarm: what it happens to run is asked by nobody).
+# simulator: what it happens to run is asked by nobody).
 # Reads nothing but what gcc and gcov leave in build/cover; tools/cover says what is left out.
-COVER_TESTS = $(filter-out %/swarm_test,$(filter $(BUILD)/src/core/% $(BUILD)/src/codec/% \
-                                 $(BUILD)/tests/scenario/%,$(TESTS)))
+COVER_TESTS = $(filter $(BUILD)/src/core/% $(BUILD)/src/codec/% $(BUILD)/tests/scenario/%,$(TESTS))
 
 .PHONY: cover covered
 cover:
