@@ -10,6 +10,10 @@ PARTS ?=
 SOAK_T = $(if $(filter command environment,$(firstword $(origin T))),$(T),30m)
 $(addprefix $(BUILD)/bench/,json_pub http_post lagging): %: %.o $(BUILD)/bench/load.o
 	$(CC) $(LDFLAGS) -o $@ $^
+GENERATOR = $(patsubst bench/%.c,$(BUILD)/bench/%.o,bench/histogram.c bench/loop.c bench/load.c \
+                                                   $(wildcard bench/driver*.c))
+$(BUILD)/bench/generator: $(BUILD)/bench/generator.o $(filter-out %_test.o,$(GENERATOR))
+	$(CC) $(LDFLAGS) -o $@ $^ -lm
 $(BUILD)/bench/history: $(BUILD)/bench/history.o $(call lib_of,store core base)
 	$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
 

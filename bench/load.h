@@ -12,6 +12,8 @@ _Noreturn void load_die(const char *what);
 /* Connected, non-blocking, without Nagle's delay. */
 int    load_connect(const char *host, const char *port);
 double load_seconds(void);
+/* Of the same clock. */
+uint64_t load_ns(void);
 /* A whole number of the command line, at least `least`. */
 long load_number(const char *text, long least);
 
