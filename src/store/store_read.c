@@ -52,6 +52,11 @@ static const char *const text_of[READING_COUNT] = {
                         " AND first > ?2 ORDER BY first",
     [READ_HEAD]       = "SELECT head, head_chain, head_stamp, floor, floor_chain, floor_stamp"
                         " FROM streams WHERE stream = ?1",
+    [READ_FRONT]      = "SELECT min(b.lsn) FROM streams s JOIN batches b"
+                        " ON b.stream = s.stream AND b.first = s.floor + 1"
+                        " WHERE s.flags & 2 = 0 AND b.lsn < ?1 AND b.lsn > 0"
+                        " AND b.lsn + CASE WHEN b.flags & 4 THEN 1 ELSE b.last - b.first + 1 END"
+                        " >= ?1",
 };
 
 /* ---- opening ---- */
@@ -354,6 +359,24 @@ find_front(struct store_reader *r, const struct read *read)
     return e == ERR_NOTFOUND ? ERR_OK : e;
 }
 
+/* The first messages may be lost: what is above a floor was not taken by retention.  Only a
+ * batch that reaches up to what is there is believed, since its row may be the damaged one. */
+static enum err
+lower_front(struct store_reader *r)
+{
+    sqlite3_stmt *q = r->sql[READ_FRONT];
+    for (;;) {
+        sql_bind_u64(q, 1, r->log_first);
+        enum err e    = read_first(r, q);
+        bool     more = e == ERR_OK && sqlite3_column_type(q, 0) != SQLITE_NULL;
+        if (more)
+            r->log_first = sql_u64(q, 0);
+        sqlite3_reset(q);
+        if (!more)
+            return e;
+    }
+}
+
 static enum err
 find_start(struct store_reader *r, const struct read *read, struct page_maker *page)
 {
@@ -374,6 +397,11 @@ find_start(struct store_reader *r, const struct read *read, struct page_maker *p
         page->lsn_first = 1;
     if (page->lsn_first > read->lsn_last)
         page->lsn_first = read->lsn_last + 1;
+    bool at_front = page->lsn_first <= r->log_first;
+    if (e == ERR_OK && at_front)
+        e = lower_front(r);
+    if (at_front && page->lsn_first > r->log_first && read->start != READ_AT_LSN)
+        page->lsn_first = r->log_first;
     page->lsn_next = page->lsn_first;
     if (e == ERR_OK && read->start == READ_SINCE)
         e = vector_before(r, page->lsn_first, &page->before);

@@ -32,6 +32,7 @@ enum reading {
     READ_POSTINGS,
     READ_NEXT_BATCH, /* the batches above a seq: where each begins, on which chain */
     READ_HEAD,       /* of a stream: its head, its floor */
+    READ_FRONT, /* the batch above the floor of its stream that lies below an lsn, or up to it */
     READING_COUNT
 };
 
