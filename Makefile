@@ -5,6 +5,7 @@
 # make cover      what of core and codec the tests run, and the lines that they do not
 # make fuzz T=60  each fuzz target for T seconds      make format clang-format, in place
 # make sim SEEDS=1000   random faults in virtual time; SEED=7 replays one, WITHOUT=crash,cut less
+# make fuzz-cover what their corpora reach            make fuzz-planted  what they find
 # make crash      power fails at each moment, and each call (a part of it is in make test)
 CC      ?= gcc
 SAN     ?=

@@ -23,13 +23,17 @@
 
 enum { ROW_DIGEST_ONLY = 1, ROW_LATE = 2, ROW_GAP = 4 };
 enum { STREAM_FROZEN = 1, STREAM_RETIRED = 2, STORE_FILE_MODE = 0640 };
+#ifndef STORE_SEGMENT_LSNS /* few, where a log of a dozen batches is to have an index */
+#define STORE_SEGMENT_LSNS 4096
+#endif
 enum {
-    SEGMENT_LSNS     = 4096, /* or more, up to the end of a batch */
+    SEGMENT_LSNS     = STORE_SEGMENT_LSNS, /* or more, up to the end of a batch */
     SEGMENT_ROWS_MAX = SEGMENT_LSNS + BATCH_MESSAGES_MAX,
     SEGMENT_BUCKETS  = 16, /* rows of postings, by topic id: each fits a page of the file */
     SEGMENT_DENSE    = 4,  /* of a topic that has one row of so many all rows are looked at */
     SEGMENT_BARE     = 1 << SEGMENT_BUCKETS, /* bit of buckets: some rows have no topic */
 };
+_Static_assert(SEGMENT_ROWS_MAX % 64 == 0, "a reader has words of 64 rows");
 
 enum statement {
     SQL_BEGIN,
