@@ -367,7 +367,7 @@ work(uint32_t worker, uint64_t seed)
         while (c.done < OPS && told[c.done + 1].end <= p)
             c.done++;
         c.more_began = p > told[c.done].end;
-        if (prng_below(&c.random, LIES_EVERY) == 0)
+        if (p == 0 || prng_below(&c.random, LIES_EVERY) == 0)
             image_lies(c.lying, c.image);
         if (is_drawn(&c, log) && p % WORKERS == worker)
             check_cut(&c);

@@ -256,14 +256,28 @@ static void
 any_call_of_the_file_may_fail(void **state)
 {
     static const struct fault row[] = {
-        {CALL_WRITE, "write", ENOSPC, false},   {CALL_WRITE, "write", ENOSPC, true},
-        {CALL_WRITE, "write", EIO, false},      {CALL_WRITE, "write", EIO, true},
-        {CALL_READ, "read", EIO, false},        {CALL_READ, "read", EIO, true},
-        {CALL_TRUNCATE, "truncate", EIO, true}, {CALL_TRUNCATE, "truncate", EIO, false},
-        {CALL_OPEN, "open", EIO, false},        {CALL_OPEN, "open", ENOSPC, true},
-        {CALL_DELETE, "delete", EIO, false},    {CALL_DELETE, "delete", EIO, true},
-        {CALL_INDEX, "index", ENOSPC, false},   {CALL_INDEX, "index", ENOSPC, true},
-        {CALL_BESIDE, "beside", EIO, false},    {CALL_BESIDE, "beside", ENOSPC, true},
+        {CALL_WRITE, "write", ENOSPC, false},
+        {CALL_WRITE, "write", ENOSPC, true},
+        {CALL_WRITE, "write", EIO, false},
+        {CALL_WRITE, "write", EIO, true},
+        {CALL_READ, "read", EIO, false},
+        {CALL_READ, "read", EIO, true},
+        {CALL_TRUNCATE, "truncate", EIO, true},
+        {CALL_TRUNCATE, "truncate", EIO, false},
+        {CALL_OPEN, "open", EIO, false},
+        {CALL_OPEN, "open", ENOSPC, true},
+        {CALL_DELETE, "delete", EIO, false},
+        {CALL_DELETE, "delete", EIO, true},
+        {CALL_INDEX, "index", ENOSPC, false},
+        {CALL_INDEX, "index", ENOSPC, true},
+        {CALL_BESIDE, "beside", EIO, false},
+        {CALL_BESIDE, "beside", ENOSPC, true},
+        {CALL_TRUNCATE, "truncate", ENOSPC, false},
+        {CALL_OPEN, "open", ENOSPC, false},
+        {CALL_DELETE, "delete", ENOSPC, false},
+        {CALL_INDEX, "index", EIO, false},
+        {CALL_BESIDE, "beside", ENOSPC, false},
+        {CALL_BESIDE, "beside", EIO, true},
     };
     (void)state;
     each_of(row, sizeof row / sizeof *row);
@@ -274,6 +288,8 @@ static void
 a_sync_that_fails_ends_the_process(void **state)
 {
     static const struct fault row[] = {{CALL_SYNC, "sync", EIO, false},
+                                       {CALL_SYNC, "sync", ENOSPC, false},
+                                       {CALL_SYNC, "sync", EIO, true},
                                        {CALL_SYNC, "sync", ENOSPC, true}};
     (void)state;
     each_of(row, sizeof row / sizeof *row);
