@@ -8,11 +8,13 @@ SOAK  ?=
 PARTS ?=
 # The T of make fuzz has a default of its own.
 SOAK_T = $(if $(filter command environment,$(firstword $(origin T))),$(T),30m)
-$(addprefix $(BUILD)/bench/,json_pub http_post lagging): %: %.o $(BUILD)/bench/load.o
+$(addprefix $(BUILD)/bench/,json_pub http_post lagging sink): %: %.o $(BUILD)/bench/load.o
 	$(CC) $(LDFLAGS) -o $@ $^
 GENERATOR = $(patsubst bench/%.c,$(BUILD)/bench/%.o,bench/histogram.c bench/loop.c bench/load.c \
                                                    $(wildcard bench/driver*.c))
 $(BUILD)/bench/generator: $(BUILD)/bench/generator.o $(filter-out %_test.o,$(GENERATOR))
+	$(CC) $(LDFLAGS) -o $@ $^ -lm
+$(BUILD)/bench/append: $(patsubst %,$(BUILD)/bench/%.o,append histogram load)
 	$(CC) $(LDFLAGS) -o $@ $^ -lm
 $(BUILD)/bench/history: $(BUILD)/bench/history.o $(call lib_of,store core base)
 	$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
@@ -24,8 +26,12 @@ bench: $(BUILD)/hearsay $(BUILD)/bench/json_pub $(BUILD)/bench/http_post $(BUILD
        $(BUILD)/bench/lagging $(BUILD)/bench/retain
 	bench/run --build $(BUILD) $(BENCH)
 
+#   make bench-peers           beside other brokers; ROUNDS and SECONDS from the environment
+bench-peers: $(BUILD)/hearsay $(patsubst %,$(BUILD)/bench/%,generator append sink history)
+	bench/peers --build $(BUILD) $(BENCH)
+
 soak-load: $(BUILD)/hearsay
 	bench/soak --build $(BUILD) $(SOAK)
 soak:
 	tools/soak --build $(BUILD) --time $(SOAK_T) $(PARTS)
-.PHONY: soak soak-load
+.PHONY: soak bench-peers soak-load

@@ -13,7 +13,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 
 static const struct driver *
 driver_named(const struct driver *table, const char *name)
@@ -77,30 +76,11 @@ option(struct load *l, char *word)
     }
 }
 
-static void
-print_times(const char *name, const struct histogram *h)
-{
-    static const struct {
-        const char *name;
-        double      part;
-    } row[] = {{"p50", .5}, {"p90", .9}, {"p99", .99}, {"p999", .999}, {"p9999", .9999}};
-    printf(",\"%s_us\":{\"count\":%llu", name, (unsigned long long)h->count);
-    for (size_t i = 0; i < sizeof row / sizeof *row; i++)
-        printf(",\"%s\":%.1f", row[i].name, (double)histogram_percentile(h, row[i].part) / 1e3);
-    printf(",\"max\":%.1f}", (double)h->max / 1e3);
-}
-
 /* Of a core, from the first message until the last was there. */
 static double
-processor(const struct load *l, const struct rusage *before)
+processor(const struct load *l, uint64_t before)
 {
-    struct rusage after;
-    getrusage(RUSAGE_SELF, &after);
-    double used = (double)(after.ru_utime.tv_sec - before->ru_utime.tv_sec) +
-                  (double)(after.ru_stime.tv_sec - before->ru_stime.tv_sec) +
-                  (double)(after.ru_utime.tv_usec - before->ru_utime.tv_usec) / 1e6 +
-                  (double)(after.ru_stime.tv_usec - before->ru_stime.tv_usec) / 1e6;
-    return used * 1e9 / (double)(load_ns() - l->begin + 1);
+    return (double)(load_cpu_ns() - before) / (double)(load_ns() - l->begin + 1);
 }
 
 static void
@@ -117,9 +97,12 @@ print_all(const struct load *l, double cpu)
     printf(",\"published_s\":%.1f,\"acked_s\":%.1f,\"delivered_s\":%.1f,\"cpu\":%.3f",
            (double)l->published_warm / l->seconds, (double)l->acked_warm / l->seconds,
            (double)l->delivered_warm / l->seconds, cpu);
-    print_times("ack", &l->ack);
-    print_times("delivery", &l->delivery);
-    print_times("late", &l->late);
+    printf(",");
+    histogram_print("ack", &l->ack);
+    printf(",");
+    histogram_print("delivery", &l->delivery);
+    printf(",");
+    histogram_print("late", &l->late);
     printf("}\n");
 }
 
@@ -133,7 +116,6 @@ main(int argc, char **argv)
                                 .seconds      = 3,
                                 .warm_seconds = 0.5};
     struct roles       roles = {0};
-    struct rusage      before;
     if (argc < 5) {
         fprintf(stderr, "usage: generator HOST PORT PUBLISH|- SUBSCRIBE|- [NAME=VALUE...]\n");
         return 2;
@@ -158,11 +140,11 @@ main(int argc, char **argv)
                 MARK_BYTES);
         return 2;
     }
-    getrusage(RUSAGE_SELF, &before);
+    uint64_t before = load_cpu_ns();
     loop_run(&l, roles);
     if (l.hold)
         return 0;
-    print_all(&l, processor(&l, &before));
+    print_all(&l, processor(&l, before));
     if (l.ids_path)
         load_ids_write(&l.ids, l.ids_path);
     return l.errors > 0;

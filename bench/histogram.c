@@ -1,6 +1,8 @@
 #include "bench/histogram.h"
 
 #include <math.h>
+#include <stddef.h>
+#include <stdio.h>
 
 static unsigned
 slot_of(uint64_t v)
@@ -41,4 +43,17 @@ histogram_percentile(const struct histogram *h, double part)
         if ((seen += h->slot[i]) >= want && seen > 0)
             return slot_top(i) < h->max ? slot_top(i) : h->max;
     return h->max;
+}
+
+void
+histogram_print(const char *name, const struct histogram *h)
+{
+    static const struct {
+        const char *name;
+        double      part;
+    } row[] = {{"p50", .5}, {"p90", .9}, {"p99", .99}, {"p999", .999}, {"p9999", .9999}};
+    printf("\"%s_us\":{\"count\":%llu", name, (unsigned long long)h->count);
+    for (size_t i = 0; i < sizeof row / sizeof *row; i++)
+        printf(",\"%s\":%.1f", row[i].name, (double)histogram_percentile(h, row[i].part) / 1e3);
+    printf(",\"max\":%.1f}", (double)h->max / 1e3);
 }

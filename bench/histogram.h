@@ -18,5 +18,7 @@ struct histogram {
 void histogram_add(struct histogram *h, uint64_t value);
 /* The value below or at which `part` (0 to 1) of all lie; 0 while there are none. */
 uint64_t histogram_percentile(const struct histogram *h, double part);
+/* Of times in ns: a member of a JSON object, "NAME_us":{"count":N,"p50":1.5,...,"max":9.0}. */
+void histogram_print(const char *name, const struct histogram *h);
 
 #endif

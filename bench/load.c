@@ -42,12 +42,24 @@ load_seconds(void)
     return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
+static uint64_t
+ns_of(clockid_t clock)
+{
+    struct timespec t;
+    clock_gettime(clock, &t);
+    return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+}
+
 uint64_t
 load_ns(void)
 {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+    return ns_of(CLOCK_MONOTONIC);
+}
+
+uint64_t
+load_cpu_ns(void)
+{
+    return ns_of(CLOCK_PROCESS_CPUTIME_ID);
 }
 
 long

@@ -14,6 +14,8 @@ int    load_connect(const char *host, const char *port);
 double load_seconds(void);
 /* Of the same clock. */
 uint64_t load_ns(void);
+/* Processor time of this process. */
+uint64_t load_cpu_ns(void);
 /* A whole number of the command line, at least `least`. */
 long load_number(const char *text, long least);
 
