@@ -126,7 +126,7 @@ sim: $(BUILD)/simulator
 	$< $(if $(SEED),--seed $(SEED),--seeds $(SEEDS) --jobs $(JOBS) $(if $(FIRST),--first $(FIRST))) \
 	    $(if $(WITHOUT),--without $(WITHOUT))
 
-# Broken in one place after the other: the swarm must name what is violated.
+# Broken in one place after the other: the simulator must name what is violated.
 mutants:
 	sim/mutants/run
 
