@@ -5,7 +5,7 @@
 #include "core/batch.h"
 #include "core/gossip.h"
 #include "core/vector.h"
-#include "sim/sim_part.h"
+#include "sim/oracle_part.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -91,9 +91,12 @@ oracle_event(struct sim *s, uint32_t i)
     struct sim_node *n     = &s->node[i];
     struct token     token = bully_token(broker_bully(n->broker));
     sim_must(s, token_cmp(&token, &n->accepted) >= 0, "S17: the accepted token fell", i);
+    n->seen.changes_of_coordinator += n->accepted.epoch > 0 && token.nonce != n->accepted.nonce;
     n->accepted = token;
     note_claim(s, i);
     tell_coordinator(s, i);
+    oracle_state(s, i);
+    oracle_pending(s, i);
 }
 
 /* S10: who publishes at a broker has seen what that had, and what it says it has seen. */
@@ -117,6 +120,7 @@ oracle_answer(struct sim *s, uint32_t i, struct sim_publish *p)
     sim_must(s, !refused || !p->stored, "S8: refused, and it was stored", i);
     if (p->outcome != ERR_OK)
         return;
+    oracle_in_time(s, i, p);
     sim_must(s, on_disk(s, i, p->mark), "S4: answered, and not on disk", i);
     const struct sim_batch *it = past_find(s, p->mark);
     sim_must(s, str_eq(it->batch->msg[p->mark.seq - it->batch->first].body, str_of(p->body)),
@@ -375,21 +379,6 @@ oracle_content(struct sim *s)
                 same_content(s, i, j);
 }
 
-/* S5: what a broker answered is on its disk, or retention took it there. */
-void
-oracle_acked_here(struct sim *s)
-{
-    for (uint32_t k = 0; k < s->publish_count; k++) {
-        const struct sim_publish *p = &s->publish[k];
-        if (p->outcome != ERR_OK || s->node[p->node].lost_ms >= p->answered_ms)
-            continue;
-        const struct sim_stream *st = past_stream(s, p->mark.stream);
-        sim_must(
-            s, st->retired || st->at[p->node].floor >= p->mark.seq || on_disk(s, p->node, p->mark),
-            "S5: an acked message is gone from its broker", p->node);
-    }
-}
-
 void
 oracle_heads(struct sim *s)
 {
@@ -490,9 +479,9 @@ oracle_told_all(struct sim *s, uint32_t number)
     const struct vector  *have = broker_vector(s->node[sub->node].broker);
     for (uint32_t k = 0; k < have->count; k++) {
         uint64_t told = vector_seq(&sub->told, have->at[k].stream);
-        past_silent(s, sub, have->at[k].stream, told + 1, have->at[k].seq);
+        sim_must(s, past_is_silent(s, sub, have->at[k].stream, told + 1, have->at[k].seq),
+                 "L2: it was not given all, or told that it is gone", sub->node);
     }
-    sim_must(s, true, "L2: all was given, or told to be gone", sub->node);
 }
 
 void

@@ -1,8 +1,9 @@
 /* oracle.h - what must hold, whatever happened (numbers as in the design's list).
  *
- * Checked by the simulator itself, as things are stored, answered, told to peers and
- * delivered: S1 - S4, S6 - S12, S14, S16, S17.  Below: what can be told at the end alone.  A
- * violation ends the program with the story so far and a line "violated at A: S9: ...". */
+ * Checked by the simulator itself, as things are stored, answered, told to peers, delivered and
+ * kept in memory: S1 - S14, S16 - S18, L3.  Below: what can be told at the end alone, and what is
+ * promised once faults have stopped.  A violation ends the program with the story so far and a
+ * line "violated at A: S9: ...". */
 #ifndef SIM_ORACLE_H
 #define SIM_ORACLE_H
 
@@ -32,5 +33,23 @@ void oracle_told_all(struct sim *s, uint32_t sub);
 void oracle_got_everything(struct sim *s, uint32_t sub);
 /* The subscriber got each of these bodies once: "a b c", in any order. */
 void oracle_got_all(struct sim *s, uint32_t sub, const char *bodies);
+
+/* ---- faults have stopped ---- */
+
+/* L1, L4: runs until all are linked, level, and follow one coordinator; each within its bound. */
+void oracle_settles(struct sim *s);
+/* L7: once all is level, nothing waits for anything. */
+void oracle_nothing_waits(struct sim *s);
+/* L4, L5: runs for 20 s, in which nothing moves and traffic is that of an idle cluster. */
+void oracle_quiet(struct sim *s);
+/* L4: one broker is restarted. */
+void oracle_restart(struct sim *s, uint32_t i);
+/* L6: one broker comes back with nothing. */
+void oracle_rebuild(struct sim *s, uint32_t i);
+/* S13: a cursor of who has seen all is no larger than it must be. */
+void oracle_cursor_at_head(struct sim *s, uint32_t sub);
+
+/* S19: a link of broker i brings what no sound peer says; `dice` says what. */
+bool sim_bad_frame(struct sim *s, uint32_t i, uint64_t dice);
 
 #endif

@@ -6,7 +6,7 @@
 #include "core/batch.h"
 #include "core/page.h"
 #include "core/vector.h"
-#include "sim/sim_part.h"
+#include "sim/oracle_part.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -133,6 +133,7 @@ node_step(struct sim *s, uint32_t i, const struct fact *f)
 {
     struct effects effects =
         broker_step(s->node[i].broker, (struct mono){s->now_ms}, sim_wall(s, i), f);
+    oracle_effects(s, i, &effects);
     carry_out(s, i, &effects);
 }
 
@@ -242,6 +243,7 @@ static void
 drop_node(struct sim *s, uint32_t i)
 {
     struct sim_node *n = &s->node[i];
+    oracle_kept(s, i);
     client_crash(s, i);
     net_drop_all(s, i);
     broker_free(n->broker);
@@ -345,7 +347,10 @@ sim_start(struct sim *s, uint32_t i)
                              (struct mono){s->now_ms});
     n->wake_ms  = UINT64_MAX;
     n->accepted = (struct token){0};
+    n->seen     = (struct sim_seen){.trouble_ms = s->now_ms};
     sim_tell(s, "%s starts", n->host);
+    oracle_kept(s, i);
+    oracle_known(s, i);
     for (uint32_t k = 0; k < s->config.brokers; k++)
         if (n->joins[k])
             node_step(s, i,
@@ -421,6 +426,17 @@ void
 sim_join(struct sim *s, uint32_t i, uint32_t to)
 {
     s->node[i].joins[to] = true;
+}
+
+void
+sim_introduce(struct sim *s)
+{
+    for (uint32_t i = 0; i < s->config.brokers; i++)
+        for (uint32_t k = 0; k < s->config.brokers && s->node[i].broker; k++)
+            if (k != i && s->node[k].broker)
+                node_step(s, i,
+                          &(struct fact){.kind = FACT_SEED,
+                                         .seed = {s->node[k].addr, str_of(s->node[k].host)}});
 }
 
 void

@@ -50,6 +50,8 @@ void sim_pause(struct sim *s, uint32_t i);
 void sim_resume(struct sim *s, uint32_t i);
 /* As `hearsay broker --join` of a starting broker. */
 void sim_join(struct sim *s, uint32_t i, uint32_t to);
+/* All that are up are told of each other, as when their files of peers are read anew. */
+void sim_introduce(struct sim *s);
 void sim_forget(struct sim *s, uint32_t at, uint32_t whom);
 void sim_cut(struct sim *s, uint32_t i, uint32_t j);
 /* Nothing that `from` sends comes to `to`; the other way it does. */

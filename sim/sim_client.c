@@ -2,7 +2,7 @@
 #include "base/mem.h"
 #include "core/vector.h"
 #include "sim/oracle.h"
-#include "sim/sim_part.h"
+#include "sim/oracle_part.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -42,8 +42,10 @@ hand_in(struct sim *s, struct sim_publish *p)
         &(struct fact){.kind    = FACT_PUBLISH,
                        .publish = {str_of(p->topic), .body = str_of(p->body), .stamp = p->stamp}});
     CHECK(effects.count == 0);
-    p->serial  = effects.serial;
-    p->outcome = effects.err == ERR_OK ? SIM_PENDING : (int)effects.err;
+    p->serial    = effects.serial;
+    p->outcome   = effects.err == ERR_OK ? SIM_PENDING : (int)effects.err;
+    p->handed_ms = s->now_ms;
+    oracle_handed_in(s, p);
 }
 
 static uint32_t
@@ -311,17 +313,19 @@ attach(struct sim *s, uint32_t number, enum subscribe_from from, uint64_t since_
     struct sim_sub  *sub = &s->sub[number];
     struct sim_node *n   = &s->node[sub->node];
     struct str       filter[FILTERS_MAX];
-    uint32_t         count   = split(str_of(sub->filter), filter);
-    struct effects   effects = broker_step(
-          n->broker, (struct mono){s->now_ms}, sim_wall(s, sub->node),
-          &(struct fact){.kind      = FACT_SUBSCRIBE,
-                         .subscribe = {.filter       = filter,
-                                       .filter_count = count,
-                                       .from         = from,
-                                       .cursor       = sub->cursor,
-                                       .cursor_stamp = sub->stamp,
-                                       .since = {(int64_t)(s->now_ms - since_ms) + n->clock_ms},
-                                       .ref   = number}});
+    uint32_t         count = split(str_of(sub->filter), filter);
+    if (from == FROM_CURSOR)
+        oracle_cursor(s, sub);
+    struct effects effects = broker_step(
+        n->broker, (struct mono){s->now_ms}, sim_wall(s, sub->node),
+        &(struct fact){.kind      = FACT_SUBSCRIBE,
+                       .subscribe = {.filter       = filter,
+                                     .filter_count = count,
+                                     .from         = from,
+                                     .cursor       = sub->cursor,
+                                     .cursor_stamp = sub->stamp,
+                                     .since = {(int64_t)(s->now_ms - since_ms) + n->clock_ms},
+                                     .ref   = number}});
     CHECK(effects.err == ERR_OK);
     sub->session = effects.session;
     sub->life    = n->life;

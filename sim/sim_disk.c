@@ -5,7 +5,7 @@
 #include "base/mem.h"
 #include "core/page.h"
 #include "core/vector.h"
-#include "sim/sim_part.h"
+#include "sim/oracle_part.h"
 
 #include <string.h>
 

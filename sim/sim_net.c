@@ -2,7 +2,7 @@
 #include "base/check.h"
 #include "base/mem.h"
 #include "core/batch.h"
-#include "sim/sim_part.h"
+#include "sim/oracle_part.h"
 
 #include <string.h>
 

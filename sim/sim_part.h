@@ -54,6 +54,15 @@ struct sim_conn {
     uint64_t good_ms; /* since then all that one end says arrives, and is heard; 0: it is not */
 };
 
+/* What the oracle saw last of a process. */
+struct sim_seen {
+    uint64_t changes, clock, stamp, epoch; /* S3 */
+    uint64_t turns;
+    uint64_t trouble_ms; /* L3: when it was no live broker with a working disk last */
+    uint32_t pending;    /* L3: all publishes before this one are answered */
+    uint32_t changes_of_coordinator;
+};
+
 struct sim_node {
     struct broker        *broker; /* NULL: down */
     struct store_mem     *disk;
@@ -76,6 +85,7 @@ struct sim_node {
     bool                  joins[SIM_BROKERS_MAX];
     int                   coordinator; /* last told in the story */
     struct token          accepted;    /* for S17 */
+    struct sim_seen       seen;
     uint64_t              epoch;       /* on its disk: S3 */
     uint64_t              lsn;         /* last on its disk */
     bool                  other_disk;  /* not the one that the last process left */
@@ -95,7 +105,7 @@ struct sim_publish {
     int           copies; /* SIM_PENDING, or what it was answered with */
     bool          reached;
     bool          stored; /* S8: some disk has it */
-    uint64_t      answered_ms;
+    uint64_t      handed_ms, answered_ms;
     bool          is_after; /* it waits to be published */
     uint64_t      stamp;    /* what its client says the time is; 0: nothing */
     struct vector past;     /* what its client had seen: a cursor's, and the broker's own */
@@ -121,15 +131,17 @@ struct sim_sub {
 
 /* A batch that ever reached a disk. */
 struct sim_batch {
-    struct batch *batch; /* one reference */
-    struct vector past;  /* deps of all of its stream up to here: its whole past */
-    uint32_t      had;   /* the disks that had it, and were not lost, a bit each */
+    struct batch *batch;  /* one reference */
+    struct vector past;   /* deps of all of its stream up to here: its whole past */
+    uint32_t      had;    /* the disks that had it, and were not lost, a bit each */
+    uint64_t      number; /* of the last look at a disk that had it */
     uint64_t      held_ms[SIM_BROKERS_MAX]; /* since when it, or a gap in its place, is there */
 };
 
 /* What a disk holds of a stream, as the oracle knows it. */
 struct sim_held {
     uint64_t       head, floor, stamp;
+    uint64_t       known, known_floor; /* as its broker's memory has it */
     struct hash128 chain;
     bool           gap;     /* some of it came here as a gap */
     bool           retired; /* the broker takes nothing more of it */
@@ -188,6 +200,7 @@ struct sim {
     uint64_t            frames[FRAME_KIND_END], bytes;
     struct sim_checks   checks;
     bool                damaged; /* some message on some disk was */
+    uint64_t            scans;   /* of a disk, so far */
     uint64_t            stamped; /* how often a client said what time it is */
     struct wire_scratch scratch;
     struct buf          story;
@@ -241,40 +254,5 @@ void client_await(struct sim *s, uint32_t i);
 bool client_drain(struct sim *s, uint32_t i);
 /* Its sessions are gone. */
 void client_crash(struct sim *s, uint32_t i);
-
-/* ---- oracle.c ---- */
-void oracle_event(struct sim *s, uint32_t i);
-/* A publish is answered. */
-void oracle_answer(struct sim *s, uint32_t i, struct sim_publish *p);
-/* S6: so many disks have it. */
-void oracle_copies(struct sim *s, uint32_t i, struct mark m, uint32_t copies);
-/* S4, S12: what is said to a peer is so. */
-void oracle_send(struct sim *s, uint32_t i, const struct frame *f);
-
-/* ---- sim_past.c ---- */
-
-/* A commit is on the disk of i. */
-void past_commit(struct sim *s, uint32_t i, const struct commit *c);
-/* A step of retention is. */
-void past_retain(struct sim *s, uint32_t i, const struct retained *r);
-/* And its broker was told. */
-void past_retired(struct sim *s, uint32_t i, const struct retained *r);
-/* A process starts: it may find another disk than the last one left. */
-void past_start(struct sim *s, uint32_t i, const struct recovered *r);
-/* All batches of a stream that ever reached a disk; NULL: none. */
-const struct sim_stream *past_stream(const struct sim *s, uint64_t id);
-/* The one that holds this message; NULL: it never was on a disk. */
-const struct sim_batch *past_find(const struct sim *s, struct mark m);
-/* Nobody can be asked for it: it was waived, or its stream was retired. */
-bool past_is_excused(const struct sim *s, struct mark m);
-/* S10, S11, S12: may this subscriber be given this now?  Notes that it was. */
-void past_deliver(struct sim *s, struct sim_sub *sub, const struct entry *e);
-/* S12: its cursor is this now. */
-void past_cursor(struct sim *s, struct sim_sub *sub);
-/* S12: nothing that it wants lies in between. */
-void past_silent(struct sim *s, const struct sim_sub *sub, uint64_t stream, uint64_t from,
-                 uint64_t to);
-void past_fini(struct sim *s);
-void sim_must(struct sim *s, bool holds, const char *what, uint32_t i);
 
 #endif

@@ -11,7 +11,7 @@
 #include "core/filter.h"
 #include "core/journal.h"
 #include "core/vector.h"
-#include "sim/sim_part.h"
+#include "sim/oracle_part.h"
 
 #include <string.h>
 
@@ -89,6 +89,27 @@ past_find(const struct sim *s, struct mark m)
     const struct sim_stream *st = find(s, m.stream);
     uint32_t                 at = st ? batch_behind(st, m.seq) : 0;
     return st && at < st->count ? &st->batch[at] : NULL;
+}
+
+struct sim_held *
+past_held(struct sim *s, uint64_t stream, uint32_t i)
+{
+    struct sim_stream *st = find(s, stream);
+    return st ? &st->at[i] : NULL;
+}
+
+const struct batch *
+past_last(const struct sim *s, uint64_t stream, uint64_t seq)
+{
+    const struct sim_batch *it = past_find(s, (struct mark){stream, seq});
+    return it && batch_last(it->batch) == seq ? it->batch : NULL;
+}
+
+void
+past_number(struct sim *s, struct mark m, uint64_t number)
+{
+    struct sim_stream *st                     = find(s, m.stream);
+    st->batch[batch_behind(st, m.seq)].number = number;
 }
 
 bool
@@ -335,6 +356,12 @@ past_retain(struct sim *s, uint32_t i, const struct retained *r)
         check_fall(s, i, &s->stream[k], store_mem_state(s->node[i].disk, s->stream[k].id));
 }
 
+static void
+forget_known(struct sim_held *at)
+{
+    at->known = at->known_floor = 0;
+}
+
 /* The store may take one for retired that is about to go on: then the broker does not. */
 void
 past_retired(struct sim *s, uint32_t i, const struct retained *r)
@@ -342,6 +369,9 @@ past_retired(struct sim *s, uint32_t i, const struct retained *r)
     const struct journal *j = broker_journal(s->node[i].broker);
     for (uint32_t k = 0; k < r->retired_count; k++)
         make(s, r->retired[k])->at[i].retired = journal_retired(j, r->retired[k]) != NULL;
+    for (uint32_t k = 0; k < s->stream_count; k++)
+        if (!journal_find(j, s->stream[k].id))
+            forget_known(&s->stream[k].at[i]);
 }
 
 /* What an older disk does not hold was lost with the younger one. */
@@ -380,6 +410,7 @@ past_start(struct sim *s, uint32_t i, const struct recovered *r)
         else
             check_fall(s, i, &s->stream[k], state);
         s->stream[k].at[i].retired = state && state->retired;
+        forget_known(&s->stream[k].at[i]);
     }
     sim_must(s, other || r->epoch == n->epoch, "S3: the epoch on disk fell", i);
     sim_must(s, other || r->lsn == n->lsn, "S3: the log on disk is not what was stored", i);
@@ -423,17 +454,25 @@ wants(const struct sim_sub *sub, const struct batch *b, uint64_t seq)
     return is;
 }
 
-void
-past_silent(struct sim *s, const struct sim_sub *sub, uint64_t stream, uint64_t from, uint64_t to)
+bool
+past_is_silent(const struct sim *s, const struct sim_sub *sub, uint64_t stream, uint64_t from,
+               uint64_t to)
 {
     const struct sim_stream *st = find(s, stream);
-    if (from > to || (st && st->retired))
-        return;
-    for (uint64_t seq = from; seq <= to; seq++) {
+    for (uint64_t seq = from; seq <= to && !(st && st->retired); seq++) {
         const struct sim_batch *it = past_find(s, (struct mark){stream, seq});
-        sim_must(s, it && !wants(sub, it->batch, seq), "S12: something was passed over in silence",
-                 sub->node);
+        if (!it || wants(sub, it->batch, seq))
+            return false;
     }
+    return true;
+}
+
+static void
+check_silent(struct sim *s, const struct sim_sub *sub, uint64_t stream, uint64_t from, uint64_t to)
+{
+    if (from <= to)
+        sim_must(s, past_is_silent(s, sub, stream, from, to),
+                 "S12: something was passed over in silence", sub->node);
 }
 
 /* What its causes are must have been given before; who is not told of everything cannot
@@ -523,7 +562,7 @@ past_deliver(struct sim *s, struct sim_sub *sub, const struct entry *e)
     uint64_t    last = e->gap_to > 0 ? e->gap_to : m.seq;
     uint64_t    told = vector_seq(&sub->told, m.stream);
     sim_must(s, m.seq > told || is_harmless(s, e), "S11: given again", sub->node);
-    past_silent(s, sub, m.stream, told + 1, m.seq - 1);
+    check_silent(s, sub, m.stream, told + 1, m.seq - 1);
     if (!e->late && !is_harmless(s, e))
         sim_must(s, !is_past(s, sub, e), "S10: it came after its effect", sub->node);
     if (e->gap_to > 0)
@@ -545,7 +584,7 @@ past_cursor(struct sim *s, struct sim_sub *sub)
         uint64_t    told = vector_seq(&sub->told, m.stream);
         if (m.seq <= told)
             continue;
-        past_silent(s, sub, m.stream, told + 1, m.seq);
+        check_silent(s, sub, m.stream, told + 1, m.seq);
         raise(&sub->told, m);
     }
 }

@@ -1,5 +1,5 @@
 /* sim_reach.c - who could tell whom what it has, and since when. */
-#include "sim/sim_part.h"
+#include "sim/oracle_part.h"
 
 /* After so long on a good connection all that was to be told is: one to who restarted waits up to
  * a second until that before it was found dead, and what came meanwhile is told anew by the next
@@ -27,6 +27,7 @@ reach_end(struct sim *s, struct sim_conn *c)
 void
 reach_node(struct sim *s, uint32_t i, bool good)
 {
+    oracle_trouble(s, i);
     for (uint32_t k = 0; k < s->conn_count; k++) {
         struct sim_conn *c = &s->conn[k];
         if (c->node[0] != i && c->node[1] != i)

@@ -193,7 +193,9 @@ window(struct swarm *w, bool is_calm, uint32_t publishes, uint64_t end_ms)
             work(w);
         sim_run(w->s, one_in(w, 20) ? any(w, 8000) : any(w, o->pace_ms));
     }
-    if (is_calm && sim_until(w->s, swarm_has_settled, 5000))
+    /* An old disk may have forgotten whom the others forgave: two that forgot each other never
+     * meet again. */
+    if (is_calm && !options_has(o, FAULT_old_disk) && sim_until(w->s, swarm_has_settled, 5000))
         w->has_forgotten = false;
 }
 

@@ -1,4 +1,5 @@
 /* swarm_faults.c - what goes wrong: a function for each row of faults.def that happens. */
+#include "sim/oracle.h"
 #include "sim/swarm_part.h"
 
 #include <stdio.h>
@@ -131,6 +132,12 @@ fault_echo(struct swarm *w)
         return false;
     sim_echo_pushes(w->s, i, j);
     return true;
+}
+
+static bool
+fault_bad_frame(struct swarm *w)
+{
+    return sim_bad_frame(w->s, any(w, w->o->brokers), prng_next(&w->prng));
 }
 
 /* ---- processes ---- */

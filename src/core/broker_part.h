@@ -1,4 +1,5 @@
-/* broker_part.h - what the files of the broker share; nobody else includes it.
+/* broker_part.h - what the files of the broker share; nobody else includes it, but for the
+ * simulator's oracle, which looks into running brokers.
  *
  *   broker.c          facts and their order, publishing, the disk, delivery
  *   broker_link.c     links: shaking hands, duplicates, liveness; frames by kind
