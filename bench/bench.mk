@@ -8,12 +8,16 @@ SOAK  ?=
 PARTS ?=
 # The T of make fuzz has a default of its own.
 SOAK_T = $(if $(filter command environment,$(firstword $(origin T))),$(T),30m)
-$(addprefix $(BUILD)/bench/,json_pub http_post lagging sink): %: %.o $(BUILD)/bench/load.o
+$(addprefix $(BUILD)/bench/,lagging sink): %: %.o $(BUILD)/bench/load.o
 	$(CC) $(LDFLAGS) -o $@ $^
-GENERATOR = $(patsubst bench/%.c,$(BUILD)/bench/%.o,bench/histogram.c bench/loop.c bench/load.c \
-                                                   $(wildcard bench/driver*.c))
-$(BUILD)/bench/generator: $(BUILD)/bench/generator.o $(filter-out %_test.o,$(GENERATOR))
+DRIVERS = $(patsubst %.c,$(BUILD)/%.o,bench/histogram.c bench/load.c $(wildcard bench/driver*.c))
+$(BUILD)/bench/generator: $(patsubst %,$(BUILD)/bench/%.o,generator loop) $(DRIVERS)
 	$(CC) $(LDFLAGS) -o $@ $^ -lm
+# Run by make test, with the others.
+$(BUILD)/bench/generator_test: $(BUILD)/bench/generator_test.o $(DRIVERS)
+	$(CC) $(LDFLAGS) -o $@ $^ -lm -lcmocka
+TESTS += $(BUILD)/bench/generator_test
+test: $(BUILD)/bench/generator_test
 $(BUILD)/bench/append: $(patsubst %,$(BUILD)/bench/%.o,append histogram load)
 	$(CC) $(LDFLAGS) -o $@ $^ -lm
 $(BUILD)/bench/history: $(BUILD)/bench/history.o $(call lib_of,store core base)
@@ -22,8 +26,7 @@ $(BUILD)/bench/history: $(BUILD)/bench/history.o $(call lib_of,store core base)
 $(BUILD)/bench/retain: $(BUILD)/bench/retain.o $(call lib_of,store core base)
 	$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
 
-bench: $(BUILD)/hearsay $(BUILD)/bench/json_pub $(BUILD)/bench/http_post $(BUILD)/bench/history \
-       $(BUILD)/bench/lagging $(BUILD)/bench/retain
+bench: $(BUILD)/hearsay $(patsubst %,$(BUILD)/bench/%,generator history lagging retain)
 	bench/run --build $(BUILD) $(BENCH)
 
 #   make bench-peers           beside other brokers; ROUNDS and SECONDS from the environment

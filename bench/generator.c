@@ -91,7 +91,7 @@ print_all(const struct load *l, double cpu)
         uint64_t    n;
     } row[] = {{"published", l->published}, {"acked", l->acked}, {"delivered", l->delivered},
                {"errors", l->errors},       {"lost", l->lost},   {"repeated", l->repeated}};
-    printf("{\"seconds\":%g", l->seconds);
+    printf("{\"seconds\":%g,\"took\":%.6f", l->seconds, (double)(l->last_came - l->begin) / 1e9);
     for (size_t i = 0; i < sizeof row / sizeof *row; i++)
         printf(",\"%s\":%llu", row[i].name, (unsigned long long)row[i].n);
     printf(",\"published_s\":%.1f,\"acked_s\":%.1f,\"delivered_s\":%.1f,\"cpu\":%.3f",
