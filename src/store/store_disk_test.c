@@ -565,6 +565,51 @@ a_reader_in_the_way_once_costs_little(void **state)
     disk_close(&d);
 }
 
+struct busy_reader {
+    pthread_t            thread;
+    struct store_reader *r;
+    _Atomic bool        *stop;
+};
+
+static void *
+read_on(void *arg)
+{
+    struct busy_reader *b = arg;
+    for (struct read read = {.lsn_last = 1000, .bytes_max = 1 << 20}; !*b->stop;) {
+        struct page *p = NULL;
+        if (store_read(b->r, &read, &p) == ERR_OK)
+            page_drop(p);
+    }
+    return NULL;
+}
+
+/* Without it readers that take turns leave no moment for the WAL to begin anew. */
+static void
+readers_that_never_rest_cost_no_wal(void **state)
+{
+    enum { READERS = 4 };
+    struct disk        d;
+    struct writer      a    = kit_writer(5);
+    _Atomic bool       stop = false;
+    struct busy_reader b[READERS];
+    (void)state;
+    disk_open(&d, false);
+    put_mib(&d, &a, 1);
+    for (int i = 0; i < READERS; i++) {
+        b[i].stop = &stop;
+        assert_int_equal(store_reader_open(&b[i].r, d.s), ERR_OK);
+        assert_int_equal(pthread_create(&b[i].thread, NULL, read_on, &b[i]), 0);
+    }
+    put_mib(&d, &a, 100);
+    stop = true;
+    for (int i = 0; i < READERS; i++) {
+        pthread_join(b[i].thread, NULL);
+        store_reader_close(b[i].r);
+    }
+    assert_in_range(bytes_of(&d, "-wal"), 32 * MIB, 38 * MIB);
+    disk_close(&d);
+}
+
 /* What another process finds: is a byte of the file locked? */
 static bool
 is_locked(const struct disk *d, const char *suffix, off_t at)
@@ -744,6 +789,7 @@ main(void)
         cmocka_unit_test(a_file_that_was_moved_away_takes_nothing),
         cmocka_unit_test(a_reader_beside_the_writer_sees_a_prefix),
         cmocka_unit_test(a_reader_in_the_way_once_costs_little),
+        cmocka_unit_test(readers_that_never_rest_cost_no_wal),
         cmocka_unit_test(others_see_that_the_file_is_in_use),
         cmocka_unit_test(the_views_show_the_log),
         cmocka_unit_test(the_log_says_what_kind_a_row_is),

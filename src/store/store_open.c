@@ -159,10 +159,25 @@ attempt(struct store *s, const struct store_config *config, struct buf *problem)
     return e;
 }
 
+/* Whoever writes goes first: readers take turns without end. */
+static pthread_rwlock_t *
+turns_new(void)
+{
+    pthread_rwlock_t    *turns = mem_new(sizeof *turns);
+    pthread_rwlockattr_t how;
+    pthread_rwlockattr_init(&how);
+    pthread_rwlockattr_setkind_np(&how, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
+    CHECK(pthread_rwlock_init(turns, &how) == 0);
+    pthread_rwlockattr_destroy(&how);
+    return turns;
+}
+
 static void
 free_store(struct store *s)
 {
     close_db(s);
+    pthread_rwlock_destroy(s->turns);
+    mem_free(s->turns);
     load_forget(s);
     load_recovered_fini(s);
     buf_fini(&s->scratch);
@@ -190,6 +205,7 @@ store_open(struct store **store, const struct store_config *config,
     s->path          = text_of("%s%sbroker.db", config->dir, ends_in_slash(config->dir) ? "" : "/");
     s->reserve_bytes = config->reserve_bytes < RESERVE_MAX ? config->reserve_bytes : RESERVE_MAX;
     s->disk.has_room = true;
+    s->turns         = turns_new();
     buf_init(&s->scratch, 0);
     buf_init(&s->texts, 0);
 

@@ -3,11 +3,9 @@
  *   store_sql.c     statements, errors, transactions
  *   store_load.c    what a start finds: heads, members, token, topics
  *   store_topics.c  topics in memory, their snapshot    store_latest.c  their newest messages
- *   store_segments.c  the index of the log
- *   store_streams.c  heads and floors  store_peers.c  the roster
- *   store_retain.c  what goes off the front, and store_front.h
+ *   store_segments.c  the index of the log              store_repair.c  damage, written anew
+ *   store_streams.c  heads and floors  store_peers.c  the roster     store_retain.c  the front goes
  *   store_commit.c  commits            store_tend.c  checkpoints     store_room.c  free disk
- *   store_repair.c  what was damaged, written anew
  *   store_start.h: a start             store_reader.h: reading
  *
  * What memory says of streams and topics is what the transaction in progress makes
@@ -19,6 +17,7 @@
 #include "store/store.h"
 #include "store/store_page.h"
 
+#include <pthread.h>
 #include <sqlite3.h>
 
 enum { ROW_DIGEST_ONLY = 1, ROW_LATE = 2, ROW_GAP = 4 };
@@ -166,12 +165,13 @@ struct store {
     uint64_t       probes;
     struct buf     scratch;
 
-    uint32_t wal_pages, wal_copied; /* frames in the WAL, and of them in the file */
-    int64_t  wal_bytes;             /* to which the WAL was grown ahead of use */
-    uint64_t wal_warned;            /* it was said that a reader holds so much of it */
-    uint32_t wal_patience;          /* pages to the next attempt to begin it anew; 0: PAGES_BUSY */
-    bool     wal_is_short;          /* it is cut after it was copied */
-    uint32_t commits, tends_waited; /* since the last store_tend(), since the snapshot */
+    uint32_t          wal_pages, wal_copied; /* frames in the WAL, and of them in the file */
+    int64_t           wal_bytes;             /* to which the WAL was grown ahead of use */
+    uint64_t          wal_warned;            /* it was said that a reader holds so much of it */
+    uint32_t          wal_patience; /* pages to the next attempt to begin it anew; 0: PAGES_BUSY */
+    bool              wal_is_short; /* it is cut after it was copied */
+    pthread_rwlock_t *turns;        /* a reader's while it reads; ours while the WAL begins anew */
+    uint32_t          commits, tends_waited; /* since the last store_tend(), since the snapshot */
 
     uint32_t         retired_count;
     struct recovered recovered;

@@ -80,6 +80,7 @@ enum err
 store_reader_open(struct store_reader **reader, const struct store *s)
 {
     struct store_reader *r = mem_new(sizeof *r);
+    r->turns               = s->turns;
     buf_init(&r->deps, 0);
     buf_init(&r->bytes, 0);
     int rc     = sqlite3_open_v2(s->path, &r->db, SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX, NULL);
@@ -133,8 +134,8 @@ read_batch_row(struct store_reader *r, struct mark at, struct batch_row *row)
                                       .late          = sql_u64(q, 6) & ROW_LATE};
     bool chained = sql_hash(q, 7, &row->prev);
     chained &= sql_hash(q, 8, &row->chain);
-    bool whole = chained && row->first > 0 && row->last >= row->first &&
-                 row_lsns(row) <= BATCH_MESSAGES_MAX;
+    bool whole =
+        chained && row->first > 0 && row->last >= row->first && row_lsns(row) <= BATCH_MESSAGES_MAX;
     buf_reset(&r->deps);
     e = buf_add(&r->deps, sql_bytes(q, 9));
     CHECK(e == ERR_OK);
@@ -471,10 +472,12 @@ store_read(struct store_reader *r, const struct read *read, struct page **out)
     page_maker_init(&page);
     r->work       = 0;
     r->now.stream = 0;
-    enum err e    = sql_run(r->db, r->sql[READ_BEGIN]);
+    pthread_rwlock_rdlock(r->turns);
+    enum err e = sql_run(r->db, r->sql[READ_BEGIN]);
     if (e == ERR_OK)
         e = read->start == READ_KEPT ? kept_read(r, read, &page) : read_log(r, read, &page);
     enum err ended = sqlite3_get_autocommit(r->db) ? ERR_OK : sql_run(r->db, r->sql[READ_END]);
+    pthread_rwlock_unlock(r->turns);
     if (e == ERR_OK)
         e = ended;
     if (e == ERR_OK)

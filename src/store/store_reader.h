@@ -83,7 +83,9 @@ struct batch_row {
 };
 
 struct store_reader {
-    sqlite3      *db;
+    sqlite3          *db;
+    pthread_rwlock_t *turns; /* the store's */
+
     sqlite3_stmt *sql[READING_COUNT];
     struct buf    deps, bytes; /* of the last batch_row; of a batch in the making */
 

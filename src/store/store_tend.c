@@ -12,7 +12,7 @@ enum {
     LSNS_TO_SNAPSHOT  = 100000,
     FRAME_BYTES       = 4096 + 24, /* in the WAL: a page and its header */
     LOCK_WAIT_MS      = 10000,     /* another program writes: rare, and better than failing */
-    READER_WAIT_MS    = 25,        /* a page of history is read within that */
+    READER_WAIT_MS    = 25,        /* of another program */
     GROW_MIN          = 256 << 10, /* bytes of WAL in use: below, it grows by itself */
     GROW_MAX          = 4 << 20,
     GROW_STEP         = 64 << 10,
@@ -88,14 +88,35 @@ wait_less(struct store *s, bool was_busy)
     s->wal_copied -= PAGES_BUSY - pages;
 }
 
+static int
+copy_wal(struct store *s, int mode, int *pages, int *copied)
+{
+    sqlite3_busy_timeout(s->db, mode == SQLITE_CHECKPOINT_PASSIVE ? 0 : READER_WAIT_MS);
+    int rc = sqlite3_wal_checkpoint_v2(s->db, NULL, mode, pages, copied);
+    sqlite3_busy_timeout(s->db, LOCK_WAIT_MS);
+    return rc;
+}
+
+/* Our own readers let us in between two pages.  They go on while most of it is copied. */
+static int
+begin_anew(struct store *s, int mode, int *pages, int *copied)
+{
+    int rc = copy_wal(s, SQLITE_CHECKPOINT_PASSIVE, pages, copied);
+    if (rc != SQLITE_OK && rc != SQLITE_BUSY)
+        return rc;
+    pthread_rwlock_wrlock(s->turns);
+    rc = copy_wal(s, mode, pages, copied);
+    pthread_rwlock_unlock(s->turns);
+    return rc;
+}
+
 /* A failure costs nothing but room: all of it is in the WAL, and is tried again. */
 static void
 checkpoint(struct store *s, int mode)
 {
     int pages = 0, copied = 0;
-    sqlite3_busy_timeout(s->db, mode == SQLITE_CHECKPOINT_PASSIVE ? 0 : READER_WAIT_MS);
-    int rc = sqlite3_wal_checkpoint_v2(s->db, NULL, mode, &pages, &copied);
-    sqlite3_busy_timeout(s->db, LOCK_WAIT_MS);
+    int rc        = mode == SQLITE_CHECKPOINT_PASSIVE ? copy_wal(s, mode, &pages, &copied)
+                                                      : begin_anew(s, mode, &pages, &copied);
     s->wal_copied = s->wal_pages; /* if it failed, the next attempt comes after as much again */
     if (rc != SQLITE_OK && rc != SQLITE_BUSY) {
         enum err e = sql_failed(s->db, rc, "checkpoint");
