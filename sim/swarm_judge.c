@@ -4,7 +4,10 @@
 #include "sim/swarm_part.h"
 
 /* All that is left to read is read, and all that waits is answered. */
-enum { READ_MS = 6000 };
+enum {
+    READ_MS = 6000,
+    MEND_MS = 20000, /* at each damaged place others are asked first, which takes a second or two */
+};
 
 void
 swarm_mend(struct swarm *w)
@@ -69,7 +72,7 @@ swarm_judge(struct swarm *w)
         w->sub_at[k] = k % w->o->brokers;
         sim_move(w->s, w->sub[k], w->sub_at[k]);
     }
-    sim_run(w->s, READ_MS);
+    sim_run(w->s, READ_MS + (options_has(w->o, FAULT_flip) ? MEND_MS : 0));
     oracle_check(w->s);
     oracle_heads(w->s);
     oracle_beliefs(w->s);
