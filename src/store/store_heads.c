@@ -241,8 +241,9 @@ check_stream(struct heads *h, const struct head *d)
 static enum err
 check_all(struct heads *h)
 {
-    sqlite3_stmt *q     = h->q[ALL];
-    int64_t       above = INT64_MIN;
+    sqlite3_stmt *q       = h->q[ALL];
+    int64_t       above   = 0;
+    bool          is_next = false;
     enum err      e = ERR_OK, checked = ERR_OK;
     while (checked == ERR_OK && sql_next(h->s->db, q, &e)) {
         struct head d    = {.stream  = sql_u64(q, 0),
@@ -255,11 +256,12 @@ check_all(struct heads *h)
         if (!sql_hash(q, 6, &d.floor_chain))
             d.floor_chain = (struct hash128){0};
         int64_t key = sqlite3_column_int64(q, 0);
-        if (key <= above) /* the tree's order is lost, and this would not end */
+        if (is_next && key <= above) /* the tree's order is lost, and this would not end */
             checked = ERR_CORRUPT;
         else if (!d.retired && d.head > 0)
             checked = check_stream(h, &d);
-        above = key;
+        above   = key;
+        is_next = true;
     }
     sqlite3_reset(q);
     return e == ERR_OK ? checked : e;
