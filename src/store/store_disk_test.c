@@ -540,8 +540,7 @@ put_mib(struct disk *d, struct writer *w, uint32_t mib)
         disk_put(d, kit_batch_with(w, 120, "t", 1000, NULL, 0), 1);
 }
 
-/* Without it a reader that is in the way for a moment, when the WAL is to be begun anew, costs
- * as much of the disk again as the WAL takes. */
+/* Without it a reader in the way for a moment costs as much disk again as the WAL takes. */
 static void
 a_reader_in_the_way_once_costs_little(void **state)
 {
@@ -554,8 +553,7 @@ a_reader_in_the_way_once_costs_little(void **state)
     put_mib(&d, &a, 1);
     path_of(&d, "", path);
     assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
-    const char *begin = "BEGIN; SELECT count(*) FROM messages";
-    assert_int_equal(sqlite3_exec(db, begin, NULL, NULL, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db, "BEGIN; SELECT lsn FROM messages", 0, 0, 0), SQLITE_OK);
     while (bytes_of(&d, "-wal") < 36 * MIB)
         put_mib(&d, &a, 1);
     assert_int_equal(sqlite3_exec(db, "COMMIT", NULL, NULL, NULL), SQLITE_OK);
@@ -600,7 +598,10 @@ readers_that_never_rest_cost_no_wal(void **state)
         assert_int_equal(store_reader_open(&b[i].r, d.s), ERR_OK);
         assert_int_equal(pthread_create(&b[i].thread, NULL, read_on, &b[i]), 0);
     }
-    put_mib(&d, &a, 100);
+    for (int i = 0; i < 8; i++) { /* what is copied meanwhile does not put it off */
+        put_mib(&d, &a, 13);
+        store_tend(d.s, false);
+    }
     stop = true;
     for (int i = 0; i < READERS; i++) {
         pthread_join(b[i].thread, NULL);

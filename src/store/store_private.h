@@ -165,12 +165,12 @@ struct store {
     uint64_t       probes;
     struct buf     scratch;
 
-    uint32_t          wal_pages, wal_copied; /* frames in the WAL, and of them in the file */
-    int64_t           wal_bytes;             /* to which the WAL was grown ahead of use */
-    uint64_t          wal_warned;            /* it was said that a reader holds so much of it */
-    uint32_t          wal_patience; /* pages to the next attempt to begin it anew; 0: PAGES_BUSY */
-    bool              wal_is_short; /* it is cut after it was copied */
-    pthread_rwlock_t *turns;        /* a reader's while it reads; ours while the WAL begins anew */
+    uint32_t          wal_pages, wal_copied;  /* frames in the WAL, and of them in the file */
+    int64_t           wal_bytes;              /* to which the WAL was grown ahead of use */
+    uint64_t          wal_warned;             /* it was said that a reader holds so much of it */
+    uint32_t          wal_next, wal_patience; /* frames when it is to begin anew; after a failure */
+    bool              wal_is_short;           /* it is cut after it was copied */
+    pthread_rwlock_t *turns; /* a reader's while it reads; ours while the WAL begins anew */
     uint32_t          commits, tends_waited; /* since the last store_tend(), since the snapshot */
 
     uint32_t         retired_count;

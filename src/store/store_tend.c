@@ -25,8 +25,10 @@ on_commit(void *ctx, sqlite3 *db, const char *name, int pages)
     struct store *s = ctx;
     (void)db;
     (void)name;
-    if ((uint32_t)pages < s->wal_pages)
-        s->wal_copied = 0; /* it began anew */
+    if ((uint32_t)pages < s->wal_pages) { /* it began anew */
+        s->wal_copied = 0;
+        s->wal_next   = PAGES_BUSY;
+    }
     s->wal_pages = (uint32_t)pages;
     return SQLITE_OK;
 }
@@ -41,6 +43,7 @@ tend_watch_wal(struct store *s)
     char        wal[4096];
     int         n = snprintf(wal, sizeof wal, "%s-wal", s->path);
     s->wal_pages = s->wal_copied = 0;
+    s->wal_next                  = PAGES_BUSY;
     s->wal_warned                = 0;
     if (n > 0 && (size_t)n < sizeof wal && stat(wal, &st) == 0)
         s->wal_pages = (uint32_t)(st.st_size / FRAME_BYTES);
@@ -71,7 +74,7 @@ watch_pinned(struct store *s, int pages, int copied)
 static int
 mode_of(const struct store *s)
 {
-    return s->wal_pages >= PAGES_BUSY ? SQLITE_CHECKPOINT_RESTART : SQLITE_CHECKPOINT_PASSIVE;
+    return s->wal_pages >= s->wal_next ? SQLITE_CHECKPOINT_RESTART : SQLITE_CHECKPOINT_PASSIVE;
 }
 
 /* A reader was in the way of a new beginning: mostly it is gone soon.  But each attempt waits
@@ -80,12 +83,10 @@ static void
 wait_less(struct store *s, bool was_busy)
 {
     uint32_t pages = s->wal_patience > 0 ? 2 * s->wal_patience : PAGES_QUIET;
-    if (!was_busy || pages >= PAGES_BUSY) {
-        s->wal_patience = was_busy ? PAGES_BUSY : 0;
-        return;
-    }
-    s->wal_patience = pages;
-    s->wal_copied -= PAGES_BUSY - pages;
+    if (pages > PAGES_BUSY || !was_busy)
+        pages = PAGES_BUSY;
+    s->wal_patience = was_busy ? pages : 0;
+    s->wal_next     = s->wal_pages + pages;
 }
 
 static int
@@ -118,15 +119,17 @@ checkpoint(struct store *s, int mode)
     int rc        = mode == SQLITE_CHECKPOINT_PASSIVE ? copy_wal(s, mode, &pages, &copied)
                                                       : begin_anew(s, mode, &pages, &copied);
     s->wal_copied = s->wal_pages; /* if it failed, the next attempt comes after as much again */
+    s->wal_next   = s->wal_next > s->wal_pages ? s->wal_next : s->wal_pages + PAGES_BUSY;
     if (rc != SQLITE_OK && rc != SQLITE_BUSY) {
         enum err e = sql_failed(s->db, rc, "checkpoint");
         (void)e;
         return;
     }
-    wait_less(s, mode == SQLITE_CHECKPOINT_RESTART && rc == SQLITE_BUSY);
+    if (mode == SQLITE_CHECKPOINT_RESTART)
+        wait_less(s, rc == SQLITE_BUSY);
     watch_pinned(s, pages, copied);
     if (rc == SQLITE_OK && mode == SQLITE_CHECKPOINT_TRUNCATE)
-        s->wal_pages = s->wal_copied = 0, s->wal_bytes = 0;
+        s->wal_pages = s->wal_copied = 0, s->wal_bytes = 0, s->wal_next = PAGES_BUSY;
 }
 
 /* A sync after writing beyond a file's end also has to write the file's new length; that
@@ -172,7 +175,7 @@ tend_under_load(struct store *s)
     bool is_scarce = s->disk.is_scarce;
     if (is_scarce != s->wal_is_short)
         shorten_wal(s, is_scarce);
-    if (s->wal_pages - s->wal_copied >= (is_scarce ? PAGES_QUIET : PAGES_BUSY))
+    if (s->wal_pages >= s->wal_next || (is_scarce && s->wal_pages - s->wal_copied >= PAGES_QUIET))
         checkpoint(s, mode_of(s));
     if (!is_scarce)
         grow_wal(s);
@@ -181,7 +184,7 @@ tend_under_load(struct store *s)
 void
 tend_after_step(struct store *s)
 {
-    if (s->disk.is_scarce || s->wal_pages - s->wal_copied >= 2 * PAGES_BUSY)
+    if (s->disk.is_scarce || s->wal_pages >= 2 * PAGES_BUSY)
         tend_under_load(s);
 }
 
