@@ -31,6 +31,10 @@
  * reader anywhere sees the answer before the question.  A broker that lacks some of that waits
  * for it up to 1 s; then the receipt says that it did not come (`causal`).
  *
+ * A broker may be told to store nothing of some topics (`store = no`).  What is published to
+ * those is delivered to whoever reads at that moment, and is nowhere later: its receipt and the
+ * message say so (`stored` is 0), and have no id.
+ *
  * A handle belongs to one thread at a time; handles share nothing.  Strings that come
  * out are valid until the next call on their handle.  The library raises no signals
  * (no SIGPIPE), writes nothing to standard output or standard error, and keeps no files.
@@ -107,7 +111,7 @@ struct hearsay_publish {
 };
 
 struct hearsay_receipt {
-    const char *id; /* where UNCERTAIN: the id under which to look, or "" */
+    const char *id; /* "" where not stored; where UNCERTAIN: under which to look, or "" */
     const char *origin;
     const char *cursor;
     uint64_t    lamport;
@@ -116,9 +120,10 @@ struct hearsay_receipt {
     int         again;  /* a broker that failed may have stored it too: it may be there twice */
     const char *json;   /* as the broker sent it, one line */
     size_t      json_bytes;
+    int         stored; /* 0: that broker stores nothing of this topic, it was delivered only */
 };
 
-/* OK: on disk at `acks` brokers.  UNCERTAIN: a broker that failed, or its commit, may have
+/* OK: on disk at `acks` brokers, or `stored` is 0.  UNCERTAIN: a broker that failed, or its commit, may have
  * stored it or not; r->id is what to look for, where the broker said so.  UNREACHABLE,
  * REFUSED, INVALID: nothing is stored. */
 enum hearsay_status hearsay_publish(struct hearsay *h, const struct hearsay_publish *p,
@@ -163,6 +168,8 @@ struct hearsay_message {
     const char *cursor;
     const char *json; /* the message, or gap, as the broker sent it, one line */
     size_t      json_bytes;
+    int         stored; /* 0: it is nowhere to be read again, and has the id "" */
+    uint64_t    lost;   /* not stored: so many before it were lost, since they were not read */
 };
 
 /* One subscription a handle; a second call replaces the first.  When OK is back the

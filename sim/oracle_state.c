@@ -183,12 +183,6 @@ oracle_state(struct sim *s, uint32_t i)
 
 /* ---- S18: effects ---- */
 
-static bool
-is_data(enum frame_kind kind)
-{
-    return kind == FRAME_PUSH || kind == FRAME_GAP || kind == FRAME_LATEST;
-}
-
 /* What is not messages is bounded by the members and their links; messages by the windows of
  * pulls, the queue of publishes and the room at the store. */
 void
@@ -199,7 +193,7 @@ oracle_effects(struct sim *s, uint32_t i, const struct effects *effects)
         return;
     for (uint32_t k = 0; k < effects->count; k++) {
         const struct effect *e = &effects->at[k];
-        if (e->kind == EFFECT_SEND && !is_data(e->send.frame.kind) &&
+        if (e->kind == EFFECT_SEND && !sim_is_data(e->send.frame.kind) &&
             ++control[e->send.link] > most)
             most = control[e->send.link];
         dials += e->kind == EFFECT_DIAL;

@@ -133,7 +133,7 @@ post(struct sim *s, struct sim_conn *c, int end, const struct frame *f)
     e->life          = c->life[!end];
     e->conn          = c->id;
     e->link          = c->link[!end];
-    e->push          = f->kind == FRAME_PUSH || f->kind == FRAME_GAP || f->kind == FRAME_LATEST;
+    e->push          = sim_is_data(f->kind);
     enum err encoded = wire_encode(&e->bytes, f);
     CHECK(encoded == ERR_OK);
     s->frames[f->kind]++;

@@ -226,6 +226,13 @@ void disk_retain(struct sim *s, uint32_t i);
 bool disk_retains(const struct retention *r);
 
 /* ---- sim_net.c ---- */
+/* Frames that travel in the data queue. */
+static inline bool
+sim_is_data(enum frame_kind kind)
+{
+    return kind == FRAME_PUSH || kind == FRAME_GAP || kind == FRAME_LATEST || kind == FRAME_LIVE;
+}
+
 void net_dial(struct sim *s, uint32_t i, const struct addr *to);
 void net_send(struct sim *s, uint32_t i, uint32_t link, const struct frame *f);
 void net_close(struct sim *s, uint32_t i, uint32_t link);

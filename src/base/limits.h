@@ -42,6 +42,10 @@ enum {
     UNSENT_BYTES_MAX        = 128 << 20,/* answers that clients do not read: then 503 */
     DELIVERY_BYTES_MAX      = 8 << 20,  /* deliveries that wait: then a message for each client */
     ANSWERS_BYTES_MAX       = 16 << 20, /* pages of long polls that wait: then a message in each */
+    TOPIC_RULES_MAX         = 256,      /* in the configuration: it does not start with more */
+    LIVE_WAITING_BYTES_MAX  = 32 << 20, /* live messages that clients do not take: the oldest go */
+    LIVE_RUNS_MAX           = 1024,     /* runs of them for one subscription: likewise */
+    LIVE_RUNS_ALL_MAX       = 1 << 20,  /* ... and for all */
     CLIENT_HEAD_MS          = 10000,    /* from first byte to the end of a head: closed */
 };
 
@@ -49,6 +53,7 @@ enum {
 enum {
     LINKS_MAX            = 64,       /* with those still shaking hands; more are closed */
     LINK_QUEUE_BYTES_MAX = 8 << 20,  /* data waiting for one peer: then it catches up */
+    LIVE_LINK_BYTES_MAX  = 4 << 20,  /* the same, with what is live: then that is dropped */
     HELD_BACK_BYTES_MAX  = 16 << 20, /* per link; then batches are dropped and pulled later */
     CREDIT_BYTES         = 4 << 20,  /* a pull's window */
     COMMITS_MAX          = 16384,    /* at the store; then batches are dropped, pulled later */

@@ -60,7 +60,7 @@ publish_one(struct hearsay *h, const struct options *o, struct hearsay_publish *
     if (r.again)
         fprintf(stderr, "hearsay " NAME ": " PUBLISH_TWICE "\n");
     if (!options_flag(o, "json") && !options_flag(o, "quiet"))
-        fprintf(stderr, "%s\n", r.id);
+        fprintf(stderr, "%s\n", r.stored ? r.id : "delivered, not stored");
     return cli_finish(NAME);
 }
 

@@ -93,6 +93,20 @@ print_message(struct listen *l, const struct hearsay_message *m)
     return true;
 }
 
+/* Of topics that are not stored. */
+static bool
+print_lost(struct listen *l, const struct hearsay_message *m)
+{
+    if (m->lost == 0)
+        return true;
+    if (!flush(l)) /* the two outputs in their order */
+        return false;
+    progress_clear(&l->progress);
+    fprintf(stderr, "hearsay " NAME ": %llu message%s not stored and came faster than read: lost\n",
+            (unsigned long long)m->lost, m->lost == 1 ? " was" : "s were");
+    return true;
+}
+
 static bool
 print_gap(struct listen *l, const struct hearsay_message *m)
 {
@@ -282,7 +296,7 @@ on_message(struct listen *l, const struct hearsay_message *m)
     bool is_gap = m->gap_to > 0;
     hold_signals(l, SIG_BLOCK);
     say_recovered(l);
-    if (!(is_gap ? print_gap(l, m) : print_message(l, m)))
+    if (!(is_gap ? print_gap(l, m) : print_lost(l, m) && print_message(l, m)))
         return EXIT_ERROR;
     if (!is_gap) {
         l->last_ms = cli_now_ms();

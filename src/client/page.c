@@ -172,6 +172,7 @@ page_gap(struct page *p, struct hearsay_message *m)
     m->id           = text_or(&p->room, &all, STR("stream"), "");
     m->origin       = text_or(&p->room, &all, STR("origin"), "");
     m->topic = m->time = m->body = "";
+    m->stored                    = 1;
 
     const struct json_value *from = json_member(&all, STR("from"));
     const struct json_value *to   = json_member(&all, STR("to"));
@@ -219,6 +220,15 @@ take_body(struct page *p, const struct json_members *all, struct hearsay_message
     return ERR_OK;
 }
 
+/* What does not say that it is not, is. */
+static bool
+is_stored(const struct json_members *all)
+{
+    const struct json_value *v      = json_member(all, STR("stored"));
+    bool                     stored = true;
+    return !v || !json_bool(v, &stored) || stored;
+}
+
 enum err
 page_message(struct page *p, struct hearsay_message *m, const char **why)
 {
@@ -244,7 +254,12 @@ page_message(struct page *p, struct hearsay_message *m, const char **why)
     *why                             = "a message without topic, Lamport time or body";
     if (!lamport || !json_u64(lamport, &m->lamport) || m->topic[0] == '\0')
         return ERR_PROTO;
-    m->late    = late && json_bool(late, &is_late) && is_late;
+    m->late   = late && json_bool(late, &is_late) && is_late;
+    m->stored = is_stored(&all);
+
+    const struct json_value *lost = json_member(&all, STR("lost"));
+    if (lost && !json_u64(lost, &m->lost))
+        return ERR_PROTO;
     enum err e = take_meta(p, json_member(&all, STR("meta")), m);
     return e == ERR_OK ? take_body(p, &all, m) : e;
 }
@@ -274,6 +289,7 @@ page_receipt(struct str body, struct buf *room, struct hearsay_receipt *r)
     v = json_member(&all, STR("causal"));
     if (v && !json_bool(v, &causal))
         return ERR_PROTO;
+    r->stored     = is_stored(&all);
     r->json       = (const char *)body.p;
     r->json_bytes = body.n > 0 && body.p[body.n - 1] == '\n' ? body.n - 1 : body.n;
     r->copies     = (int)copies;

@@ -239,8 +239,9 @@ read_answer(struct hearsay *h, const struct pending *p, struct hearsay_receipt *
 {
     bool parsed    = page_receipt(buf_str(&p->answer), &h->room, r) == ERR_OK;
     h->http_status = p->status;
-    if (p->status == 0 || p->status == 201 || p->status == 202) {
-        if (p->status == 0 || !parsed || r->id[0] == '\0') {
+    bool live      = parsed && !r->stored && (p->status == 200 || p->status == 201);
+    if (live || p->status == 0 || p->status == 201 || p->status == 202) {
+        if (p->status == 0 || !parsed || (r->id[0] == '\0' && !live)) {
             *r = nothing;
             return handle_say(h, HEARSAY_BROKEN, "an answer without a receipt");
         }
@@ -248,7 +249,7 @@ read_answer(struct hearsay *h, const struct pending *p, struct hearsay_receipt *
             handle_set(&h->context, r->cursor);
             h->context_via = r->causal ? p->via : 0;
         }
-        if (p->status == 201)
+        if (live || p->status == 201)
             return HEARSAY_OK;
         return handle_say(h, HEARSAY_FEWER,
                           "stored, but only %d copies were confirmed in time; it spreads on",

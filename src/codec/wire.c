@@ -84,6 +84,8 @@ decode_payload(struct str payload, struct wire_scratch *s, struct frame *frame)
         return ERR_OK;
     if (frame->kind == FRAME_PUSH)
         blob_drop(frame->push.batch);
+    if (frame->kind == FRAME_LIVE)
+        blob_drop(frame->live.batch);
     return refuse(s, in.problem);
 }
 

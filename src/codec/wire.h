@@ -39,7 +39,7 @@ void wire_scratch_fini(struct wire_scratch *s);
  *
  * OK        *frame and *used are set.  It borrows from `in` and from `s`, until the
  *           next decode; vectors in it must not be changed.  Only the batch of a PUSH
- *           is the caller's: a new blob that stands alone; the digest of each message
+ *           or a LIVE is the caller's: a new blob that stands alone; the digest of each message
  *           in it is zero unless MSG_DIGEST_ONLY, for core to compute.
  * MORE      `in` ends inside the frame; nothing was consumed.
  * NOTFOUND  a sound frame of a kind that is unknown here: skip *used bytes.

@@ -39,6 +39,8 @@ drop(struct frame *f)
 {
     if (f->kind == FRAME_PUSH)
         blob_drop(f->push.batch);
+    if (f->kind == FRAME_LIVE)
+        blob_drop(f->live.batch);
 }
 
 /* Decode; `problem` NULL: it must be OK. */
@@ -280,6 +282,27 @@ static const struct {
     {"nonce missing", 12, "00000000000000010000000000000007047f0000010bb8", "too short"},
     {"away with payload", 14, "78", "behind the payload"},
     {"forget nobody", 15, "0000000000000000010000000000000001", "family"},
+    {"sound live", 16, "000000010000000000000001000000000000000003683a31000000000000016100000000",
+     NULL},
+    {"live without messages", 16, "000000000000000000000001000000000000000003683a31", "bad count"},
+    {"live of 1025 messages", 16,
+     "000004010000000000000001000000000000000003683a31000000000000016100000000", "bad count"},
+    {"live beyond its end", 16,
+     "000000020000000000000001000000000000000003683a31000000000000016100000000", "too short"},
+    {"live stamp 0", 16, "000000010000000000000000000000000000000003683a31000000000000016100000000",
+     "stamp out"},
+    {"live stamp too high", 16,
+     "000000010020000000000000000000000000000003683a31000000000000016100000000", "stamp out"},
+    {"live of nobody", 16, "000000010000000000000001000000000000000000000000000000016100000000",
+     "no origin"},
+    {"live digest", 16,
+     "000000010000000000000001000000000000000003683a3101000102030405060708090a0b0c0d0e0f",
+     "without its body"},
+    {"live and more", 16,
+     "000000010000000000000001000000000000000003683a3100000000000001610000000000",
+     "behind the payload"},
+    {"live flag", 16, "000000010000000000000001000000000000000003683a31020000000000016100000000",
+     "unknown flag"},
 };
 
 /* Broken when a peer's frame gets past the decoder into core with something that

@@ -311,7 +311,7 @@ wire_get_heads(struct wire_in *in, struct frame *f)
 /* The batch's blob: batch, messages, deps, origin, then the payload's messages as
  * they came, which topics, headers and bodies are slices of.  One copy. */
 static void
-get_batch(struct wire_in *in, struct frame_push *push, const struct batch *head)
+get_batch(struct wire_in *in, struct batch **batch, const struct batch *head)
 {
     size_t        msg_n = head->count * sizeof(struct msg);
     size_t        dep_n = head->deps_count * sizeof(struct mark), rest = left(in);
@@ -330,7 +330,7 @@ get_batch(struct wire_in *in, struct frame_push *push, const struct batch *head)
         memcpy(at, head->origin.p, head->origin.n);
     at += head->origin.n;
     memcpy(at, in->p, rest);
-    push->batch = b; /* dropped by wire_decode when a problem is found below */
+    *batch = b; /* dropped by wire_decode when a problem is found below */
 
     *in           = (struct wire_in){.p = at, .end = at + rest, .s = in->s};
     size_t bodies = 0, others = head->origin.n + dep_n;
@@ -341,6 +341,18 @@ get_batch(struct wire_in *in, struct frame_push *push, const struct batch *head)
     }
     expect(in, bodies <= BATCH_BODY_BYTES_MAX, "bodies of a batch too long");
     expect(in, others <= BATCH_REST_BYTES_MAX, "topics, headers and deps of a batch too long");
+}
+
+/* All that follows `head`. */
+static void
+get_messages(struct wire_in *in, struct batch **batch, const struct batch *head)
+{
+    expect(in, head->count > 0 && head->count <= BATCH_MESSAGES_MAX, "bad count of messages");
+    expect(in, head->lamport_first > 0 && head->lamport_first + head->count - 1 <= STAMP_MAX,
+           "stamp out of range");
+    expect(in, left(in) / WIRE_MSG_BYTES_MIN >= head->count, "payload too short");
+    if (!in->problem)
+        get_batch(in, batch, head);
 }
 
 void
@@ -358,13 +370,22 @@ wire_get_push(struct wire_in *in, struct frame *f)
     head.origin        = get_text(in, 1, WIRE_ORIGIN_BYTES_MAX);
     head.deps_count    = get_marks(in);
 
-    expect(in, head.count > 0 && head.count <= BATCH_MESSAGES_MAX, "bad count of messages");
     expect(in, head.first + head.count - 1 <= INT64_MAX, "seq out of range");
-    expect(in, head.lamport_first > 0 && head.lamport_first + head.count - 1 <= STAMP_MAX,
-           "stamp out of range");
-    expect(in, left(in) / WIRE_MSG_BYTES_MIN >= head.count, "payload too short");
-    if (!in->problem)
-        get_batch(in, &f->push, &head);
+    get_messages(in, &f->push.batch, &head);
+}
+
+void
+wire_get_live(struct wire_in *in, struct frame *f)
+{
+    struct batch head  = {0};
+    head.count         = (uint32_t)get(in, 4);
+    head.lamport_first = get_stamp(in);
+    head.wall          = get_wall(in);
+    head.origin        = get_text(in, 1, WIRE_ORIGIN_BYTES_MAX);
+    expect(in, head.origin.n > 0, "no origin");
+    get_messages(in, &f->live.batch, &head);
+    for (uint32_t i = 0; i < head.count && !in->problem; i++)
+        expect(in, f->live.batch->msg[i].flags == 0, "a live message without its body");
 }
 
 void

@@ -291,3 +291,17 @@ wire_put_forget(struct wire_out *o, const struct frame *f)
     put(o, f->forget.version, 8);
     put(o, f->forget.nonce, 8);
 }
+
+void
+wire_put_live(struct wire_out *o, const struct frame *f)
+{
+    const struct batch *b = f->live.batch;
+    if (b->count == 0 || b->count > BATCH_MESSAGES_MAX)
+        o->err = ERR_INVALID;
+    put(o, b->count, 4);
+    put(o, b->lamport_first, 8);
+    put(o, (uint64_t)b->wall.ms, 8);
+    put_text(o, b->origin, 1, WIRE_ORIGIN_BYTES_MAX);
+    for (uint32_t i = 0; i < b->count && o->err == ERR_OK; i++)
+        put_msg(o, &b->msg[i]);
+}

@@ -126,6 +126,24 @@ random_batch(void)
     return &batch;
 }
 
+static struct batch *
+random_live(void)
+{
+    uint32_t count = 1 + (uint32_t)number(ENTRIES_MAX - 1);
+    for (uint32_t i = 0; i < count; i++) {
+        do
+            msg[i] = random_msg();
+        while (msg[i].flags != 0);
+    }
+    batch = (struct batch){.count         = count,
+                           .lamport_first = positive(STAMP_MAX - count),
+                           .wall          = {(int64_t)number(UINT64_MAX)},
+                           .origin        = words(WIRE_ORIGIN_BYTES_MAX - 1),
+                           .msg           = msg};
+    batch.origin.n++;
+    return &batch;
+}
+
 static struct frame
 random_data_frame(enum frame_kind kind)
 {
@@ -137,6 +155,9 @@ random_data_frame(enum frame_kind kind)
         break;
     case FRAME_PUSH:
         f.push = (struct frame_push){(uint8_t)number(1), random_batch()};
+        break;
+    case FRAME_LIVE:
+        f.live.batch = random_live();
         break;
     case FRAME_PULL:
         f.pull = (struct frame_pull){{mark, n, n}, number(UINT64_MAX)};
@@ -206,6 +227,8 @@ drop(struct frame *f)
 {
     if (f->kind == FRAME_PUSH)
         blob_drop(f->push.batch);
+    if (f->kind == FRAME_LIVE)
+        blob_drop(f->live.batch);
 }
 
 /* Broken when some value, of any field, does not survive the way over a link. */

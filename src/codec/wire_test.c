@@ -45,6 +45,10 @@ static const char *const golden[FRAME_KIND_END] = {
     [FRAME_AWAY] = "0000000535bac28a0e",
     [FRAME_FORGET] =
         "000000286206189d0f0620010db80000000000000000000000010bb900000000000000051122334455667788",
+    [FRAME_LIVE] =
+        "00000061ec4d84e61000000002000000000000002a0000018bcfe5687b0e6c6f63616c686f73743a33303030"
+        "000000000200077469636b732f6100000019636f6e74656e742d747970653a20746578742f706c61696e0a75"
+        "70000000000000016100000000",
 };
 
 static const uint64_t stream1 = 0x0123456789abcdef, stream2 = INT64_MAX;
@@ -113,6 +117,22 @@ sample_batch(void)
     return &b;
 }
 
+static struct batch *
+sample_live(void)
+{
+    static struct msg   msg[2];
+    static struct batch b;
+    msg[0] = (struct msg){
+        .topic = STR("ticks/a"), .headers = STR("content-type: text/plain\n"), .body = STR("up")};
+    msg[1] = (struct msg){.topic = STR("a")};
+    b      = (struct batch){.count         = 2,
+                            .lamport_first = 42,
+                            .wall          = {1700000000123},
+                            .origin        = STR("localhost:3000"),
+                            .msg           = msg};
+    return &b;
+}
+
 static void
 sample_log(struct frame *f)
 {
@@ -129,6 +149,9 @@ sample_log(struct frame *f)
         break;
     case FRAME_PUSH:
         f->push = (struct frame_push){PUSH_PULLED, sample_batch()};
+        break;
+    case FRAME_LIVE:
+        f->live.batch = sample_live();
         break;
     case FRAME_PULL:
         f->pull = (struct frame_pull){{mark, 2, 2}, 4 << 20};
@@ -216,6 +239,8 @@ drop(struct frame *f)
 {
     if (f->kind == FRAME_PUSH)
         blob_drop(f->push.batch);
+    if (f->kind == FRAME_LIVE)
+        blob_drop(f->live.batch);
 }
 
 static struct wire_scratch scratch;
@@ -303,6 +328,36 @@ a_pushed_batch_stands_alone(void **state)
     assert_int_equal(b->msg[1].flags, MSG_DIGEST_ONLY);
     assert_true(hash128_eq(b->msg[1].digest, want->msg[1].digest));
     assert_true(blob_bytes_used() > before);
+    drop(&f);
+    assert_int_equal(blob_bytes_used(), before);
+    release(in);
+}
+
+/* Broken when a live batch borrows from the receive buffer, passes for one that is stored, or
+ * loses what it says. */
+static void
+a_live_batch_stands_alone(void **state)
+{
+    (void)state;
+    struct str   in = unhex(golden[FRAME_LIVE]);
+    struct frame f;
+    size_t       used, before = blob_bytes_used();
+    assert_int_equal(wire_decode(in, &scratch, &f, &used), ERR_OK);
+    memset((void *)(uintptr_t)in.p, 0xff, in.n);
+
+    const struct batch *b = f.live.batch, *want = sample_live();
+    assert_true(b->stream == 0 && b->first == 0 && b->deps_count == 0);
+    assert_int_equal(b->count, 2);
+    assert_int_equal(batch_stamp(b), 43);
+    assert_int_equal(b->wall.ms, want->wall.ms);
+    assert_true(str_eq(b->origin, want->origin));
+    for (uint32_t i = 0; i < 2; i++) {
+        assert_true(str_eq(b->msg[i].topic, want->msg[i].topic));
+        assert_true(str_eq(b->msg[i].headers, want->msg[i].headers));
+        assert_true(str_eq(b->msg[i].body, want->msg[i].body));
+    }
+    assert_true(live_is_valid(b));
+    assert_false(batch_is_valid(b));
     drop(&f);
     assert_int_equal(blob_bytes_used(), before);
     release(in);
@@ -429,9 +484,10 @@ main(void)
 {
     const struct CMUnitTest test[] = {
         cmocka_unit_test(encodes_the_golden_bytes),    cmocka_unit_test(decodes_the_golden_bytes),
-        cmocka_unit_test(a_pushed_batch_stands_alone), cmocka_unit_test(chains_survive_the_link),
-        cmocka_unit_test(every_cut_asks_for_more),     cmocka_unit_test(every_flipped_bit_is_found),
-        cmocka_unit_test(unknown_kinds_are_skipped),   cmocka_unit_test(lengths_are_judged_at_once),
+        cmocka_unit_test(a_pushed_batch_stands_alone), cmocka_unit_test(a_live_batch_stands_alone),
+        cmocka_unit_test(chains_survive_the_link),     cmocka_unit_test(every_cut_asks_for_more),
+        cmocka_unit_test(every_flipped_bit_is_found),  cmocka_unit_test(unknown_kinds_are_skipped),
+        cmocka_unit_test(lengths_are_judged_at_once),
     };
     wire_scratch_init(&scratch);
     int failed = cmocka_run_group_tests_name("wire", test, NULL, NULL);

@@ -78,8 +78,9 @@ copy(uint8_t **at, struct str s)
     return out;
 }
 
-struct batch *
-batch_make(const struct batch_parts *p)
+/* All but digests and chain. */
+static struct batch *
+assemble(const struct batch_parts *p)
 {
     CHECK(p->count > 0 && p->count <= BATCH_MESSAGES_MAX);
     CHECK(p->origin.n <= UINT8_MAX);
@@ -101,8 +102,7 @@ batch_make(const struct batch_parts *p)
         msg[i].headers      = copy(&at, m->headers);
         msg[i].body         = copy(&at, m->body);
         msg[i].flags        = m->flags;
-        msg[i].digest =
-            m->flags & MSG_DIGEST_ONLY ? m->digest : batch_digest(m->topic, m->headers, m->body);
+        msg[i].digest       = m->digest;
     }
     b->stream        = p->stream;
     b->first         = p->first;
@@ -114,8 +114,33 @@ batch_make(const struct batch_parts *p)
     b->deps          = deps;
     b->deps_count    = p->deps_count;
     b->msg           = msg;
-    b->chain         = chain_of(b);
     return b;
+}
+
+/* The blob must be its maker's alone. */
+static void
+add_digests(struct batch *b)
+{
+    struct msg *msg = (struct msg *)(uintptr_t)b->msg;
+    for (uint32_t i = 0; i < b->count; i++)
+        if (!(msg[i].flags & MSG_DIGEST_ONLY))
+            msg[i].digest = batch_digest(msg[i].topic, msg[i].headers, msg[i].body);
+}
+
+struct batch *
+batch_make(const struct batch_parts *p)
+{
+    struct batch *b = assemble(p);
+    add_digests(b);
+    b->chain = chain_of(b);
+    return b;
+}
+
+struct batch *
+batch_make_live(const struct batch_parts *p)
+{
+    CHECK(p->stream == 0 && p->first == 0 && p->deps_count == 0 && p->origin.n > 0);
+    return assemble(p);
 }
 
 struct batch *
@@ -168,11 +193,7 @@ latest_cost(const struct msg *m)
 bool
 batch_digests(struct batch *b)
 {
-    /* The blob is ours alone until this returns: nobody else has seen it. */
-    struct msg *msg = (struct msg *)(uintptr_t)b->msg;
-    for (uint32_t i = 0; i < b->count; i++)
-        if (!(msg[i].flags & MSG_DIGEST_ONLY))
-            msg[i].digest = batch_digest(msg[i].topic, msg[i].headers, msg[i].body);
+    add_digests(b);
     return hash128_eq(b->chain, chain_of(b));
 }
 
@@ -226,6 +247,21 @@ batch_is_valid(const struct batch *b)
     if ((b->first == 1) != (b->origin.n > 0))
         return false;
     return deps_are_valid(b->stream, b->deps, b->deps_count) && messages_are_valid(b);
+}
+
+bool
+live_is_valid(const struct batch *b)
+{
+    if (b->stream != 0 || b->first != 0 || b->deps_count != 0 || b->origin.n == 0)
+        return false;
+    if (b->count == 0 || b->count > BATCH_MESSAGES_MAX)
+        return false;
+    if (b->lamport_first == 0 || b->lamport_first > STAMP_MAX - b->count + 1)
+        return false;
+    for (uint32_t i = 0; i < b->count; i++)
+        if (b->msg[i].flags != 0)
+            return false;
+    return messages_are_valid(b);
 }
 
 bool

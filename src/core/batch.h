@@ -30,6 +30,10 @@ struct batch_parts {
 /* A new blob with one reference: copies all parts, computes digests and chain. */
 struct batch *batch_make(const struct batch_parts *parts);
 
+/* The same of messages that are never stored: neither digests nor chain.  stream is 0, and no deps
+ * are given. */
+struct batch *batch_make_live(const struct batch_parts *parts);
+
 /* A new blob with one reference: the gap from `first` on, up to where the frame's ends. */
 struct batch *batch_gap(const struct frame_gap *gap, uint64_t first, struct wall wall);
 
@@ -48,6 +52,8 @@ size_t batch_bytes(const struct batch *b);
 /* Within the protocol's limits, topics valid, deps sorted, stamps below 2^53?
  * What is false here is false at every broker, for ever. */
 bool batch_is_valid(const struct batch *b);
+/* The same of one that is live. */
+bool live_is_valid(const struct batch *b);
 /* The same of what a GAP and a LATEST say. */
 bool gap_is_valid(const struct frame_gap *gap);
 bool latest_is_valid(const struct frame_latest *latest);

@@ -62,6 +62,8 @@ broker_new(const struct broker_config *config, struct mono now)
     b->journal.retire_ms = config->retire_ms;
     stamp_init(&b->clock, b->journal.stamp);
     own_init(&b->own, b->origin, config->seed);
+    rules_init(&b->rules, config->rule, config->rule_count);
+    live_init(&b->live, b->origin);
     gossip_init(&b->gossip);
     if (config->causal_wait_ms > 0)
         b->gossip.causal_wait_ms = config->causal_wait_ms;
@@ -86,6 +88,8 @@ broker_free(struct broker *b)
     awaits_fini(&b->awaits);
     sessions_fini(&b->sessions);
     gossip_fini(&b->gossip);
+    live_fini(&b->live);
+    rules_fini(&b->rules);
     own_fini(&b->own);
     journal_fini(&b->journal);
     commits_fini(&b->commits);
@@ -103,7 +107,8 @@ answer(struct broker *b, uint64_t serial, uint32_t count, enum err err, const st
 {
     if (count == 0)
         return;
-    struct effect e = {.kind = EFFECT_ANSWER, .answer = {serial, count, err, {0}, 0}};
+    struct effect e = {.kind   = EFFECT_ANSWER,
+                       .answer = {.serial = serial, .count = count, .err = err}};
     if (batch) {
         e.answer.mark    = (struct mark){batch->stream, batch->first};
         e.answer.lamport = batch->lamport_first;
@@ -120,13 +125,17 @@ on_publish(struct broker *b, const struct fact *f)
         .topic = f->publish.topic, .headers = f->publish.headers, .body = f->publish.body};
     if (b->stopping)
         return ERR_REFUSED;
-    if (!broker_disk_works(b))
+    bool stored = rules_store(&b->rules, m.topic);
+    if (stored && !broker_disk_works(b))
         return ERR_FULL;
-    enum err e = own_add(&b->own, &m, &b->answer.serial);
+    enum err e = stored ? own_add(&b->own, &m, &b->answer.serial)
+                        : live_add(&b->live, &m, &b->answer.serial);
     if (e != ERR_OK)
         return e;
+    b->answer.live = !stored;
     stamp_client(&b->clock, f->publish.stamp);
     b->counters.publishes++;
+    b->counters.live_publishes += !stored;
     b->counters.published_bytes += m.body.n;
     return ERR_OK;
 }
@@ -176,6 +185,30 @@ seal(struct broker *b)
                                       .own    = true,
                                       .pushed = pushed,
                                       .serial = sealed.serial});
+    }
+}
+
+/* Of topics that are not stored: to whoever listens now, here and at each peer. */
+static void
+spread_live(struct broker *b)
+{
+    while (b->live.count > 0) {
+        struct batch *batch = NULL;
+        struct effect e     = {.kind = EFFECT_ANSWER, .answer = {.live = true}};
+        e.answer.err        = live_seal(&b->live, &b->clock, b->wall, &batch, &e.answer.serial);
+        if (batch) {
+            e.answer.count   = batch->count;
+            e.answer.lamport = batch->lamport_first;
+            gossip_push_live(&b->gossip, &b->out, batch);
+            sessions_live(&b->sessions, batch);
+        } else { /* no stamps are left, for ever */
+            e.answer.count = live_drop(&b->live, &e.answer.serial);
+            e.answer.err   = ERR_FULL;
+        }
+        b->counters.answered += e.answer.count;
+        b->counters.failed += batch ? 0 : e.answer.count;
+        out_add(&b->out, &e);
+        out_drop(&b->out, batch);
     }
 }
 
@@ -346,6 +379,9 @@ on_subscribe(struct broker *b, const struct fact *f)
         session_close(&b->sessions, s);
         return e;
     }
+    struct session *before = sessions_find(&b->sessions, f->subscribe.before);
+    if (before)
+        session_take_live(&b->sessions, before, s);
     b->answer.session = pool_handle(s);
     return ERR_OK;
 }
@@ -507,6 +543,7 @@ on_turn(struct broker *b, const struct fact *f)
     enum err                e    = on_time(b, f);
     burn_when_quiet(b);
     seal(b);
+    spread_live(b);
     links_tick(b);
     cluster_tick(b);
     gossip_waive(&b->gossip, &b->journal, &b->commits, &b->out, b->now);
@@ -531,6 +568,8 @@ on_idle(struct broker *b, const struct fact *f)
     (void)f;
     journal_trim_tail(&b->journal, TAIL_IDLE_BYTES);
     own_trim(&b->own);
+    live_trim(&b->live);
+    shelf_tidy(&b->sessions.shelf);
     return ERR_OK;
 }
 
@@ -712,6 +751,25 @@ broker_has_copies(const struct broker *b, struct mark m, int wanted, uint32_t *c
 {
     const struct await_view view = {&b->journal, &b->gossip, &b->roster};
     return await_has_copies(&view, m, wanted, copies);
+}
+
+bool
+broker_stores(struct broker *b, struct str topic)
+{
+    return rules_store(&b->rules, topic);
+}
+
+struct live_counts
+broker_live(const struct broker *b)
+{
+    return (struct live_counts){
+        .published     = b->counters.live_publishes,
+        .came          = b->gossip.live_in,
+        .delivered     = b->sessions.live_deliveries,
+        .lost          = b->sessions.shelf.lost,
+        .missed        = b->gossip.live_missed,
+        .waiting_bytes = b->sessions.shelf.bytes,
+    };
 }
 
 bool

@@ -27,6 +27,9 @@ struct broker_config {
     uint64_t                causal_wait_ms; /* what nobody can supply holds up so long; 0: 10 s */
     uint64_t                retire_ms;      /* as in struct retention */
     const struct recovered *recovered;      /* borrowed for the call */
+    /* Which topics are stored: see rules.h.  TOPIC_RULES_MAX at most, of valid filters; copied. */
+    const struct topic_rule *rule;
+    uint32_t                 rule_count;
 };
 
 /* ---- facts ---- */
@@ -34,7 +37,7 @@ struct broker_config {
 enum fact_kind {
     FACT_TIME,      /* nothing but time passed */
     FACT_TURN,      /* all that was readable is read: seal, push, persist */
-    FACT_PUBLISH,   /* out: OK and serial; BUSY: pause, try after an ANSWER; FULL: disk */
+    FACT_PUBLISH,   /* out: OK, serial, live; BUSY: pause, try after an ANSWER; FULL: disk */
     FACT_SUBSCRIBE, /* out: OK and session; LIMIT */
     FACT_UNSUBSCRIBE,
     FACT_AWAIT,       /* out: OK and await, then one AWAITED; or LIMIT */
@@ -80,6 +83,8 @@ struct fact {
             struct wall         since;        /* FROM_SINCE */
             uint64_t            stamp;        /* the client's Lamport time; 0: none */
             uint64_t            ref;          /* given back by broker_ready() */
+            uint64_t            before; /* a session of the same client and filters: what is live
+                                           and waits for it comes to this one; 0: none */
         } subscribe;
         struct {
             uint64_t session;
@@ -105,7 +110,7 @@ struct fact {
         } link; /* LINK_OPENED, _CLOSED, _BROKE, DIAL_FAILED (addr) */
         struct {
             uint32_t            link;
-            const struct frame *frame; /* core takes over the reference of a PUSH's batch */
+            const struct frame *frame; /* core takes over the reference of its batch */
         } frame;
         struct {
             uint32_t link;
@@ -138,7 +143,7 @@ struct fact {
 
 enum effect_kind {
     EFFECT_DIAL,    /* connect, upgrade, then LINK_OPENED; or DIAL_FAILED */
-    EFFECT_SEND,    /* encode and queue; PUSH, GAP, LATEST in the data queue, the rest overtakes */
+    EFFECT_SEND,    /* encode and queue: PUSH, GAP, LATEST, LIVE as data, the rest overtakes */
     EFFECT_CLOSE,   /* after what is queued was sent; LINK_CLOSED must follow */
     EFFECT_PERSIST, /* hand to the store thread; PERSISTED must follow */
     EFFECT_READ,    /* hand to the reader thread; PAGE must follow */
@@ -171,6 +176,7 @@ struct effect {
             enum err    err;     /* OK; UNKNOWN: 503 */
             struct mark mark;    /* of the first; the next ones follow by seq */
             uint64_t    lamport; /* of the first; likewise */
+            bool        live;    /* they were delivered, and are stored nowhere: no mark */
         } answer;
         struct {
             uint64_t ref;
@@ -186,6 +192,7 @@ struct effects {
     /* Direct answer to the fact: */
     enum err err;
     uint64_t serial;  /* PUBLISH */
+    bool     live;    /* PUBLISH: its topic is not stored, and the serial one of those */
     uint64_t session; /* SUBSCRIBE */
     uint64_t await;   /* AWAIT */
 };
@@ -217,6 +224,17 @@ MUST_USE bool broker_cursor(struct broker *b, uint64_t session, struct vector *c
                             uint64_t *stamp);
 
 /* ---- for display and for receipts ---- */
+
+/* Is what is published to this topic here stored? */
+bool broker_stores(struct broker *b, struct str topic);
+
+struct live_counts { /* of messages that are not stored */
+    uint64_t published, came, delivered;
+    uint64_t lost;   /* for a subscription whose client took nothing for too long */
+    uint64_t missed; /* by a linked peer that takes too little */
+    size_t   waiting_bytes;
+};
+struct live_counts broker_live(const struct broker *b);
 
 /* What AWAIT_COPIES would find now: `wanted` as there. */
 bool broker_has_copies(const struct broker *b, struct mark m, int wanted, uint32_t *copies);

@@ -352,6 +352,22 @@ on_latest(struct broker *b, uint32_t i, const struct frame *f)
         link_refuse(b, i, REFUSE_PROTOCOL);
 }
 
+/* Whatever our own rules say of its topics: the origin's decide.  It is the clock's as a
+ * client's stamp is: nothing that is stored vouches for it. */
+static void
+on_live(struct broker *b, uint32_t i, const struct frame *f)
+{
+    struct batch *batch = f->live.batch;
+    enum err      e     = gossip_on_live(&b->gossip, i, batch);
+    if (e == ERR_OK) {
+        stamp_client(&b->clock, batch_stamp(batch));
+        sessions_live(&b->sessions, batch);
+    }
+    blob_drop(batch);
+    if (e == ERR_PROTO)
+        link_refuse(b, i, REFUSE_PROTOCOL);
+}
+
 typedef void on_frame(struct broker *b, uint32_t i, const struct frame *f);
 
 static on_frame *const on[FRAME_KIND_END] = {
@@ -370,6 +386,7 @@ static on_frame *const on[FRAME_KIND_END] = {
     [FRAME_COORDINATOR] = cluster_election,
     [FRAME_AWAY]        = on_away,
     [FRAME_FORGET]      = on_forget,
+    [FRAME_LIVE]        = on_live,
 };
 
 void
@@ -391,6 +408,8 @@ link_frame(struct broker *b, uint32_t i, const struct frame *f)
     }
     if (f->kind == FRAME_PUSH)
         blob_drop(f->push.batch);
+    if (f->kind == FRAME_LIVE)
+        blob_drop(f->live.batch);
     /* A rival's frames are not for us yet: what they tell is told again.  Anything before
      * HELLO, or a second HELLO, is not the protocol. */
     if (l->state == LINK_HELLO || f->kind == FRAME_HELLO)

@@ -15,9 +15,11 @@
 #include "core/commits.h"
 #include "core/gossip.h"
 #include "core/journal.h"
+#include "core/live.h"
 #include "core/out.h"
 #include "core/own.h"
 #include "core/roster.h"
+#include "core/rules.h"
 #include "core/session.h"
 #include "core/stamp.h"
 
@@ -65,6 +67,7 @@ struct complaint {
 
 struct counters {
     uint64_t publishes, published_bytes, answered, failed, frames_in, links_refused, duplicates;
+    uint64_t live_publishes;
 };
 
 struct broker {
@@ -77,6 +80,8 @@ struct broker {
     struct stamp    clock;
     struct journal  journal;
     struct own      own;
+    struct rules    rules;
+    struct live     live; /* what is published to topics that are not stored */
     struct commits  commits;
     struct gossip   gossip;
     struct sessions sessions;

@@ -55,6 +55,12 @@ void gossip_link_down(struct gossip *g, struct journal *j, uint32_t link, struct
 /* Send an own batch once to every live peer. */
 void gossip_push(struct gossip *g, struct out *out, struct batch *b);
 
+/* Send a live batch once to every linked peer; who does not keep up misses it. */
+void gossip_push_live(struct gossip *g, struct out *out, struct batch *b);
+/* One came, which is borrowed.  OK: it is to be delivered here, and goes nowhere else.
+ * NOTFOUND: it came before.  PROTO as below. */
+MUST_USE enum err gossip_on_live(struct gossip *g, uint32_t link, const struct batch *b);
+
 /* What came from a peer.  A batch's reference is taken over.
  * PROTO: it is damaged or invalid; the link must be closed. */
 MUST_USE enum err gossip_on_push(struct gossip *g, struct journal *j, struct commits *c,
@@ -163,6 +169,7 @@ struct gossip_link {
     struct mono patience; /* it offered a gap that may be taken until then */
     /* counters */
     uint64_t pushes_in, pushes_out, duplicates;
+    uint64_t live_stamp; /* the last of what came live: they rise */
 };
 struct gossip {
     struct gossip_link link[LINKS_MAX];
@@ -183,8 +190,9 @@ struct gossip {
     uint32_t           gaps_storing, latest_storing;
     uint32_t           reads; /* under way, also for pulls that are over */
     uint64_t           ids, pulls, refused;
-    uint64_t           waived, late, holes; /* marks; messages; batches dropped behind a hole */
-    uint64_t           gaps;                /* taken */
+    uint64_t           waived, late, holes;  /* marks; messages; batches dropped behind a hole */
+    uint64_t           gaps;                 /* taken */
+    uint64_t           live_in, live_missed; /* messages: came; not sent to a slow peer */
     struct repairs     repairs;
 };
 

@@ -41,6 +41,45 @@ gossip_on_sent(struct gossip *g, uint32_t link, size_t bytes_queued, struct mono
     }
 }
 
+/* ---- live ---- */
+
+/* It uses half of a queue at most, so it alone never makes a peer catch up. */
+void
+gossip_push_live(struct gossip *g, struct out *out, struct batch *b)
+{
+    const struct frame frame = {.kind = FRAME_LIVE, .live = {.batch = b}};
+    size_t             cost  = batch_cost(b);
+    for (uint32_t i = 0; i < LINKS_MAX; i++) {
+        struct gossip_link *l = &g->link[i];
+        if (!l->up)
+            continue;
+        if (l->queued + cost > LIVE_LINK_BYTES_MAX) {
+            g->live_missed += b->count;
+            continue;
+        }
+        l->queued += cost;
+        out_send(out, i, &frame);
+    }
+}
+
+enum err
+gossip_on_live(struct gossip *g, uint32_t link, const struct batch *b)
+{
+    struct gossip_link *l = &g->link[link];
+    CHECK(l->up);
+    if (!live_is_valid(b)) {
+        g->refused++;
+        return ERR_PROTO;
+    }
+    if (b->lamport_first <= l->live_stamp) {
+        l->duplicates++;
+        return ERR_NOTFOUND;
+    }
+    l->live_stamp = batch_stamp(b);
+    g->live_in += b->count;
+    return ERR_OK;
+}
+
 /* ---- batches in ---- */
 
 void

@@ -1,5 +1,6 @@
 #include "core/out.h"
 
+#include "base/blob.h"
 #include "base/mem.h"
 
 void
@@ -9,9 +10,18 @@ out_init(struct out *o)
     arena_init(&o->arena);
 }
 
+static void
+drop_spare(struct out *o)
+{
+    while (o->spare_count > 0)
+        blob_drop(o->spare[--o->spare_count]);
+}
+
 void
 out_fini(struct out *o)
 {
+    drop_spare(o);
+    mem_free(o->spare);
     mem_free(o->at);
     arena_fini(&o->arena);
 }
@@ -20,6 +30,7 @@ void
 out_reset(struct out *o)
 {
     o->count = 0;
+    drop_spare(o);
     arena_reset(&o->arena);
 }
 
@@ -43,4 +54,16 @@ void
 out_close(struct out *o, uint32_t link)
 {
     out_add(o, &(struct effect){.kind = EFFECT_CLOSE, .close = {link}});
+}
+
+void
+out_drop(struct out *o, struct batch *b)
+{
+    if (!b)
+        return;
+    if (o->spare_count == o->spare_cap) {
+        o->spare_cap = o->spare_cap > 0 ? o->spare_cap * 2 : 8;
+        o->spare     = mem_resize(o->spare, o->spare_cap * sizeof(struct batch *));
+    }
+    o->spare[o->spare_count++] = b;
 }

@@ -43,6 +43,7 @@ sessions_init(struct sessions *all)
     list_init(&all->wants_disk);
     list_init(&all->failed);
     list_init(&all->stalled);
+    shelf_init(&all->shelf);
 }
 
 void
@@ -51,6 +52,7 @@ sessions_fini(struct sessions *all)
     struct session *s;
     for (uint32_t at = 0; (s = pool_next(&all->pool, &at));)
         session_close(all, s);
+    shelf_fini(&all->shelf);
     subs_hits_fini(&all->hits);
     subs_fini(&all->subs);
     pool_fini(&all->pool);
@@ -102,13 +104,6 @@ trim_pages(struct sessions *all)
 {
     while (all->page_bytes > PAGES_BYTES && !list_is_empty(&all->stalled))
         drop_page(all, LIST_OF(all->stalled.next, struct session, stalled));
-}
-
-static void
-make_ready(struct sessions *all, struct session *s)
-{
-    if (list_is_empty(&s->ready))
-        list_push_back(&all->ready, &s->ready);
 }
 
 enum err
@@ -233,7 +228,7 @@ session_start_at(struct sessions *all, struct session *s, const struct journal *
     enter(s, SESSION_BEHIND);
     s->lsn        = journal_first_missing(j, &s->seen);
     s->retired_at = lacks_retired ? 0 : NAMED_ALL;
-    make_ready(all, s);
+    session_make_ready(all, s);
     return ERR_OK;
 }
 
@@ -253,7 +248,7 @@ session_start_since(struct sessions *all, struct session *s, const struct journa
     s->by_time = true;
     s->since   = since;
     s->lsn     = 0;
-    make_ready(all, s);
+    session_make_ready(all, s);
 }
 
 void
@@ -266,6 +261,7 @@ session_close(struct sessions *all, struct session *s)
     list_remove(&s->ready);
     list_remove(&s->wants_disk);
     drop_page(all, s);
+    session_drop_live(all, s);
     blob_drop(s->filters);
     vector_fini(&s->seen);
     vector_fini(&s->gone);
@@ -289,7 +285,7 @@ wake(struct sessions *all, struct session *s, const struct journal *j, uint64_t 
     vector_fini(&beyond);
     s->lsn = lsn;
     enter(s, SESSION_BEHIND);
-    make_ready(all, s);
+    session_make_ready(all, s);
 }
 
 /* A gap concerns everybody: nobody can say what was in it. */
@@ -477,10 +473,9 @@ waits_for_repair(const struct session *s)
     return s->until > 0 && s->lsn >= s->until;
 }
 
-enum err
-session_pull(struct sessions *all, struct session *s, const struct journal *j, struct entry *entry)
+static enum err
+pull_log(struct sessions *all, struct session *s, const struct journal *j, struct entry *entry)
 {
-    list_remove(&s->stalled);
     while (s->state != SESSION_READING) {
         if (s->page) {
             if (!pull_page(all, s, entry))
@@ -510,6 +505,20 @@ session_pull(struct sessions *all, struct session *s, const struct journal *j, s
         }
     }
     return ERR_BUSY;
+}
+
+/* In turns, so that neither waits for the end of the other. */
+enum err
+session_pull(struct sessions *all, struct session *s, const struct journal *j, struct entry *entry)
+{
+    list_remove(&s->stalled);
+    s->live_next = !s->live_next;
+    if (s->live_next && session_pull_live(all, s, entry))
+        return ERR_OK;
+    enum err e = pull_log(all, s, j, entry);
+    if (e != ERR_OK && !s->live_next && session_pull_live(all, s, entry))
+        return ERR_OK;
+    return e;
 }
 
 void
@@ -578,7 +587,7 @@ sessions_page(struct sessions *all, uint64_t session, struct page *page)
         s->by_time = false;
         s->lsn     = page->lsn_first;
     }
-    make_ready(all, s);
+    session_make_ready(all, s);
 }
 
 void
@@ -592,7 +601,7 @@ sessions_cut(struct sessions *all, uint64_t session, struct page *page, uint64_t
         return;
     enter(s, SESSION_BEHIND);
     s->until = lsn;
-    make_ready(all, s);
+    session_make_ready(all, s);
 }
 
 void
@@ -601,7 +610,7 @@ sessions_mended(struct sessions *all)
     struct session *s;
     for (uint32_t at = 0; (s = pool_next(&all->pool, &at));) {
         if (s->until > 0 && s->state == SESSION_BEHIND)
-            make_ready(all, s);
+            session_make_ready(all, s);
         s->until = 0;
     }
 }
@@ -613,7 +622,7 @@ sessions_retry(struct sessions *all)
     {
         struct session *s = LIST_OF(node, struct session, wants_disk);
         list_remove(&s->wants_disk);
-        make_ready(all, s);
+        session_make_ready(all, s);
     }
 }
 

@@ -12,6 +12,9 @@
  * seen from then on.  A gap comes from memory (it was stored as one), at the front of a
  * page (retention took it), or from the journal's retired streams, which are in no page.
  *
+ * What is live (never stored) comes to a session in any state, beside the log, and changes
+ * nothing in it; session_live.c has it.
+ *
  * Promised: per stream strictly rising seq; nothing that `seen` holds; lsn order, so
  * causal order; a message is skipped only when no filter wants it or a gap names it. */
 #ifndef CORE_SESSION_H
@@ -21,6 +24,7 @@
 #include "base/list.h"
 #include "base/pool.h"
 #include "core/journal.h"
+#include "core/live.h"
 #include "core/subs.h"
 #include "core/types.h"
 #include "core/types_store.h"
@@ -51,6 +55,11 @@ void session_close(struct sessions *all, struct session *s);
 /* A batch is durable at lsn and in the tail: wake whom it concerns. */
 void sessions_wake(struct sessions *all, const struct journal *j, const struct batch *b,
                    uint64_t lsn);
+/* A live batch came, or was published: whom it concerns has it to pull, from now on and once.
+ * Borrowed; what stays has references of its own. */
+void sessions_live(struct sessions *all, struct batch *b);
+/* What waits for one comes to the other, if they have the same filters. */
+void session_take_live(struct sessions *all, struct session *from, struct session *to);
 /* A stream was retired just now: no page will name what was not read of it. */
 void sessions_retired(struct sessions *all, const struct journal *j, uint64_t stream);
 
@@ -109,6 +118,8 @@ struct session {
     struct wall        since;
     struct page       *page;
     uint32_t           page_at;
+    bool               live_next; /* live messages and those of the log take turns */
+    struct live_runs  *live;      /* live messages that wait for it; NULL: none ever did */
 };
 struct sessions {
     struct pool      pool;
@@ -119,6 +130,22 @@ struct sessions {
     uint32_t         reads;      /* under way, also for sessions that are gone */
     size_t           page_bytes; /* of all pages that sessions hold */
     uint64_t         deliveries;
+    struct shelf     shelf;
+    uint64_t         live_deliveries;
+    uint32_t         live_runs; /* of all sessions */
 };
+
+static inline void
+session_make_ready(struct sessions *all, struct session *s)
+{
+    if (list_is_empty(&s->ready))
+        list_push_back(&all->ready, &s->ready);
+}
+
+/* ---- session_live.c ---- */
+
+/* The next that waits; false: none does. */
+bool session_pull_live(struct sessions *all, struct session *s, struct entry *entry);
+void session_drop_live(struct sessions *all, struct session *s);
 
 #endif

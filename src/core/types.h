@@ -53,7 +53,10 @@ struct msg {
 };
 
 /* A sealed batch; immutable; a blob (base/blob.h), shared by reference counts.
- * Everything it points to lies in the same blob. */
+ * Everything it points to lies in the same blob.
+ *
+ * With stream 0 it is live: never stored.  It has stamps, a time, an origin and messages, and
+ * neither seqs nor deps, digests and chain. */
 struct batch {
     uint64_t           stream, first;
     uint32_t           count;         /* messages; a gap has none */
@@ -98,7 +101,7 @@ batch_stamp(const struct batch *b)
 }
 
 /* One message as it is delivered, from memory or from disk; or a gap in its place, which
- * has no topic, headers and body.  Borrowed. */
+ * has no topic, headers and body.  One that is live has neither lsn nor mark.  Borrowed. */
 struct entry {
     uint64_t    lsn;
     struct mark mark;
@@ -108,6 +111,14 @@ struct entry {
     struct str  topic, headers, body;
     bool        late;   /* stored before something it may depend on */
     uint64_t    gap_to; /* not 0: mark.seq .. gap_to of mark.stream are gone */
+    uint64_t    live;   /* not 0: it is stored nowhere; a number of its own in this process */
+    uint64_t    lost;   /* live: so many before it did not wait for this subscription */
+};
+
+/* What the operator says of some topics; of several rules that match a topic the last counts. */
+struct topic_rule {
+    struct str filter;
+    bool       store;
 };
 
 /* Marks that several hold; a blob (base/blob.h). */

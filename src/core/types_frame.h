@@ -1,6 +1,6 @@
 /* types_frame.h - what brokers say to each other, decoded.  codec/wire gives the bytes.
  *
- * Everything a frame points to is borrowed, but for the batch of a PUSH. */
+ * Everything a frame points to is borrowed, but for the batch of a PUSH or a LIVE. */
 #ifndef CORE_TYPES_FRAME_H
 #define CORE_TYPES_FRAME_H
 
@@ -23,6 +23,7 @@ enum frame_kind {
     FRAME_COORDINATOR,
     FRAME_AWAY,
     FRAME_FORGET,
+    FRAME_LIVE,
     FRAME_KIND_END
 };
 
@@ -118,6 +119,10 @@ struct frame_forget {
     uint64_t    version, nonce;
 };
 
+struct frame_live {
+    struct batch *batch; /* stream 0; as that of a PUSH */
+};
+
 struct frame {
     enum frame_kind kind;
     union {
@@ -133,6 +138,7 @@ struct frame {
         struct frame_ping     ping;
         struct frame_election election;
         struct frame_forget   forget;
+        struct frame_live     live;
     };
 };
 

@@ -215,11 +215,29 @@ take(struct source *s, const struct row *r, const char *text)
 /* ---- the file ---- */
 
 static int
+on_topic_line(struct source *s, uint32_t number, const char *name, const char *value)
+{
+    char        text[TOPIC_BYTES_MAX + 32];
+    struct str  filter = s->config->topics.rule[number].filter;
+    const char *wrong  = config_topics_line(&s->config->topics, number, name, value);
+    if (!wrong)
+        return 1;
+    snprintf(text, sizeof text, "[topic \"%.*s\"], %.16s", (int)filter.n, (const char *)filter.p,
+             name);
+    say(s->problem, "config file '%s': %s: %s", s->path, text, wrong);
+    return 0;
+}
+
+static int
 on_ini_line(void *ctx, const char *section, const char *name, const char *value)
 {
     struct source *s = ctx;
+    uint32_t       number;
+    if (config_topics_is(&s->config->topics, section, &number))
+        return on_topic_line(s, number, name, value);
     if (*section != '\0' && strcmp(section, "broker") != 0) {
-        say(s->problem, "config file '%s': section [%s] is unknown; use [broker] or none%s",
+        say(s->problem,
+            "config file '%s': section [%s] is unknown; use [broker], [topic \"FILTER\"] or none%s",
             s->path, section, "");
         return 0;
     }
@@ -250,12 +268,17 @@ load_file(struct config *c, struct buf *problem)
         buf_fini(&text);
         return false;
     }
-    int line = ini_parse_string((const char *)text.p + text.start, on_ini_line, &s);
+    int line = (int)config_topics_heads(&c->topics, &text, &why);
+    if (line == 0) {
+        why  = "write name = value";
+        line = ini_parse_string((const char *)text.p + text.start, on_ini_line, &s);
+    }
+    config_topics_settle(&c->topics);
     buf_fini(&text);
     if (line != 0 && problem->n == 0) {
         char number[16];
         snprintf(number, sizeof number, "%d", line);
-        say(problem, "config file '%s', line %s: write name = value%s", c->config, number, "");
+        say(problem, "config file '%s', line %s: %s", c->config, number, why);
     }
     return line == 0 && problem->n == 0;
 }
@@ -371,6 +394,7 @@ config_free(struct config *c)
             *text = NULL;
         }
     }
+    config_topics_free(&c->topics);
 }
 
 static void

@@ -5,6 +5,7 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "base/trace.h"
+#include "server/config_topics.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -25,8 +26,9 @@ struct config {
 #define OPTION(field, kind, name, fallback, shape, help) bool field;
 #include "server/config.def"
 #undef OPTION
-    } given; /* not by default */
-    const char *version;
+    } given;                     /* not by default */
+    struct config_topics topics; /* of the file alone */
+    const char          *version;
 };
 
 enum config_do {

@@ -1,5 +1,7 @@
 #include "server/config.h"
 
+#include "base/limits.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -164,15 +166,82 @@ test_wrong_files_are_named(void **state)
     assert_int_equal(LOAD("--config", "/nowhere/x.ini"), CONFIG_BAD);
     assert_true(says("/nowhere/x.ini"));
     static const char *const bad[][2] = {
-        {"prot = 1\n", "prot"},           {"port = 70000\n", "port"},
-        {"[other]\nport = 1\n", "other"}, {"port = 1\nwhat is this\n", "2"},
+        {"prot = 1\n", "prot"},
+        {"port = 70000\n", "port"},
+        {"[other]\nport = 1\n", "other"},
+        {"port = 1\nwhat is this\n", "2"},
         {"config = x\n", "config"},
+        {"[topic a]\nstore = no\n", "line 1: write [topic \"FILTER\"]"},
+        {"port = 1\n[topic \"a]\nstore = no\n", "line 2: write [topic \"FILTER\"]"},
+        {"[topic \"a\"\nstore = no\n", "write [topic \"FILTER\"]"},
+        {"[topic \"a\"] x\nstore = no\n", "write [topic \"FILTER\"]"},
+        {"[topic]\n", "write [topic \"FILTER\"]"},
+        {"[topic \"\"]\nstore = no\n", "line 1: "},
+        {"[topic \"a/#/b\"]\nstore = no\n", "line 1: "},
+        {"[topic \"a\"]\nstore = maybe\n", "[topic \"a\"], store: it is yes or no"},
+        {"[topic \"a\"]\nport = 1\n", "nothing can be said but store"},
+        {"[topics \"a\"]\nstore = no\n", "section"},
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         write_file(bad[i][0]);
         assert_int_equal(LOAD("--config", path), CONFIG_BAD);
         assert_true(says(path) && says(bad[i][1]));
     }
+}
+
+static void
+rule_is(uint32_t i, const char *filter, bool store)
+{
+    assert_true(i < config.topics.count);
+    assert_true(str_eq(config.topics.rule[i].filter, str_of(filter)));
+    assert_int_equal(config.topics.rule[i].store, store);
+}
+
+static void
+test_rules_for_topics(void **state)
+{
+    /* Broken if a topic is ruled otherwise than its operator wrote, or a section swallows options
+     * behind it. */
+    (void)state;
+    char text[2048], longest[TOPIC_BYTES_MAX + 1] = "";
+    memset(longest, 'x', TOPIC_BYTES_MAX);
+    snprintf(text, sizeof text,
+             "[topic \"ticks/#\"]\nstore = no\n\n"
+             "[topic \t\"says nothing\"]\n"
+             "[topic\"a\\\"b\\\\c ] ; \xc3\xa9\"] ; a comment\r\n store = no\n"
+             "[topic \"%s\"]\nstore = yes\nstore = no\n"
+             "[topic \"ticks/#\"]\nstore = yes\n"
+             "[broker]\nport = 4711\n",
+             longest);
+    write_file(text);
+    assert_int_equal(LOAD("--config", path), CONFIG_RUN);
+    assert_int_equal(config.topics.count, 4);
+    rule_is(0, "ticks/#", false);
+    rule_is(1, "a\"b\\c ] ; \xc3\xa9", false);
+    rule_is(2, longest, false);
+    rule_is(3, "ticks/#", true);
+    assert_int_equal(config.port, 4711);
+    write_file("port = 1\n");
+    assert_int_equal(LOAD("--config", path), CONFIG_RUN);
+    assert_int_equal(config.topics.count, 0);
+}
+
+static void
+test_too_many_rules(void **state)
+{
+    /* Broken if a file with more rules than core takes ends the broker, or as many do not fit. */
+    (void)state;
+    static char text[8192];
+    size_t      n = 0;
+    for (int i = 0; i < TOPIC_RULES_MAX; i++)
+        n += (size_t)snprintf(text + n, sizeof text - n, "[topic \"+\"]\nstore = no\n");
+    write_file(text);
+    assert_int_equal(LOAD("--config", path), CONFIG_RUN);
+    assert_int_equal(config.topics.count, TOPIC_RULES_MAX);
+    snprintf(text + n, sizeof text - n, "[topic \"a\"]\n");
+    write_file(text);
+    assert_int_equal(LOAD("--config", path), CONFIG_BAD);
+    assert_true(says("at most 256"));
 }
 
 static void
@@ -202,6 +271,8 @@ main(void)
         TEST(test_flag_over_environment_over_file),
         TEST(test_wrong_options_are_named),
         TEST(test_wrong_files_are_named),
+        TEST(test_rules_for_topics),
+        TEST(test_too_many_rules),
         TEST(test_words_that_do_not_run),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,6 +1,7 @@
 #include "server/conn.h"
 
 #include "base/check.h"
+#include "base/mem.h"
 #include "base/trace.h"
 #include "server/server_private.h"
 
@@ -53,6 +54,7 @@ unmake(struct conn *c)
     s->unsent -= c->unsent;
     s->held -= c->held;
     s->counters.conns_open--;
+    mem_free(c->kept.at);
     pool_give(&s->conns, c);
 }
 

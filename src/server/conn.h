@@ -20,6 +20,16 @@ enum {
 
 enum conn_brake { BRAKE_FRONT = 1, BRAKE_BUSY = 2, BRAKE_OUTPUT = 4 };
 
+/* Of publishes that are not stored, behind one that is and has no answer yet: a ring. */
+struct kept_answer {
+    uint64_t       ref, serial; /* it leaves behind the answer to `serial` */
+    struct outcome outcome;
+};
+struct kept_answers {
+    struct kept_answer *at;
+    uint32_t            cap, first, count;
+};
+
 struct conn {
     struct server      *server;
     struct sock        *sock;
@@ -33,6 +43,8 @@ struct conn {
     size_t              unsent; /* counted in server.unsent */
     size_t              held;   /* counted in server.held */
     struct loop_timer   deadline;
+    uint64_t            serial; /* of its last publish that is stored; 0: none */
+    struct kept_answers kept;
 };
 
 /* For listener_config. */

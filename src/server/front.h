@@ -30,6 +30,7 @@ struct outcome {
     enum err    err; /* OK; UNKNOWN: it may or may not be stored (503) */
     struct mark mark;
     uint64_t    lamport;
+    bool        live; /* its topic is not stored: it was delivered, and has no mark */
 };
 
 struct topic_row {
@@ -123,14 +124,18 @@ struct subscribe_args {
     enum subscribe_from from;
     struct vector       cursor; /* FROM_CURSOR */
     uint64_t            cursor_stamp;
-    struct wall         since; /* FROM_SINCE */
-    uint64_t            stamp; /* the client's Lamport time; 0: none */
+    struct wall         since;  /* FROM_SINCE */
+    uint64_t            stamp;  /* the client's Lamport time; 0: none */
+    uint64_t            parked; /* by server_park(): it ends; 0: none */
 };
 /* LIMIT: SUBSCRIPTIONS_PER_CONN or SESSIONS_MAX. */
 MUST_USE enum err server_subscribe(struct conn *c, const struct subscribe_args *args, uint64_t ref,
                                    struct sub **sub);
 void              server_unsubscribe(struct conn *c, struct sub *sub);
-uint64_t          sub_ref(const struct sub *sub);
+/* In its place: for PARK_MS what is live goes on to wait for it, and comes to the subscription of
+ * this conn that says `parked`, if its filters are the same.  ready() is called no more. */
+uint64_t server_park(struct conn *c, struct sub *sub);
+uint64_t sub_ref(const struct sub *sub);
 /* The next message or gap, borrowed until the next call.  False: nothing now, or the conn
  * has no room; ready() will be called again. */
 bool server_pull(struct conn *c, struct sub *sub, struct entry *entry);

@@ -69,11 +69,11 @@ struct http_poll {
     struct buf          gaps;         /* ONCE: JSON, comma separated */
     size_t              room;         /* ONCE: for both */
     uint32_t            count, limit; /* of messages */
-    bool                patient;        /* wait > 0 */
-    bool                uncovered;      /* covered=1, and the cursor is not covered (yet) */
-    bool                settled;        /* the wait for that is over: resume() goes on */
-    bool                hurried;        /* something was found: the rest may take MORE_MS */
-    uint64_t            placed;         /* a stream: hash of the last place said; 0: none yet */
+    bool                patient;      /* wait > 0 */
+    bool                uncovered;    /* covered=1, and the cursor is not covered (yet) */
+    bool                settled;      /* the wait for that is over: resume() goes on */
+    bool                hurried;      /* something was found: the rest may take MORE_MS */
+    uint64_t            placed;       /* a stream: hash of the last place said; 0: none yet */
     struct mono         deadline;
 };
 
@@ -96,8 +96,9 @@ struct http_conn {
     uint64_t             after_stamp;
     struct http_due     *due; /* HTTP_DUE_MAX of them, or NULL */
     uint64_t             due_first, due_next;
-    struct http_poll    *poll;  /* NULL: none */
-    struct http_lines   *lines; /* LINES */
+    struct http_poll    *poll;   /* NULL: none */
+    uint64_t             parked; /* the subscription of the poll before; 0: none */
+    struct http_lines   *lines;  /* LINES */
     uint32_t             tag;
     struct buf           origin;    /* "host:port" of this broker, as messages carry it */
     struct vector        cursor_of; /* what `cursor` is the text of */
@@ -167,6 +168,8 @@ struct http_wish {
 };
 /* problem.status 0: fine. */
 struct http_problem http_read_wish(const struct http_request *r, struct http_wish *w);
+/* Copies cannot be waited for where nothing is stored. */
+struct http_problem http_copies_problem(struct server *s, struct str topic, int copies);
 /* Wait for what the cursor has seen.  OK: settled.  BUSY: wait.  INVALID: no cursor, *why. */
 enum err http_after_settle(struct conn *c, struct http_conn *h, struct str text, const char **why);
 void     http_after_awaited(struct conn *c, struct http_conn *h, bool reached);

@@ -62,7 +62,7 @@ http_is_lines(const struct http_request *r)
 
 /* What the request says besides its lines. */
 static struct http_problem
-read_head(struct http_lines *l, const struct http_request *r)
+read_head(struct server *s, struct http_lines *l, const struct http_request *r)
 {
     uint8_t             room[HTTP_HEAD_BYTES_MAX];
     struct str          topic;
@@ -76,6 +76,9 @@ read_head(struct http_lines *l, const struct http_request *r)
     const char *wrong = topic_problem(topic);
     if (wrong)
         return (struct http_problem){400, "bad_topic", wrong};
+    p = http_copies_problem(s, topic, l->wish.copies);
+    if (p.status)
+        return p;
     render(&l->topic, topic);
     wrong = http_stored_headers(&r->headers, false, &l->headers);
     return (struct http_problem){wrong ? 400 : 0, "bad_header", wrong};
@@ -88,7 +91,7 @@ settle(struct conn *c, struct http_conn *h, const struct http_request *r,
 {
     struct http_lines *l   = h->lines;
     const char        *why = NULL;
-    *problem               = read_head(l, r);
+    *problem               = read_head(conn_server(c), l, r);
     if (problem->status)
         return ERR_INVALID;
     enum err e = l->wish.has_after ? http_after_settle(c, h, l->wish.after, &why) : ERR_OK;
@@ -234,7 +237,7 @@ http_lines_answer(struct conn *c, struct http_conn *h, uint64_t ref, const struc
     struct http_lines *l = h->lines;
     if (!l->due) {
         CHECK(ref == l->first && ref < l->next);
-        say_answer(c, h, o, true, 1);
+        say_answer(c, h, o, true, o->live ? 0 : 1);
         return;
     }
     CHECK(ref == l->stored && ref < l->next);
@@ -390,6 +393,11 @@ one_line(struct conn *c, struct http_conn *h, struct str line)
     if (l->next - l->first >= due_max(l))
         return ERR_BUSY;
     const char *why = l->objects ? read_object(l, line, &args, &after) : NULL;
+    if (!why && l->objects) {
+        struct http_problem p = http_copies_problem(conn_server(c), args.topic, l->wish.copies);
+        if (p.status)
+            return refuse(c, h, p);
+    }
     if (!why && after.n > 0)
         e = http_after_settle(c, h, after, &why);
     if (e == ERR_BUSY)

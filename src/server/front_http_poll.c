@@ -175,10 +175,14 @@ http_poll_place(struct conn *c, struct http_conn *h, struct str *cursor)
     return true;
 }
 
+/* What is live and comes between two polls of one connection waits for the second. */
 static void
 end(struct conn *c, struct http_conn *h)
 {
-    server_unsubscribe(c, h->poll->sub);
+    if (h->as.keep_alive)
+        h->parked = server_park(c, h->poll->sub);
+    else
+        server_unsubscribe(c, h->poll->sub);
     http_poll_close(h);
     conn_hold(c, 0);
     http_set_timer(c, h, HTTP_TIMER_NONE, MONO_NEVER);
@@ -290,6 +294,8 @@ start(struct conn *c, struct http_conn *h, struct wish *w)
     struct sub *sub;
     w->from.filter       = w->filter;
     w->from.filter_count = w->filters;
+    w->from.parked       = h->parked;
+    h->parked            = 0;
     if (server_subscribe(c, &w->from, HTTP_REF_POLL, &sub) != ERR_OK) {
         http_reply_problem(c, h, 503, "too_many",
                            "too many subscriptions: try again, or use another broker");

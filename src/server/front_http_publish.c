@@ -101,8 +101,19 @@ http_stored_headers(const struct http_headers *headers, bool type, struct buf *o
                                       : NULL;
 }
 
+struct http_problem
+http_copies_problem(struct server *s, struct str topic, int copies)
+{
+    if (copies == 1 || broker_stores(server_broker(s), topic))
+        return FINE;
+    return (struct http_problem){400, "not_stored",
+                                 "this broker stores nothing of this topic (store = no), so there "
+                                 "are no copies to wait for: leave acks out"};
+}
+
 static struct http_problem
-read_request(const struct http_ask *ask, uint8_t *room, struct str *topic, struct http_wish *w)
+read_request(struct server *s, const struct http_ask *ask, uint8_t *room, struct str *topic,
+             struct http_wish *w)
 {
     if (http_url_decode(ask->param, room, topic) != ERR_OK)
         return (struct http_problem){400, "bad_request",
@@ -110,7 +121,8 @@ read_request(const struct http_ask *ask, uint8_t *room, struct str *topic, struc
     const char *wrong = topic_problem(*topic);
     if (wrong)
         return (struct http_problem){400, "bad_topic", wrong};
-    return http_read_wish(ask->request, w);
+    struct http_problem p = http_read_wish(ask->request, w);
+    return p.status ? p : http_copies_problem(s, *topic, w->copies);
 }
 
 /* ---- Hearsay-After ---- */
@@ -227,7 +239,7 @@ http_publish(struct conn *c, struct http_conn *h, const struct http_ask *ask)
 
     CHECK(ask->param.n <= sizeof room);
     buf_reset(&h->text);
-    struct http_problem p = read_request(ask, room, &topic, &w);
+    struct http_problem p = read_request(conn_server(c), ask, room, &topic, &w);
     if (!p.status && (why = http_stored_headers(&ask->request->headers, true, &h->text)))
         p = (struct http_problem){400, "bad_header", why};
     if (!p.status && w.has_after) {
@@ -274,19 +286,23 @@ static void
 write_receipt(struct conn *c, struct http_conn *h, struct http_due *d)
 {
     bool                 enough = d->copies_wanted == 1 || d->reached;
+    bool                 live   = d->outcome.live;
     const struct receipt r      = {
              .mark    = d->outcome.mark,
              .lamport = d->outcome.lamport,
              .origin  = buf_str(&h->origin),
              .cursor  = http_receipt_cursor(c, h, &d->after, d->after_stamp),
-             .copies  = d->copies,
+             .copies  = live ? 0 : d->copies,
              .causal  = d->causal,
     };
     buf_reset(&h->text);
     render_receipt(&h->text, &r);
     http_write(c, &d->as,
-               &(struct http_said){
-                   .status = enough ? 201 : 202, .type = HTTP_JSON, .body = buf_str(&h->text)});
+               &(struct http_said){.status = live     ? 200
+                                             : enough ? 201
+                                                      : 202,
+                                   .type   = HTTP_JSON,
+                                   .body   = buf_str(&h->text)});
 }
 
 /* All that is done and has nothing undone before it; true: something was. */

@@ -67,6 +67,18 @@ say_gap(struct conn *c, struct http_conn *h, const struct entry *gap)
     say(c, h);
 }
 
+/* It moves no cursor, and has none. */
+static void
+say_live(struct conn *c, struct http_conn *h, const struct entry *e)
+{
+    bool sse = h->poll->kind == HTTP_POLL_SSE;
+    buf_reset(&h->text);
+    render(&h->text, sse ? STR("data: ") : STR(""));
+    render_message(&h->text, e, STR(""));
+    render(&h->text, sse ? STR("\n\n") : STR("\n"));
+    say(c, h);
+}
+
 static void
 say_message(struct conn *c, struct http_conn *h, const struct entry *e)
 {
@@ -99,6 +111,8 @@ http_stream_pull(struct conn *c, struct http_conn *h)
     while (server_pull(c, h->poll->sub, &e)) {
         if (e.gap_to != 0)
             say_gap(c, h, &e);
+        else if (e.live != 0)
+            say_live(c, h, &e);
         else
             say_message(c, h, &e);
     }

@@ -333,7 +333,8 @@ deliver(struct conn *c, struct json_conn *j, struct json_sub *s)
     j->held -= s->not_before > 0;
     s->not_before = 0;
     while (server_pull(c, s->sub, &e)) {
-        encode_cursor(c, j, s->sub);
+        if (e.live == 0)
+            encode_cursor(c, j, s->sub);
         if (e.gap_to != 0)
             render_gap_delivery(conn_out(c), &e, buf_str(&j->cursor));
         else

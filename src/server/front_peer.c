@@ -320,17 +320,21 @@ server_become_peer(struct conn *c, struct str rest)
 
 /* ---- what goes ---- */
 
+/* Of a PUSH or a LIVE. */
 static struct str
-push_bytes(struct server *s, const struct frame *frame)
+batch_bytes_of(struct server *s, const struct frame *frame)
 {
     struct push_cache *cache = &s->cache;
-    if (cache->batch == frame->push.batch && cache->flags == frame->push.flags)
+    bool               push  = frame->kind == FRAME_PUSH;
+    struct batch      *batch = push ? frame->push.batch : frame->live.batch;
+    uint8_t            flags = push ? frame->push.flags : 0;
+    if (cache->batch == batch && cache->flags == flags)
         return buf_str(&cache->bytes);
     push_cache_clear(cache);
     if (wire_encode(&cache->bytes, frame) != ERR_OK)
         return (struct str){0};
-    cache->batch = frame->push.batch;
-    cache->flags = frame->push.flags;
+    cache->batch = batch;
+    cache->flags = flags;
     blob_keep(cache->batch);
     return buf_str(&cache->bytes);
 }
@@ -344,8 +348,8 @@ peer_send(struct server *s, uint32_t link, const struct frame *frame)
         return;
     struct buf *out    = conn_out(c);
     size_t      before = out->n;
-    if (frame->kind == FRAME_PUSH) {
-        struct str bytes = push_bytes(s, frame);
+    if (frame->kind == FRAME_PUSH || frame->kind == FRAME_LIVE) {
+        struct str bytes = batch_bytes_of(s, frame);
         if (bytes.n > 0) {
             s->counters.link_bytes_out += bytes.n;
             sock_write_bulk(c->sock, bytes);

@@ -130,13 +130,34 @@ type_and_meta(struct buf *out, struct str headers)
         render(out, STR("}"));
 }
 
+/* Its id; or in its place that it has none. */
+static void
+id_or_not_stored(struct buf *out, struct mark m)
+{
+    if (m.stream == 0) {
+        render(out, STR("\"stored\":false"));
+        return;
+    }
+    render(out, STR("\"id\":"));
+    render_mark(out, m);
+}
+
+static void
+lost(struct buf *out, const struct entry *e)
+{
+    if (e->lost == 0)
+        return;
+    render(out, STR(",\"lost\":"));
+    render_u64(out, e->lost);
+}
+
 void
 render_message(struct buf *out, const struct entry *e, struct str cursor)
 {
     char time[WALL_TEXT_BYTES];
     wall_text(e->wall, time);
-    render(out, STR("{\"id\":"));
-    render_mark(out, e->mark);
+    render(out, STR("{"));
+    id_or_not_stored(out, e->mark);
     render(out, STR(",\"topic\":"));
     render_text(out, e->topic);
     render(out, STR(",\"lamport\":"));
@@ -149,6 +170,7 @@ render_message(struct buf *out, const struct entry *e, struct str cursor)
     body(out, STR(",\"body"), e->body);
     if (e->late)
         render(out, STR(",\"late\":true"));
+    lost(out, e);
     if (cursor.n > 0) {
         render(out, STR(",\"cursor\":"));
         quoted(out, cursor);
@@ -164,12 +186,15 @@ render_delivery(struct buf *out, const struct entry *e, struct str cursor)
     body(out, STR(",\"message"), e->body);
     render(out, STR(",\"lamport_timestamp\":"));
     render_u64(out, e->lamport);
-    render(out, STR(",\"id\":"));
-    render_mark(out, e->mark);
+    render(out, STR(","));
+    id_or_not_stored(out, e->mark);
     if (e->late)
         render(out, STR(",\"late\":true"));
-    render(out, STR(",\"cursor\":"));
-    quoted(out, cursor);
+    lost(out, e);
+    if (e->live == 0) {
+        render(out, STR(",\"cursor\":"));
+        quoted(out, cursor);
+    }
     render(out, STR("}\n"));
 }
 
@@ -232,8 +257,8 @@ render_ack(struct buf *out, struct mark m, uint64_t lamport, enum causal causal,
         [CAUSAL_YES]     = {(const uint8_t *)",\"causal\":true", 14},
         [CAUSAL_NO]      = {(const uint8_t *)",\"causal\":false", 15},
     };
-    render(out, STR("{\"type\":\"ack\",\"id\":"));
-    render_mark(out, m);
+    render(out, STR("{\"type\":\"ack\","));
+    id_or_not_stored(out, m);
     render(out, STR(",\"lamport_timestamp\":"));
     render_u64(out, lamport);
     render(out, text[causal]);
@@ -263,8 +288,8 @@ render_error(struct buf *out, struct str error, struct mark m, struct str ref)
 void
 render_receipt(struct buf *out, const struct receipt *r)
 {
-    render(out, STR("{\"id\":"));
-    render_mark(out, r->mark);
+    render(out, STR("{"));
+    id_or_not_stored(out, r->mark);
     render(out, STR(",\"lamport\":"));
     render_u64(out, r->lamport);
     render(out, STR(",\"origin\":"));

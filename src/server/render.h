@@ -24,7 +24,8 @@ void render_mark(struct buf *out, struct mark m);
 uint8_t *render_digits(uint8_t *p, uint64_t value);
 
 /* {"id":...,"topic":...,"lamport":...,"origin":...,"time":...,"type":...,"meta":{...},
- * "body":...,"cursor":...}; `cursor` may be empty. */
+ * "body":...,"cursor":...}; `cursor` may be empty.  Of one that is live there is no id, but
+ * "stored":false and, where some before it are lost, "lost":N. */
 void render_message(struct buf *out, const struct entry *e, struct str cursor);
 
 /* {"stream":...,"origin":...,"from":...,"to":...}: messages that are gone. */
@@ -35,7 +36,8 @@ void render_page_gap(struct buf *out, const struct entry *gap, uint32_t at);
 /* The next "name: value\n" of stored headers; false: none left. */
 bool render_next_header(struct str *rest, struct str *name, struct str *value);
 
-/* {"type":"publish","topic":...,"message":...,"lamport_timestamp":...,"id":...,"cursor":...}\n */
+/* {"type":"publish","topic":...,"message":...,"lamport_timestamp":...,"id":...,"cursor":...}\n
+ * Of one that is live neither id nor cursor, but the same as above. */
 void render_delivery(struct buf *out, const struct entry *e, struct str cursor);
 
 /* {"type":"gap","stream":...,"origin":...,"from":...,"to":...,"cursor":...}\n */
@@ -44,7 +46,7 @@ void render_gap_delivery(struct buf *out, const struct entry *gap, struct str cu
 enum causal { CAUSAL_UNASKED, CAUSAL_YES, CAUSAL_NO };
 
 /* {"type":"ack","id":...,"lamport_timestamp":...,"causal":...,"ref":...}\n  `ref` is JSON or empty.
- */
+ * mark.stream 0: live, with "stored":false in place of the id. */
 void render_ack(struct buf *out, struct mark m, uint64_t lamport, enum causal causal,
                 struct str ref);
 /* {"type":"subscribed","cursor":...,"ref":...}\n */
@@ -53,7 +55,7 @@ void render_subscribed(struct buf *out, struct str cursor, struct str ref);
 void render_error(struct buf *out, struct str error, struct mark m, struct str ref);
 
 struct receipt {
-    struct mark mark;
+    struct mark mark; /* stream 0: live, with "stored":false in place of the id */
     uint64_t    lamport;
     struct str  origin, cursor;
     uint32_t    copies;

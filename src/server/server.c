@@ -39,9 +39,9 @@ server_step(struct server *s, const struct fact *fact)
     if (s->closed) /* the threads are gone: nothing could be carried out */
         return (struct fact_answer){.err = ERR_REFUSED};
     struct effects     fx = broker_step(s->broker, server_now(s), wall_now(), fact);
-    struct fact_answer a  = {fx.err, id_of(fact, &fx)};
+    struct fact_answer a  = {fx.err, id_of(fact, &fx), fx.live};
     if (fact->kind == FACT_PUBLISH && a.err == ERR_OK)
-        askers_add(&s->askers, a.id, s->asking);
+        askers_add(a.live ? &s->live_askers : &s->askers, a.id, s->asking);
     if (fact->kind != FACT_TURN)
         s->dirty = true;
     loop_touch(s->loop);
@@ -151,12 +151,20 @@ deliver(struct server *s)
     uint64_t session, ref;
     while (broker_ready(s->broker, &session, &ref)) {
         struct sub *sub = pool_find(&s->subs, ref);
-        if (sub && sub->session == session && !conn_is_closing(sub->conn))
+        if (sub && sub->session == session && !conn_is_closing(sub->conn) &&
+            list_is_empty(&sub->parked))
             deliver_to(sub);
     }
 }
 
 static void stop_if_drained(struct server *s);
+
+/* Publishes that are not stored are answered within a turn: who waited for that can go on. */
+static bool
+is_unfinished(const struct server *s)
+{
+    return s->dirty || !list_is_empty(&s->again) || (s->answered && !list_is_empty(&s->busy));
+}
 
 /* The end of a turn: see core/broker.h. */
 static void
@@ -174,10 +182,10 @@ on_turn(void *ctx)
             server_step(s, &fact);
         }
         deliver(s);
-        if (!s->dirty && list_is_empty(&s->again))
+        if (!is_unfinished(s))
             break;
     }
-    if (s->dirty || !list_is_empty(&s->again))
+    if (is_unfinished(s))
         loop_again(s->loop);
     push_cache_clear(&s->cache);
     if (s->stopping)
@@ -342,6 +350,8 @@ recover(struct server *s, struct buf *problem)
         .causal_wait_ms = s->config->causal_wait,
         .retire_ms      = server_retention(s->config).retire_ms,
         .recovered      = recovered,
+        .rule           = s->config->topics.rule,
+        .rule_count     = s->config->topics.count,
     };
     s->broker = broker_new(&bc, server_now(s));
     return ERR_OK;
@@ -372,6 +382,7 @@ make(const struct config *config)
     list_init(&s->again);
     list_init(&s->busy);
     list_init(&s->recheck);
+    list_init(&s->parked);
     wire_scratch_init(&s->scratch);
     buf_init(&s->cache.bytes, 0);
     return s;
@@ -451,6 +462,7 @@ server_free(struct server *s)
     pool_fini(&s->subs);
     pool_fini(&s->waits);
     mem_free(s->askers.at);
+    mem_free(s->live_askers.at);
     mem_free(s);
 }
 

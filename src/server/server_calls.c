@@ -17,10 +17,13 @@ server_publish(struct conn *c, const struct publish_args *args, uint64_t ref)
     fact.publish.headers = args->headers;
     fact.publish.body    = args->body;
     fact.publish.stamp   = args->stamp;
-    s->asking            = (struct asker){pool_handle(c), ref};
-    enum err e           = server_step(s, &fact).err;
+    s->asking            = (struct asker){pool_handle(c), ref, c->serial};
+
+    struct fact_answer a = server_step(s, &fact);
+    enum err           e = a.err;
     if (e == ERR_OK) {
         s->counters.publishes++;
+        c->serial = a.live ? c->serial : a.id;
     } else if (e == ERR_BUSY) {
         s->counters.publishes_busy++;
         conn_brake(c, BRAKE_BUSY, true);
@@ -34,13 +37,36 @@ server_publish(struct conn *c, const struct publish_args *args, uint64_t ref)
 
 /* ---- subscribe ---- */
 
+/* The longest of those that are parked, but for one, makes room for who is there. */
+static bool
+drop_parked(struct server *s, const struct sub *but)
+{
+    LIST_EACH(node, &s->parked)
+    {
+        struct sub *sub = LIST_OF(node, struct sub, parked);
+        if (sub == but)
+            continue;
+        server_unsubscribe(sub->conn, sub);
+        return true;
+    }
+    return false;
+}
+
+static struct sub *
+take_sub(struct server *s, const struct sub *but)
+{
+    struct sub *sub = pool_take(&s->subs);
+    return sub || !drop_parked(s, but) ? sub : pool_take(&s->subs);
+}
+
 enum err
 server_subscribe(struct conn *c, const struct subscribe_args *args, uint64_t ref, struct sub **out)
 {
     struct server *s = c->server;
     if (c->sub_count >= SUBSCRIPTIONS_PER_CONN || s->unsent > UNSENT_BYTES_MAX)
         return ERR_LIMIT;
-    struct sub *sub = pool_take(&s->subs);
+    struct sub *parked = pool_find(&s->subs, args->parked);
+    struct sub *sub    = take_sub(s, parked);
     if (!sub)
         return ERR_LIMIT;
     struct fact fact = {
@@ -55,17 +81,23 @@ server_subscribe(struct conn *c, const struct subscribe_args *args, uint64_t ref
                 .since        = args->since,
                 .stamp        = args->stamp,
                 .ref          = pool_handle(sub),
+                .before       = parked ? parked->session : 0,
             },
     };
     struct fact_answer a = server_step(s, &fact);
+    if (a.err == ERR_LIMIT && drop_parked(s, parked)) /* its session may be what is missing */
+        a = server_step(s, &fact);
     if (a.err != ERR_OK) {
         pool_give(&s->subs, sub);
         return a.err;
     }
+    if (parked)
+        server_unsubscribe(c, parked);
     sub->conn    = c;
     sub->session = a.id;
     sub->ref     = ref;
     list_init(&sub->stalled);
+    list_init(&sub->parked);
     list_init(&sub->in_conn);
     list_push_back(&c->subs, &sub->in_conn);
     c->sub_count++;
@@ -80,9 +112,32 @@ server_unsubscribe(struct conn *c, struct sub *sub)
     struct fact    fact = {.kind = FACT_UNSUBSCRIBE, .unsubscribe = {sub->session}};
     list_remove(&sub->in_conn);
     list_remove(&sub->stalled);
+    list_remove(&sub->parked);
     c->sub_count--;
     pool_give(&s->subs, sub);
     server_step(s, &fact);
+}
+
+uint64_t
+server_park(struct conn *c, struct sub *sub)
+{
+    struct server *s = c->server;
+    list_remove(&sub->stalled);
+    list_push_back(&s->parked, &sub->parked);
+    sub->until = mono_after(server_now(s), PARK_MS);
+    return pool_handle(sub);
+}
+
+void
+server_unpark(struct server *s)
+{
+    LIST_EACH(node, &s->parked)
+    {
+        struct sub *sub = LIST_OF(node, struct sub, parked);
+        if (!mono_reached(server_now(s), sub->until))
+            break;
+        server_unsubscribe(sub->conn, sub);
+    }
 }
 
 uint64_t

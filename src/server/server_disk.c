@@ -114,4 +114,5 @@ server_watch(struct server *s)
 {
     watch_file(s);
     watch_rebuild(s);
+    server_unpark(s);
 }

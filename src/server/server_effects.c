@@ -28,19 +28,62 @@ askers_add(struct askers *a, uint64_t serial, struct asker who)
     a->at[a->next++ & (a->cap - 1)] = who;
 }
 
+/* A front has at most so many publishes without an answer as it allows itself. */
+static void
+keep(struct kept_answers *k, struct kept_answer it)
+{
+    if (k->count == k->cap) {
+        uint32_t            cap = k->cap > 0 ? 2 * k->cap : 16;
+        struct kept_answer *at  = mem_new(cap * sizeof *at);
+        for (uint32_t i = 0; i < k->count; i++)
+            at[i] = k->at[(k->first + i) & (k->cap - 1)];
+        mem_free(k->at);
+        *k = (struct kept_answers){at, cap, 0, k->count};
+    }
+    k->at[(k->first + k->count++) & (k->cap - 1)] = it;
+}
+
+/* Those that stood behind a publish that is answered now. */
+static void
+answer_kept(struct conn *c, uint64_t serial)
+{
+    struct kept_answers *k = &c->kept;
+    while (k->count > 0 && k->at[k->first].serial <= serial && !conn_is_closing(c)) {
+        struct kept_answer it = k->at[k->first];
+        k->first              = (k->first + 1) & (k->cap - 1);
+        k->count--;
+        c->front->answer(c, it.ref, &it.outcome);
+    }
+}
+
+/* Answers leave a conn in the order of its publishes, and those that are stored wait for the
+ * disk. */
+static void
+answer_one(struct server *s, struct asker who, uint64_t serial, const struct outcome *o)
+{
+    struct conn *c = pool_find(&s->conns, who.conn);
+    if (!c || conn_is_closing(c))
+        return;
+    if (o->live && who.behind >= s->askers.first && s->askers.first < s->askers.next) {
+        keep(&c->kept, (struct kept_answer){who.ref, who.behind, *o});
+        return;
+    }
+    c->front->answer(c, who.ref, o);
+    if (!o->live)
+        answer_kept(c, serial);
+}
+
 static void
 answer(struct server *s, const struct effect *e)
 {
-    struct askers *a = &s->askers;
-    struct outcome o = {.err = e->answer.err, .mark = e->answer.mark};
+    struct askers *a = e->answer.live ? &s->live_askers : &s->askers;
+    struct outcome o = {.err = e->answer.err, .mark = e->answer.mark, .live = e->answer.live};
     uint64_t       n = e->answer.count;
     CHECK(e->answer.serial == a->first && n <= a->next - a->first);
     o.lamport = e->answer.lamport;
     for (uint64_t i = 0; i < n; i++) {
         struct asker who = a->at[a->first++ & (a->cap - 1)];
-        struct conn *c   = pool_find(&s->conns, who.conn);
-        if (c && !conn_is_closing(c))
-            c->front->answer(c, who.ref, &o);
+        answer_one(s, who, e->answer.serial + i, &o);
         o.mark.seq++;
         o.lamport++;
     }

@@ -23,13 +23,16 @@ enum {
     STOP_PATIENCE_MS = 3000, /* and until they are answered */
     RESOLVE_RETRY_MS = 5000,
     TEND_MS          = 1000,
+    PARK_MS          = 10000,
     SEEDS_MAX        = 2 * MEMBERS_MAX,
 };
 
-/* Who is told about a publish: serial -> conn.  A ring; serials come without gaps. */
+/* Who is told about a publish: serial -> conn.  A ring; serials come without gaps.  Publishes
+ * that are not stored have serials, and a ring, of their own. */
 struct asker {
     uint64_t conn; /* handle */
     uint64_t ref;
+    uint64_t behind; /* serial of the conn's last publish before it that is stored; 0: none */
 };
 struct askers {
     struct asker *at;
@@ -43,6 +46,8 @@ struct sub {
     struct list  stalled; /* in conn->stalled: has more, the conn has no room */
     uint64_t     session, ref;
     bool         is_reading; /* as of the last pull: more has to come from disk */
+    struct list  parked;     /* in server.parked */
+    struct mono  until;      /* parked: so long */
 };
 
 struct wait {
@@ -52,7 +57,7 @@ struct wait {
     bool         copies; /* a publish waits for it */
 };
 
-/* The bytes of the PUSH that was sent last: it usually goes to several links. */
+/* The bytes of the PUSH or LIVE that was sent last: it usually goes to several links. */
 struct push_cache {
     struct batch *batch; /* one reference: its address must not be used again */
     uint8_t       flags;
@@ -81,10 +86,11 @@ struct server {
     struct worker       *store_worker, *read_worker;
 
     struct pool   conns, subs, waits;
-    struct askers askers;
+    struct askers askers, live_askers;
     struct list   again;    /* conns: resume() in this turn */
     struct list   busy;     /* conns: resume() when publishing goes on */
     struct list   recheck;  /* conns: is there room now? */
+    struct list   parked;   /* subs, the longest first */
     bool          answered; /* publishes were answered since `busy` was looked at */
     bool          dirty;    /* facts since the last FACT_TURN */
     bool          in_effects;
@@ -120,12 +126,15 @@ struct server {
 /* Tell core, carry out what it wants.  The answer to the fact itself is returned. */
 struct fact_answer {
     enum err err;
-    uint64_t id; /* serial, session or await */
+    uint64_t id;   /* serial, session or await */
+    bool     live; /* of a serial */
 };
 struct fact_answer server_step(struct server *s, const struct fact *fact);
 
 /* ---- server_calls.c ---- */
 void server_wait_over(struct server *s, struct wait *w);
+/* Each second: those that were parked for long enough end. */
+void server_unpark(struct server *s);
 
 /* ---- server_effects.c ---- */
 void server_carry_out(struct server *s, const struct effects *fx);

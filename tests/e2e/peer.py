@@ -230,7 +230,7 @@ class Messages:
         whole = [m for m in messages if not m["flags"]]
         demand(all(is_topic(plain(m["topic"])) for m in whole), "not a topic to publish to")
         rest = sum(len(m["topic"]) + len(m["headers"]) for m in whole)
-        rest += len(outer["origin"].encode()) + 16 * len(outer["deps"])
+        rest += len(outer["origin"].encode()) + 16 * len(outer.get("deps", ()))
         demand(sum(len(m["body"]) for m in whole) <= BODY_MAX, "bodies too long")
         demand(rest <= REST_MAX, "topics, headers, origin and deps too long")
         return messages
@@ -289,6 +289,8 @@ KINDS = {
     13: ("COORDINATOR", ELECTION),
     14: ("AWAY", []),
     15: ("FORGET", [("addr", ADDR), ("version", u64), ("nonce", u64)]),
+    16: ("LIVE", [("count", Uint(4, 1, MESSAGES_MAX)), ("lamport_first", Uint(8, 1, STAMP_MAX)),
+                  ("wall", WALL), ("origin", Text(1, 1)), ("messages", Messages())]),
 }
 NUMBER = {name: number for number, (name, _) in KINDS.items()}
 
@@ -452,8 +454,14 @@ def check_latest(f):
     demand(not m["flags"] and is_topic(plain(m["topic"])), "no message that may be published")
 
 
+def check_live(f):
+    demand(f["lamport_first"] + f["count"] - 1 <= STAMP_MAX, "a stamp beyond 2^53-1")
+    demand(not any(m["flags"] for m in f["messages"]), "a digest in place of a message")
+
+
 CHECKS = {"HELLO": check_hello, "MEMBERS": check_members, "HEADS": check_heads,
-          "PUSH": check_push, "GAP": check_gap, "LATEST": check_latest}
+          "PUSH": check_push, "GAP": check_gap, "LATEST": check_latest,
+          "LIVE": check_live}
 NO_TOKEN = (0, None, 0)
 
 

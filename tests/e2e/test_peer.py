@@ -211,6 +211,12 @@ def gap(**changes):
                             "came": bytes(8), "origin": "a:1", "deps": {}, **changes})
 
 
+def live(*messages, **changes):
+    made = [message(m) if isinstance(m, str) else m for m in messages or ("x",)]
+    return encode("LIVE", **{"count": len(made), "lamport_first": 1, "wall": bytes(8),
+                             "origin": "a:1", "messages": made, **changes})
+
+
 def with_tail(f, tail=b"\0"):
     return peer.fitting(f + tail)
 
@@ -251,6 +257,19 @@ UP = {
     "message flag 2": (MALFORMED, lambda h: push(fresh({**message("x"), "flags": 2}))),
     "member flag 4": (MALFORMED, lambda h: members({"flags": 4})),
     "a row able 2": (MALFORMED, lambda h: members({}, rows=[{"able": 2}])),
+    # live
+    "LIVE": (LIVES, lambda h: live()),
+    "LIVE, twice": (LIVES, lambda h: live() + live()),
+    "LIVE without messages": (MALFORMED, lambda h: live(count=0, messages=[])),
+    "LIVE of 1025 messages": (MALFORMED, lambda h: live(*["x"] * 1025)),
+    "LIVE of 2 MiB": (MALFORMED, lambda h: live(*["x" * 700000] * 2)),
+    "LIVE of nobody": (MALFORMED, lambda h: live(origin="")),
+    "LIVE at stamp 0": (MALFORMED, lambda h: live(lamport_first=0)),
+    "LIVE beyond the last stamp": (
+        MALFORMED, lambda h: live("x", "y", lamport_first=peer.STAMP_MAX)),
+    "LIVE to a filter": (MALFORMED, lambda h: live(message("x", topic="a/#"))),
+    "LIVE with a digest": (MALFORMED, lambda h: live({"flags": 1, "digest": bytes(16)})),
+    "bytes behind a LIVE": (MALFORMED, lambda h: with_tail(live())),
     # lists
     "PULL unsorted": (MALFORMED, lambda h: pull([(2, 1), (1, 1)])),
     "PULL with a stream twice": (MALFORMED, lambda h: pull([(1, 1), (1, 2)])),
@@ -617,6 +636,29 @@ def test_a_stream_is_stored_acked_and_delivered(broker):
     subscriber.close()
 
 
+def test_what_is_live_is_delivered_once_and_stored_nowhere(broker):
+    # Broken if another implementation's LIVE is not delivered, is stored, is shown in HEADS, or
+    # comes twice where its stamps do not rise.
+    subscriber = broker.subscribe("peer/topic")
+    stream = Stream()
+    with Peer(broker, ADDR).up() as link:
+        link.send(live("one", message("two", headers="content-type: text/plain\n"),
+                       lamport_first=500, origin="elsewhere:7"))
+        link.send(live("two again", lamport_first=501))
+        link.send(live("three", lamport_first=502))
+        link.push(stream.batch("stored"))
+        link.expect_head(stream.id, 1, timeout=3)
+        subscriber.wait_count(4)
+        assert [s for s, _ in broker.vector().items()] == [f"{stream.id:016x}"]
+    got = subscriber.messages
+    assert [m["message"] for m in got] == ["one", "two", "three", "stored"]
+    assert [m.get("stored", True) for m in got] == [False, False, False, True]
+    assert [m["lamport_timestamp"] for m in got[:3]] == [500, 501, 502]
+    assert broker.sqlite("SELECT count(*) FROM messages") == ["1"]
+    assert broker.publish("t", "x")["lamport"] > 502
+    subscriber.close()
+
+
 def test_everything_at_its_limit_is_taken(broker):
     # Broken if two implementations disagree by one about a limit: one would refuse what the
     # other has stored, for ever.
@@ -918,6 +960,7 @@ def good_frames(h):
         members({}, {"addr": ("::1", 7), "flags": 2}, rows=[{}, {"member": 1, "heard": 3}]),
         election(token=token), encode("COORDINATOR", stamp=9, token=token),
         encode("FORGET", addr=("127.0.0.1", 7), version=1, nonce=1),
+        live("x", message("y" * 300, headers="meta-a: b\n"), lamport_first=7),
         encode("REFUSE", reason=3, text="why"), peer.frame(99, b"new"),
     ]
 

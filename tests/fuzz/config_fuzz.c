@@ -5,6 +5,7 @@
  * then a flag each. */
 #include "base/check.h"
 #include "base/limits.h"
+#include "core/filter.h"
 #include "server/config.h"
 
 #include <stdio.h>
@@ -68,6 +69,9 @@ check_values(const struct config *c)
     CHECK(c->tail_bytes <= UINT64_MAX >> 20 && c->retention_bytes <= UINT64_MAX >> 20);
     CHECK(c->given.host || strcmp(c->host, "localhost") == 0);
     CHECK(c->given.port || c->port == 3000);
+    CHECK(c->topics.count <= TOPIC_RULES_MAX);
+    for (uint32_t i = 0; i < c->topics.count; i++)
+        CHECK(!filter_problem(c->topics.rule[i].filter));
 }
 
 static unsigned

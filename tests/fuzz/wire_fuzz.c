@@ -43,6 +43,8 @@ decode_all(struct str in, uint32_t how, size_t *end)
             check_one_form(&f, str_cut(in, *end, *end + used));
         if (e == ERR_OK && f.kind == FRAME_PUSH)
             blob_drop(f.push.batch);
+        if (e == ERR_OK && f.kind == FRAME_LIVE)
+            blob_drop(f.live.batch);
         if (e == ERR_PROTO || (e == ERR_MORE && to == in.n))
             return e;
         if (e == ERR_MORE)
