@@ -3,6 +3,7 @@
 #include "base/check.h"
 #include "base/trace.h"
 #include "store/store_marks.h"
+#include "store/store_room.h"
 #include "store/store_step.h"
 
 #include <string.h>
@@ -207,6 +208,8 @@ enum err
 commit_end(struct store *s, enum err e)
 {
     if (e == ERR_OK)
+        e = room_hold(s);
+    if (e == ERR_OK)
         e = sql_run(s->db, s->sql[SQL_COMMIT]);
     if (e == ERR_OK)
         return ERR_OK;
@@ -267,6 +270,7 @@ has_room_for(struct store *s, const struct commit *commit, uint32_t count)
         tend_cut_wal(s);
         store_look(s);
     }
+    room_for_group(s, bytes);
     return s->disk.has_reserve && room_takes(s, bytes);
 }
 

@@ -1,4 +1,5 @@
 #include "store/store_start.h"
+#include "store/store_room.h"
 
 #include "base/check.h"
 #include "base/mem.h"

@@ -5,8 +5,8 @@
  *   store_topics.c  topics in memory, their snapshot    store_latest.c  their newest messages
  *   store_segments.c  the index of the log              store_repair.c  damage, written anew
  *   store_streams.c  heads and floors  store_peers.c  the roster     store_retain.c  the front goes
- *   store_commit.c  commits            store_tend.c  checkpoints     store_room.c  free disk
- *   store_start.h: a start             store_reader.h: reading
+ *   store_commit.c  commits
+ *   store_start.h: a start   store_reader.h: reading   store_room.h: the disk and the WAL
  *
  * What memory says of streams and topics is what the transaction in progress makes
  * of it: after a rollback all of it is loaded anew. */
@@ -279,22 +279,5 @@ enum err commit_end(struct store *s, enum err e);
 /* ---- store_repair.c ---- */
 
 enum err repair_batch(struct store *s, const struct batch *b, struct wall received);
-
-/* ---- store_room.c ---- */
-
-/* Can so much be appended, by the last look, and the WAL be copied afterwards? */
-bool room_takes(struct store *s, uint64_t bytes);
-/* A step of retention writes before it frees. */
-void room_for_step(struct store *s);
-
-/* ---- store_tend.c ---- */
-
-void tend_watch_wal(struct store *s);
-void tend_under_load(struct store *s);
-/* Of retention, by itself: the WAL is copied by the next commit or store_tend(), if it can wait. */
-void tend_after_step(struct store *s);
-/* What the WAL takes of the disk is given back, unless somebody reads in it. */
-void tend_cut_wal(struct store *s);
-void tend_close(struct store *s);
 
 #endif

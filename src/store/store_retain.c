@@ -11,6 +11,7 @@
 #include "base/mem.h"
 #include "base/trace.h"
 #include "store/store_marks.h"
+#include "store/store_room.h"
 #include "store/store_step.h"
 
 #include <stdlib.h>
@@ -527,6 +528,8 @@ write_step(struct step *t)
     if (e == ERR_OK)
         e = bytes_over(t->s, t->policy->bytes, &over); /* `freed` was a guess */
     t->more |= over > 0 && t->next <= t->s->lsn;
+    if (e == ERR_OK && !t->is_carried)
+        e = room_hold(t->s);
     return e == ERR_OK ? sql_run(t->s->db, t->s->sql[t->is_carried ? SQL_SAVE_END : SQL_COMMIT])
                        : e;
 }
@@ -676,8 +679,7 @@ store_retain(struct store *s, const struct retention *policy, struct wall now,
     *out          = NULL;
     if (e != ERR_OK)
         return e;
-    if (s->disk.is_scarce)
-        room_for_step(s);
+    room_for_step(s);
     e    = run(&t, policy, now);
     *out = finish(&t, e);
     if (*out)

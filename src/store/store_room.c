@@ -7,8 +7,9 @@
  * Two marks: below the reserve core seals nothing more, and what it had handed over fits into
  * the rest; a commit that meets less than a quarter of the reserve fails.  So does one after
  * which the WAL could not be copied any more, whatever the reserve: nothing would ever be
- * given back then. */
-#include "store/store_private.h"
+ * given back then.  Where room is scarce that is no guess: the file is made as long as it has
+ * to become before the transaction that needs it commits. */
+#include "store/store_room.h"
 
 #include "base/trace.h"
 
@@ -20,6 +21,10 @@ enum {
     PAGE_BYTES  = 4096,
     SLACK_BYTES = 256 << 10, /* of a commit beside what it appends; of a step of retention */
     MOST_BYTES  = BATCH_BODY_BYTES_MAX + BATCH_REST_BYTES_MAX,
+    /* Written between two looks beside what the group appends: zeros ahead of the WAL's use, a
+     * step of retention (3,000 messages, 2 pages of indexes each at worst), counts of topics. */
+    CUSHION_BYTES = 48 << 20,
+    ZERO_BYTES    = 64 << 10,
 };
 
 static uint64_t
@@ -85,13 +90,18 @@ beside_file(const struct store *s)
     return greater((int64_t)s->reserve_bytes / 2, appended(MOST_BYTES)) / 8 * 9 + SLACK_BYTES;
 }
 
+static int64_t
+plenty(const struct store *s)
+{
+    return greater(2 * (int64_t)s->reserve_bytes, CUSHION_BYTES);
+}
+
 /* Fills in is_scarce and lack_bytes. */
 static void
 judge(struct store *s, struct store_disk *d)
 {
     int64_t reserve = (int64_t)s->reserve_bytes, wal = (int64_t)d->wal_bytes;
-    int64_t plenty = greater(2 * reserve, needed(MOST_BYTES, 0) / 8 * 9);
-    if ((int64_t)d->free_bytes - wal >= plenty) /* the file will not grow by more than the WAL */
+    if ((int64_t)d->free_bytes - wal >= plenty(s)) /* the file grows by no more than the WAL */
         return;
     /* Once it was too little, an eighth more has to be free: else every publish that
      * fits would be followed by one that does not. */
@@ -100,7 +110,7 @@ judge(struct store *s, struct store_disk *d)
     int64_t     wanted  = reserve / 8 * eighths;
     int64_t     beside  = greater(wanted / 2, needed(MOST_BYTES, r.in_file) / 8 * eighths);
     int64_t     lack    = greater(beside - r.unused, wanted - r.unused - wal - r.in_file);
-    d->is_scarce        = r.unused < plenty;
+    d->is_scarce        = r.unused < plenty(s);
     d->lack_bytes       = lack > 0 ? (uint64_t)lack : 0;
 }
 
@@ -115,6 +125,35 @@ room_takes(struct store *s, uint64_t bytes)
     struct room r     = room_of(s, d);
     int64_t     grows = greater(once - r.in_file, 0);
     return r.unused >= once + grows && (grows == 0 || r.unused + wal >= beside + grows);
+}
+
+void
+room_for_group(struct store *s, uint64_t bytes)
+{
+    struct store_disk *d = &s->disk;
+    if ((int64_t)(d->free_bytes - d->wal_bytes) - 2 * appended(bytes) < plenty(s))
+        d->is_scarce = true; /* or would be when it is committed */
+}
+
+enum err
+room_hold(struct store *s)
+{
+    static const uint8_t zero[ZERO_BYTES];
+    sqlite3_file        *file = NULL;
+    sqlite3_int64        end = 0, pages = (sqlite3_int64)pragma(s, SQL_PAGES) * PAGE_BYTES;
+    if (!s->disk.is_scarce)
+        return ERR_OK;
+    int rc = sqlite3_file_control(s->db, "main", SQLITE_FCNTL_FILE_POINTER, &file);
+    if (rc == SQLITE_OK)
+        rc = file->pMethods->xFileSize(file, &end);
+    while (rc == SQLITE_OK && end < pages) {
+        int n = pages - end < ZERO_BYTES ? (int)(pages - end) : ZERO_BYTES;
+        rc    = file->pMethods->xWrite(file, zero, n, end);
+        end += n;
+    }
+    if (rc != SQLITE_OK)
+        tracef(TRACE_WARN, "store: broker.db cannot be made longer: %s", sqlite3_errstr(rc));
+    return sql_err(s->db, rc);
 }
 
 static double

@@ -1,4 +1,4 @@
-#include "store/store_private.h"
+#include "store/store_room.h"
 
 #include "base/trace.h"
 
