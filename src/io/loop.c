@@ -301,6 +301,7 @@ loop_free(struct loop *l)
     if (uv_loop_close(&l->uv) == UV_EBUSY)
         return;
     mem_free(l->heap);
+    sock_free_spares(l);
     if (l->socks.object_bytes > 0)
         pool_fini(&l->socks);
     mem_free(l);

@@ -2,6 +2,7 @@
 #ifndef IO_LOOP_PRIVATE_H
 #define IO_LOOP_PRIVATE_H
 
+#include "base/buf.h"
 #include "base/list.h"
 #include "base/pool.h"
 #include "io/loop.h"
@@ -10,7 +11,7 @@
 #include <sys/socket.h>
 #include <uv.h>
 
-enum { READ_BYTES = 64 << 10, SOCKS_MAX = 32768, SIGNALS = 3 };
+enum { READ_BYTES = 64 << 10, SOCKS_MAX = 32768, SIGNALS = 3, SPARES_MAX = 8 };
 
 struct loop {
     uv_loop_t    uv;
@@ -30,9 +31,11 @@ struct loop {
     uint32_t            heap_count, heap_cap;
 
     struct pool socks;
-    struct list dirty;  /* socks with something to send */
-    struct list doomed; /* socks to destroy */
-    size_t      unsent; /* what sock_count() last found, of all of them */
+    struct list dirty;             /* socks with something to send */
+    struct list doomed;            /* socks to destroy */
+    size_t      unsent;            /* what sock_count() last found, of all of them */
+    struct buf  spare[SPARES_MAX]; /* empty, with large memory: for who writes next */
+    uint32_t    spares;
     char        read_bytes[READ_BYTES];
 };
 
@@ -40,6 +43,7 @@ struct loop {
 void sock_flush_all(struct loop *l);
 void sock_reap_all(struct loop *l);
 void sock_trim_all(struct loop *l);
+void sock_free_spares(struct loop *l);
 
 struct sock;
 /* NULL: the fd stays the caller's. */

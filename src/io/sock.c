@@ -13,7 +13,8 @@
 enum {
     BULK_CHUNK_BYTES  = 64 << 10,  /* what others cannot overtake once it was begun */
     UNSENT_BYTES_MAX  = 128 << 10, /* in the kernel, where nothing overtakes */
-    KEPT_BYTES_MAX    = 16 << 10,  /* a larger empty buffer is given back at once */
+    KEPT_BYTES_MAX    = 16 << 10,  /* a larger empty buffer is not the sock's for longer */
+    SPARE_BYTES_MAX   = 1 << 20,   /* nor kept for others beyond this */
     KEEPALIVE_SECONDS = 60,
     LINGER_MS         = 1000,
     GONE_MS           = 5000, /* between two looks at who sends no more */
@@ -147,10 +148,41 @@ sock_resume(struct sock *s)
 
 /* ---- writing ---- */
 
+/* Memory fresh from the system has to be zeroed and mapped page by page: with large buffers
+ * that costs more than to fill them.  So the last ones stay, for whoever writes next. */
+static void
+take_spare(struct loop *l, struct buf *b)
+{
+    if (l->spares > 0)
+        *b = l->spare[--l->spares];
+}
+
+static void
+drop_empty(struct loop *l, struct buf *b)
+{
+    if (b->n > 0 || b->cap <= KEPT_BYTES_MAX)
+        return;
+    if (b->cap > SPARE_BYTES_MAX || l->spares == SPARES_MAX) {
+        buf_clear_free(b);
+        return;
+    }
+    l->spare[l->spares++] = *b;
+    buf_init(b, 0);
+}
+
+void
+sock_free_spares(struct loop *l)
+{
+    while (l->spares > 0)
+        buf_fini(&l->spare[--l->spares]);
+}
+
 struct buf *
 sock_out(struct sock *s)
 {
     mark_dirty(s);
+    if (s->out.cap == 0)
+        take_spare(s->loop, &s->out);
     return &s->out;
 }
 
@@ -208,19 +240,12 @@ take_bulk(struct sock *s)
 }
 
 static void
-drop_empty(struct buf *b)
-{
-    if (b->n == 0 && b->cap > KEPT_BYTES_MAX)
-        buf_clear_free(b);
-}
-
-static void
 on_written(uv_write_t *req, int status)
 {
     struct sock *s = req->data;
     s->writing     = false;
     buf_reset(&s->flight);
-    drop_empty(&s->flight);
+    drop_empty(s->loop, &s->flight);
     size_t bulk    = s->flight_bulk;
     s->flight_bulk = 0;
     if (s->state == SOCK_DOOMED)
@@ -275,7 +300,7 @@ send_urgent(struct sock *s)
         return;
     buf_consume(&s->out, taken);
     if (s->out.n == 0) {
-        drop_empty(&s->out);
+        drop_empty(s->loop, &s->out);
         return;
     }
     struct buf empty = s->flight;
@@ -299,7 +324,7 @@ send_bulk(struct sock *s)
         return;
     }
     buf_consume(&s->bulk, chunk.n);
-    drop_empty(&s->bulk);
+    drop_empty(s->loop, &s->bulk);
     if (s->events->bulk_sent)
         s->events->bulk_sent(s->ctx, s->bulk.n);
 }
@@ -582,6 +607,7 @@ void
 sock_trim_all(struct loop *l)
 {
     uint32_t at = 0;
+    sock_free_spares(l);
     for (struct sock *s; l->socks.made > 0 && (s = pool_next(&l->socks, &at));) {
         struct buf *const all[] = {&s->out, &s->bulk, &s->bulk_sizes};
         for (size_t i = 0; i < sizeof all / sizeof *all; i++)

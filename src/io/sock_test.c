@@ -330,6 +330,27 @@ test_send_and_close_at_once(void **state)
 }
 
 static void
+test_large_memory_goes_to_the_next_writer(void **state)
+{
+    /* Broken if each large write takes memory from the system anew, or an idle loop keeps it. */
+    (void)state;
+    enum { BYTES = 100000 };
+    struct side one, two;
+    side_init(&one);
+    side_init(&two);
+    UNTIL(lab.accepted == 2 && one.opened && two.opened);
+    write_bytes(one.sock, BYTES);
+    UNTIL(lab.side[0].in.n == BYTES || lab.side[1].in.n == BYTES);
+    assert_int_equal(sock_pending_bytes(one.sock), 0);
+    assert_true(sock_out(two.sock)->cap >= BYTES);
+    assert_int_equal(sock_out(one.sock)->cap, 0);
+    loop_trim(lab.loop);
+    assert_int_equal(sock_out(two.sock)->cap, 0);
+    close_side(&one);
+    close_side(&two);
+}
+
+static void
 test_half_closed_client_is_answered(void **state)
 {
     /* Broken if the end of the client's half closes ours. */
@@ -533,6 +554,7 @@ main(void)
         TEST(test_what_all_have_unsent_is_counted),
         TEST(test_what_nobody_reads_is_not_left_to_the_kernel),
         TEST(test_send_and_close_at_once),
+        TEST(test_large_memory_goes_to_the_next_writer),
         TEST(test_half_closed_client_is_answered),
         TEST(test_answer_survives_unread_input),
         TEST(test_urgent_overtakes_between_frames),
