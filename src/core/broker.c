@@ -667,41 +667,6 @@ broker_deadline(const struct broker *b)
     return mono_min(at, mono_min(b->probe_at, mono_min(b->retry_at, b->mended_at)));
 }
 
-/* ---- delivery ---- */
-
-bool
-broker_ready(struct broker *b, uint64_t *session, uint64_t *ref)
-{
-    struct session *s = sessions_next_ready(&b->sessions);
-    if (!s)
-        return false;
-    *session = pool_handle(s);
-    *ref     = s->ref;
-    return true;
-}
-
-enum err
-broker_pull(struct broker *b, uint64_t session, struct entry *entry)
-{
-    struct session *s = sessions_find(&b->sessions, session);
-    CHECK(s);
-    return session_pull(&b->sessions, s, &b->journal, entry);
-}
-
-void
-broker_stall(struct broker *b, uint64_t session)
-{
-    session_stall(&b->sessions, sessions_find(&b->sessions, session));
-}
-
-bool
-broker_cursor(struct broker *b, uint64_t session, struct vector *cursor, uint64_t *stamp)
-{
-    struct session *s = sessions_find(&b->sessions, session);
-    CHECK(s);
-    return session_cursor(s, &b->journal, cursor, stamp);
-}
-
 /* ---- for display and for receipts ---- */
 
 const struct vector *

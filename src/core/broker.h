@@ -17,6 +17,7 @@
 #include "core/types_store.h"
 
 struct broker;
+struct place;
 
 struct broker_config {
     struct str              cluster;
@@ -222,6 +223,13 @@ void broker_stall(struct broker *b, uint64_t session);
  * and where that is was not read from disk yet; pull first. */
 MUST_USE bool broker_cursor(struct broker *b, uint64_t session, struct vector *cursor,
                             uint64_t *stamp);
+
+/* Where a session stands, to be found again for others (core/place.h): so that what was pulled
+ * for one of them is encoded once for all.  In place of broker_pull() for who is there. */
+MUST_USE bool broker_place(const struct broker *b, uint64_t session, struct place *p);
+bool          broker_is_at(const struct broker *b, uint64_t session, const struct place *p);
+void broker_move(struct broker *b, uint64_t session, const struct place *to, uint32_t deliveries);
+uint32_t broker_sessions(const struct broker *b);
 
 /* ---- for display and for receipts ---- */
 

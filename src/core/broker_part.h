@@ -1,7 +1,8 @@
 /* broker_part.h - what the files of the broker share; nobody else includes it, but for the
  * simulator's oracle, which looks into running brokers.
  *
- *   broker.c          facts and their order, publishing, the disk, delivery
+ *   broker.c          facts and their order, publishing, the disk
+ *   broker_deliver.c  delivery: what there is for whom
  *   broker_link.c     links: shaking hands, duplicates, liveness; frames by kind
  *   broker_cluster.c  rows, dials, election: what time and news set in motion
  *

@@ -14,7 +14,6 @@ enum {
     PAGES_BYTES      = 8 << 20,
     READ_COUNT_MAX   = 4096,
 };
-#define NAMED_ALL UINT32_MAX
 
 #define TO(s) (1u << SESSION_##s)
 
@@ -121,7 +120,7 @@ session_open(struct sessions *all, const struct str *filter, uint32_t filter_cou
     vector_init(&s->gone);
     s->ref        = ref;
     s->filters    = copy_filters(filter, filter_count);
-    s->retired_at = NAMED_ALL;
+    s->retired_at = SESSION_NAMED_ALL;
     for (uint32_t i = 0; i < filter_count; i++) {
         if (subs_add(&all->subs, filter[i], s) == ERR_OK)
             continue;
@@ -227,7 +226,7 @@ session_start_at(struct sessions *all, struct session *s, const struct journal *
     }
     enter(s, SESSION_BEHIND);
     s->lsn        = journal_first_missing(j, &s->seen);
-    s->retired_at = lacks_retired ? 0 : NAMED_ALL;
+    s->retired_at = lacks_retired ? 0 : SESSION_NAMED_ALL;
     session_make_ready(all, s);
     return ERR_OK;
 }
@@ -358,10 +357,10 @@ take_gap(struct session *s, struct entry *gap, uint64_t lamport)
 static bool
 pull_retired(struct session *s, const struct journal *j, struct entry *entry)
 {
-    while (s->retired_at != NAMED_ALL) {
+    while (s->retired_at != SESSION_NAMED_ALL) {
         const struct retired *r = next_retired(s, j, &s->retired_at);
         if (!r) {
-            s->retired_at = NAMED_ALL;
+            s->retired_at = SESSION_NAMED_ALL;
             break;
         }
         *entry = (struct entry){.mark = {r->id, 1}, .gap_to = r->head, .lamport = r->stamp};

@@ -95,6 +95,7 @@ MUST_USE bool session_cursor(const struct session *s, const struct journal *j,
 
 /* ---- private ---- */
 
+#define SESSION_NAMED_ALL UINT32_MAX
 /* A blob: the reader thread holds it too. */
 struct filters {
     uint32_t   count;
@@ -109,17 +110,17 @@ struct session {
     struct list        wants_disk; /* in sessions.wants_disk */
     struct list        stalled;    /* in sessions.stalled */
     struct vector      seen;
-    uint64_t           stamp;      /* highest lamport seen */
-    uint64_t           lsn;        /* BEHIND: next to scan; 0: not known yet */
-    uint64_t           until;      /* BEHIND, READING: not from there on, for now; 0: no limit */
-    uint32_t           retired_at; /* in journal.retired: next to look at; NAMED_ALL: none */
-    struct vector      gone;       /* retired while it lagged: their heads, yet to be named */
-    bool               by_time;    /* by `since`: the place is not known yet */
-    struct wall        since;
-    struct page       *page;
-    uint32_t           page_at;
-    bool               live_next; /* live messages and those of the log take turns */
-    struct live_runs  *live;      /* live messages that wait for it; NULL: none ever did */
+    uint64_t           stamp;     /* highest lamport seen */
+    uint64_t           lsn;       /* BEHIND: next to scan; 0: not known yet */
+    uint64_t           until;     /* BEHIND, READING: not from there on, for now; 0: no limit */
+    uint32_t          retired_at; /* in journal.retired: next to look at; SESSION_NAMED_ALL: none */
+    struct vector     gone;       /* retired while it lagged: their heads, yet to be named */
+    bool              by_time;    /* by `since`: the place is not known yet */
+    struct wall       since;
+    struct page      *page;
+    uint32_t          page_at;
+    bool              live_next; /* live messages and those of the log take turns */
+    struct live_runs *live;      /* live messages that wait for it; NULL: none ever did */
 };
 struct sessions {
     struct pool      pool;
@@ -144,6 +145,7 @@ session_make_ready(struct sessions *all, struct session *s)
 
 /* ---- session_live.c ---- */
 
+bool session_has_live(const struct session *s);
 /* The next that waits; false: none does. */
 bool session_pull_live(struct sessions *all, struct session *s, struct entry *entry);
 void session_drop_live(struct sessions *all, struct session *s);

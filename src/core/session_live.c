@@ -110,6 +110,12 @@ sessions_live(struct sessions *all, struct batch *b)
 }
 
 bool
+session_has_live(const struct session *s)
+{
+    return s->live && s->live->count > 0;
+}
+
+bool
 session_pull_live(struct sessions *all, struct session *s, struct entry *entry)
 {
     struct live_runs *r = s->live;

@@ -339,15 +339,21 @@ conn_pending(const struct conn *c)
 
 /* Each may take a share of what all of them have left; so they never take much more than
  * all, and who reads gets on beside thousands that do not. */
-bool
-conn_has_room(const struct conn *c)
+size_t
+conn_room(const struct conn *c)
 {
     size_t taken = sock_unsent_bytes(c->server->loop), room = 0;
     if (taken < DELIVERY_BYTES_MAX)
         room = (DELIVERY_BYTES_MAX - taken) / CONN_ROOM_SHARE;
     if (room > CONN_ROOM_BYTES)
         room = CONN_ROOM_BYTES;
-    return conn_pending(c) == 0 || conn_pending(c) < room;
+    return room - (room < conn_pending(c) ? room : conn_pending(c));
+}
+
+bool
+conn_has_room(const struct conn *c)
+{
+    return conn_pending(c) == 0 || conn_room(c) > 0;
 }
 
 void

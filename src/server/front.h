@@ -20,6 +20,7 @@
 #include "base/err.h"
 #include "core/broker.h"
 #include "core/types.h"
+#include "server/runs.h"
 
 struct server;
 struct conn;
@@ -87,6 +88,8 @@ void        conn_write(struct conn *c, struct str s);
 size_t conn_pending(const struct conn *c);
 /* Is there room for more of what a client did not ask for just now?  (256 KiB) */
 bool conn_has_room(const struct conn *c);
+/* For how many bytes; who has nothing to send may take one message that is longer. */
+size_t conn_room(const struct conn *c);
 /* An answer in the making has so many bytes; 0: it was written, or never will be. */
 void conn_hold(struct conn *c, size_t bytes);
 /* How long it may become; 0: no more than it must. */
@@ -139,6 +142,11 @@ uint64_t sub_ref(const struct sub *sub);
 /* The next message or gap, borrowed until the next call.  False: nothing now, or the conn
  * has no room; ready() will be called again. */
 bool server_pull(struct conn *c, struct sub *sub, struct entry *entry);
+/* Pull all that there is, in the bytes of a face.  `render` writes one entry to conn_out() and
+ * answers with a note; but what it wrote for another who stood in the same place is written
+ * again without it.  The note of the last entry; 0: there was none. */
+uint64_t server_deliver(struct conn *c, struct sub *sub, enum face face,
+                        uint64_t (*render)(struct conn *c, const struct entry *e));
 /* The last pull ended because more has to be read from disk. */
 bool sub_is_reading(const struct sub *sub);
 /* Where a client goes on that saw all that was pulled; *cursor by vector_init().  False:

@@ -12,6 +12,12 @@
 
 enum { PING_MS = 15000 };
 
+static const enum face face[2][2] = {
+    /* by: is it SSE? in chunks? */
+    {FACE_NDJSON, FACE_NDJSON_CHUNKED},
+    {FACE_SSE, FACE_SSE_CHUNKED},
+};
+
 static void
 say(struct conn *c, struct http_conn *h)
 {
@@ -104,18 +110,27 @@ ping_later(struct conn *c, struct http_conn *h)
     http_set_timer(c, h, HTTP_TIMER_POLL, mono_after(server_now(conn_server(c)), PING_MS));
 }
 
+/* Notes its place. */
+static uint64_t
+say_entry(struct conn *c, const struct entry *e)
+{
+    struct http_conn *h = conn_state(c);
+    if (e->gap_to != 0)
+        say_gap(c, h, e);
+    else if (e->live != 0)
+        say_live(c, h, e);
+    else
+        say_message(c, h, e);
+    return h->poll->placed;
+}
+
 void
 http_stream_pull(struct conn *c, struct http_conn *h)
 {
-    struct entry e;
-    while (server_pull(c, h->poll->sub, &e)) {
-        if (e.gap_to != 0)
-            say_gap(c, h, &e);
-        else if (e.live != 0)
-            say_live(c, h, &e);
-        else
-            say_message(c, h, &e);
-    }
+    bool     chunked = h->as.version_minor > 0, sse = h->poll->kind == HTTP_POLL_SSE;
+    uint64_t placed = server_deliver(c, h->poll->sub, face[sse][chunked], say_entry);
+    if (placed != 0)
+        h->poll->placed = placed;
     if (!h->poll->placed)
         say_place(c, h);
     http_cursor_forget(h);

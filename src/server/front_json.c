@@ -60,6 +60,7 @@ struct json_conn {
     struct json_sub *sub;           /* SUBSCRIPTIONS_PER_CONN of them, or NULL */
     uint32_t         sub_count;
     uint32_t         held; /* of them, with a not_before */
+    struct sub      *delivered;
     uint32_t         tag;
     struct vector    vector; /* scratch */
     struct buf       cursor; /* scratch */
@@ -324,22 +325,28 @@ subscribe(struct conn *c, struct json_conn *j, const struct json_request *r)
     j->held++;
 }
 
+static uint64_t
+render_entry(struct conn *c, const struct entry *e)
+{
+    struct json_conn *j = conn_state(c);
+    if (e->live == 0)
+        encode_cursor(c, j, j->delivered);
+    if (e->gap_to != 0)
+        render_gap_delivery(conn_out(c), e, buf_str(&j->cursor));
+    else
+        render_delivery(conn_out(c), e, buf_str(&j->cursor));
+    return 0;
+}
+
 static void
 deliver(struct conn *c, struct json_conn *j, struct json_sub *s)
 {
-    struct entry e;
     if (s->not_before > j->due_first)
         return;
     j->held -= s->not_before > 0;
     s->not_before = 0;
-    while (server_pull(c, s->sub, &e)) {
-        if (e.live == 0)
-            encode_cursor(c, j, s->sub);
-        if (e.gap_to != 0)
-            render_gap_delivery(conn_out(c), &e, buf_str(&j->cursor));
-        else
-            render_delivery(conn_out(c), &e, buf_str(&j->cursor));
-    }
+    j->delivered  = s->sub;
+    server_deliver(c, s->sub, FACE_JSON, render_entry);
     if (j->cursor.cap > KEEP_BYTES) {
         buf_clear_free(&j->cursor);
         vector_fini(&j->vector);

@@ -385,6 +385,7 @@ make(const struct config *config)
     list_init(&s->parked);
     wire_scratch_init(&s->scratch);
     buf_init(&s->cache.bytes, 0);
+    runs_init(&s->runs);
     return s;
 }
 
@@ -449,6 +450,7 @@ server_free(struct server *s)
     loop_free(s->loop);
     push_cache_clear(&s->cache);
     buf_fini(&s->cache.bytes);
+    runs_clear(&s->runs);
     if (s->broker)
         broker_free(s->broker);
     if (s->reader)

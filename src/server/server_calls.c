@@ -182,6 +182,74 @@ server_pull(struct conn *c, struct sub *sub, struct entry *entry)
     return false;
 }
 
+/* What was written to another.  False: nobody stood there, or there is no room. */
+static bool
+deliver_again(struct conn *c, struct sub *sub, enum face face, uint64_t *note)
+{
+    struct server *s = c->server;
+    if (!conn_has_room(c) || conn_is_closing(c))
+        return false;
+    const struct run *run = runs_find(&s->runs, s->broker, sub->session, face, conn_room(c));
+    if (!run)
+        return false;
+    conn_write(c, buf_str(&run->bytes));
+    broker_move(s->broker, sub->session, &run->to, run->messages);
+    s->counters.deliveries += run->messages;
+    s->counters.gaps += run->gaps;
+    *note = run->note;
+    return true;
+}
+
+/* A run for those that come after.  False: there is no more, or no room. */
+static bool
+deliver_run(struct conn *c, struct sub *sub, struct run *run,
+            uint64_t (*render)(struct conn *c, const struct entry *e))
+{
+    struct server *s      = c->server;
+    size_t         before = conn_out(c)->n;
+    bool           more   = true;
+    while (more && conn_out(c)->n - before < RUN_BYTES) {
+        struct entry e;
+        more = server_pull(c, sub, &e);
+        if (!more)
+            break;
+        run->note = render(c, &e);
+        run->gaps += e.gap_to != 0;
+        run->messages += e.gap_to == 0;
+    }
+    struct buf *out = conn_out(c);
+    run_end(&s->runs, run, s->broker, sub->session, str_cut(buf_str(out), before, out->n));
+    return more;
+}
+
+uint64_t
+server_deliver(struct conn *c, struct sub *sub, enum face face,
+               uint64_t (*render)(struct conn *c, const struct entry *e))
+{
+    struct server *s     = c->server;
+    uint64_t       note  = 0;
+    bool           alone = broker_sessions(s->broker) == 1;
+    struct entry   e;
+    for (;;) {
+        struct run *run = NULL;
+        if (!alone && deliver_again(c, sub, face, &note))
+            continue;
+        if (!alone)
+            run = run_begin(&s->runs, s->broker, sub->session, face);
+        if (run) {
+            bool more = deliver_run(c, sub, run, render);
+            if (run->note != 0)
+                note = run->note;
+            if (!more)
+                return note;
+        } else if (server_pull(c, sub, &e)) {
+            note = render(c, &e);
+        } else {
+            return note;
+        }
+    }
+}
+
 bool
 server_cursor(struct conn *c, struct sub *sub, struct vector *cursor, uint64_t *stamp)
 {

@@ -99,6 +99,7 @@ struct server {
     struct conn        *link[LINKS_MAX];
     struct wire_scratch scratch;
     struct push_cache   cache;
+    struct runs         runs;
     struct addr         dial_failed[LINKS_MAX]; /* at once: told to core in the next turn */
     uint32_t            dial_failed_count;
 

@@ -339,6 +339,7 @@ tended(struct server *s, struct store_job *j)
 {
     if (j->idle && !s->is_tidy) {
         server_step(s, &(struct fact){.kind = FACT_IDLE});
+        runs_clear(&s->runs);
         loop_trim(s->loop);
     }
     s->is_tidy = j->is_tidy && s->counters.commits == s->commits_tended;

@@ -1,0 +1,88 @@
+#include "core/place.h"
+
+#include "base/blob.h"
+#include "base/check.h"
+#include "core/vector.h"
+
+#include <string.h>
+
+void
+place_init(struct place *p)
+{
+    *p = (struct place){0};
+    vector_init(&p->seen);
+}
+
+void
+place_fini(struct place *p)
+{
+    blob_drop(p->filters);
+    vector_fini(&p->seen);
+    place_init(p);
+}
+
+/* Does the next thing that it is delivered lie in the log, at its lsn? */
+static bool
+is_plain(const struct session *s)
+{
+    return s->state == SESSION_BEHIND && !s->page && s->lsn > 0 && s->until == 0 &&
+           s->gone.count == 0 && !session_has_live(s) && s->retired_at == SESSION_NAMED_ALL &&
+           list_is_empty(&s->wants_disk);
+}
+
+static void
+keep_filters(struct place *p, const struct session *s)
+{
+    if (p->filters == s->filters)
+        return;
+    blob_drop(p->filters);
+    blob_keep(s->filters);
+    p->filters = s->filters;
+}
+
+bool
+place_take(struct place *p, const struct session *s, const struct journal *j)
+{
+    bool at_head = s->state == SESSION_HEAD && !session_has_live(s);
+    if ((!at_head && !is_plain(s)) || j->durable.count + s->seen.count > PLACE_STREAMS_MAX)
+        return false;
+    if (!session_cursor(s, j, &p->seen, &p->stamp))
+        return false;
+    p->lsn = at_head ? j->lsn + 1 : s->lsn;
+    keep_filters(p, s);
+    return true;
+}
+
+static bool
+same_filters(const struct filters *a, const struct filters *b)
+{
+    if (a == b)
+        return true;
+    if (a->count != b->count)
+        return false;
+    for (uint32_t i = 0; i < a->count; i++)
+        if (!str_eq(a->at[i], b->at[i]))
+            return false;
+    return true;
+}
+
+bool
+place_is(const struct place *p, const struct session *s)
+{
+    return p->filters && p->lsn == s->lsn && p->stamp == s->stamp && is_plain(s) &&
+           p->seen.count == s->seen.count &&
+           (s->seen.count == 0 ||
+            memcmp(p->seen.at, s->seen.at, s->seen.count * sizeof *s->seen.at) == 0) &&
+           same_filters(p->filters, s->filters);
+}
+
+void
+place_move(struct sessions *all, struct session *s, const struct place *to, uint32_t deliveries)
+{
+    enum err e = vector_copy(&s->seen, &to->seen);
+    CHECK(e == ERR_OK);
+    s->lsn   = to->lsn;
+    s->stamp = to->stamp;
+    list_remove(&s->stalled);
+    all->deliveries += deliveries;
+}
