@@ -342,6 +342,8 @@ find_lost(struct judgement *w)
     }
 }
 
+/* Who has told all its floors alone: of some of them it would seem that it lost nothing else.
+ * What it told before we took the link was not heard. */
 static uint32_t
 find_witnesses(const struct judgement *w, const struct taken *t, struct witness at[LINKS_MAX])
 {
@@ -350,6 +352,8 @@ find_witnesses(const struct judgement *w, const struct taken *t, struct witness 
         uint32_t            member = w->in->g->link[w->link[i]].member;
         const struct offer *o      = offer_of(t->s, w->link[i]);
         bool                offers = o && batch_last(o->gap) >= t->last;
+        if (!w->in->g->link[w->link[i]].told_all)
+            continue;
         if (offers || t->s->known_floor[member] >= t->last)
             at[n++] = (struct witness){member, offers ? o : NULL};
     }
