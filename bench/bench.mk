@@ -38,3 +38,11 @@ soak-load: $(BUILD)/hearsay
 soak:
 	tools/soak --build $(BUILD) --time $(SOAK_T) $(PARTS)
 .PHONY: soak bench-peers soak-load
+
+#   make bench-check           instruction counts of fixed work beside bench/check.tsv; 5 % more fails
+#   make bench-check-record    takes today's counts as the figures to keep; commit bench/check.tsv
+$(BUILD)/bench/check: $(BUILD)/bench/check.o $(LINK)
+	$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
+bench-check bench-check-record: $(BUILD)/bench/check
+	CC="$(CC)" tools/bench-check $(if $(filter %-record,$@),--record) $<
+.PHONY: bench-check bench-check-record
