@@ -43,20 +43,27 @@ grow(struct live_runs *old)
     return r;
 }
 
-/* The oldest is over: taken, or (`lost`) not. */
+/* The oldest is over; what was not taken of it is wanted no more. */
 static void
-end_run(struct sessions *all, struct live_runs *r, bool lost)
+end_run(struct sessions *all, struct live_runs *r)
 {
     struct run *run = run_at(r, 0);
-    if (lost) {
-        r->lost += run->count;
-        all->shelf.lost += shelf_at(&all->shelf, run->place) ? run->count : 0;
-        shelf_want(&all->shelf, run->place, -(int32_t)run->count);
-    }
+    shelf_want(&all->shelf, run->place, -(int32_t)run->count);
     shelf_done(&all->shelf, run->place);
     r->first = (r->first + 1) & (r->cap - 1);
     r->count--;
     all->live_runs--;
+}
+
+/* ... and lost. */
+static void
+lose_run(struct sessions *all, struct live_runs *r)
+{
+    const struct run *run = run_at(r, 0);
+    r->lost += run->count;
+    if (shelf_at(&all->shelf, run->place)) /* else it was counted when it had to go */
+        all->shelf.lost += run->count;
+    end_run(all, r);
 }
 
 /* Beyond the limits the oldest of this session goes. */
@@ -65,7 +72,7 @@ make_room(struct sessions *all, struct session *s)
 {
     struct live_runs *r = s->live;
     if (r && r->count > 0 && (r->count == LIVE_RUNS_MAX || all->live_runs >= LIVE_RUNS_ALL_MAX))
-        end_run(all, r, true);
+        lose_run(all, r);
     if (!r || r->count == r->cap)
         s->live = grow(r);
 }
@@ -123,7 +130,7 @@ session_pull_live(struct sessions *all, struct session *s, struct entry *entry)
         struct run         *run = run_at(r, 0);
         const struct batch *b   = shelf_at(&all->shelf, run->place);
         if (!b) {
-            end_run(all, r, true);
+            lose_run(all, r);
             continue;
         }
         uint32_t          i = run->first++;
@@ -139,7 +146,7 @@ session_pull_live(struct sessions *all, struct session *s, struct entry *entry)
         r->lost             = 0;
         shelf_want(&all->shelf, run->place, -1);
         if (--run->count == 0)
-            end_run(all, r, false);
+            end_run(all, r);
         all->live_deliveries++;
         return true;
     }
@@ -154,7 +161,7 @@ void
 session_drop_live(struct sessions *all, struct session *s)
 {
     while (s->live && s->live->count > 0)
-        end_run(all, s->live, true);
+        end_run(all, s->live);
     mem_free(s->live);
     s->live = NULL;
 }

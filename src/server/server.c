@@ -182,6 +182,7 @@ on_turn(void *ctx)
             server_step(s, &fact);
         }
         deliver(s);
+        server_answer_live(s);
         if (!is_unfinished(s))
             break;
     }
@@ -386,6 +387,7 @@ make(const struct config *config)
     wire_scratch_init(&s->scratch);
     buf_init(&s->cache.bytes, 0);
     runs_init(&s->runs);
+    buf_init(&s->live_answers, 0);
     return s;
 }
 
@@ -465,6 +467,7 @@ server_free(struct server *s)
     pool_fini(&s->waits);
     mem_free(s->askers.at);
     mem_free(s->live_askers.at);
+    buf_fini(&s->live_answers);
     mem_free(s);
 }
 

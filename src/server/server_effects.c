@@ -8,6 +8,8 @@
 #include "base/check.h"
 #include "base/mem.h"
 
+#include <string.h>
+
 /* ---- who asked for a publish ---- */
 
 void
@@ -90,6 +92,24 @@ answer(struct server *s, const struct effect *e)
     s->answered = true;
 }
 
+/* What is delivered leaves first: bytes leave in the order in which conns were written to. */
+static void
+answer_later(struct server *s, const struct effect *e)
+{
+    struct str bytes = {(const uint8_t *)e, sizeof *e};
+    CHECK(buf_add(&s->live_answers, bytes) == ERR_OK);
+}
+
+void
+server_answer_live(struct server *s)
+{
+    struct effect e;
+    for (; s->live_answers.n > 0; buf_consume(&s->live_answers, sizeof e)) {
+        memcpy(&e, buf_str(&s->live_answers).p, sizeof e);
+        answer(s, &e);
+    }
+}
+
 static void
 awaited(struct server *s, const struct effect *e)
 {
@@ -133,7 +153,10 @@ carry_out(struct server *s, const struct effect *e)
         server_read(s, e->read.reader, &e->read.read);
         return;
     case EFFECT_ANSWER:
-        answer(s, e);
+        if (e->answer.live)
+            answer_later(s, e);
+        else
+            answer(s, e);
         return;
     case EFFECT_AWAITED:
         awaited(s, e);

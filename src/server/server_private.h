@@ -94,7 +94,8 @@ struct server {
     bool          answered; /* publishes were answered since `busy` was looked at */
     bool          dirty;    /* facts since the last FACT_TURN */
     bool          in_effects;
-    struct asker  asking; /* whose publish is being stepped */
+    struct asker  asking;       /* whose publish is being stepped */
+    struct buf    live_answers; /* effects: carried out behind the deliveries */
 
     struct conn        *link[LINKS_MAX];
     struct wire_scratch scratch;
@@ -139,6 +140,8 @@ void server_unpark(struct server *s);
 
 /* ---- server_effects.c ---- */
 void server_carry_out(struct server *s, const struct effects *fx);
+/* What was published without being stored, and is delivered now. */
+void server_answer_live(struct server *s);
 void askers_add(struct askers *a, uint64_t serial, struct asker who);
 void push_cache_clear(struct push_cache *c);
 
