@@ -85,6 +85,7 @@ options_draw(uint64_t seed)
      * days, where they retire after weeks. */
     if (options_has(&o, FAULT_retire) && o.clock_ms > o.retire_ms / 40)
         o.clock_ms = o.retire_ms / 40;
-    o.tail_bytes = prng_below(&r, 2) ? 500 + (uint32_t)prng_below(&r, 4000) : 0;
+    o.tail_bytes   = prng_below(&r, 2) ? 500 + (uint32_t)prng_below(&r, 4000) : 0;
+    o.live_percent = ONE_OF(&r, 0, 0, 10, 40);
     return o;
 }

@@ -34,6 +34,7 @@ struct options {
     uint32_t retain_ms;      /* how often the store's step of retention is taken */
     uint32_t causal_wait_ms; /* 0: the usual */
     uint32_t tail_bytes;     /* 0: the usual */
+    uint32_t live_percent;   /* so often something is published that is not stored */
     uint32_t retire_ms;      /* where streams retire */
 };
 

@@ -31,6 +31,8 @@ void oracle_all_acked_everywhere(struct sim *s);
 void oracle_told_all(struct sim *s, uint32_t sub);
 /* L2: a subscriber to everything from the earliest on got all that is stored, once. */
 void oracle_got_everything(struct sim *s, uint32_t sub);
+/* L2: all who are there and want it got it, if its broker does not store it. */
+void oracle_live_everywhere(struct sim *s, uint32_t publish);
 /* The subscriber got each of these bodies once: "a b c", in any order. */
 void oracle_got_all(struct sim *s, uint32_t sub, const char *bodies);
 

@@ -105,6 +105,10 @@ check_budgets(struct sim *s, uint32_t i, const struct broker *b)
              b->own.item_count <= OWN_QUEUE_MESSAGES_MAX &&
                  (b->own.item_count > 0 || b->own.body_bytes == 0),
              "S18: the queue of publishes takes too much", i);
+    sim_must(s,
+             b->sessions.shelf.bytes <= LIVE_WAITING_BYTES_MAX &&
+                 b->sessions.live_runs <= LIVE_RUNS_ALL_MAX,
+             "S18: what is live takes too much", i);
 }
 
 static uint32_t

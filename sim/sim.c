@@ -161,6 +161,7 @@ node_turn(struct sim *s, uint32_t i)
     if (is_buried(s, i))
         return;
     oracle_event(s, i);
+    live_turn(s, i);
     struct mono at = broker_deadline(n->broker);
     uint64_t    ms = at.ms > s->now_ms ? at.ms : s->now_ms + 1;
     if (ms < n->wake_ms) {
@@ -279,6 +280,7 @@ sim_free(struct sim *s)
         vector_fini(&s->sub[i].past);
         buf_fini(&s->sub[i].got);
         mem_free(s->sub[i].mark);
+        mem_free(s->sub[i].live);
     }
     past_fini(s);
     wire_scratch_fini(&s->scratch);
@@ -334,17 +336,22 @@ sim_start(struct sim *s, uint32_t i)
     struct sim_node *n = &s->node[i];
     CHECK(!n->broker);
     past_start(s, i, store_mem_recover(n->disk));
-    n->nonce    = prng_next(&s->prng) | 1;
-    n->broker   = broker_new(&(struct broker_config){.cluster        = STR("sim"),
-                                                     .self           = n->addr,
-                                                     .host           = str_of(n->host),
-                                                     .nonce          = n->nonce,
-                                                     .seed           = prng_next(&s->prng),
-                                                     .tail_bytes     = s->config.tail_bytes,
-                                                     .causal_wait_ms = s->config.causal_wait_ms,
-                                                     .retire_ms      = n->retention.retire_ms,
-                                                     .recovered      = store_mem_recover(n->disk)},
-                             (struct mono){s->now_ms});
+    n->nonce                     = prng_next(&s->prng) | 1;
+    const struct topic_rule rule = {STR("live/#"), false};
+    struct broker_config    bc   = {
+             .cluster        = STR("sim"),
+             .self           = n->addr,
+             .host           = str_of(n->host),
+             .nonce          = n->nonce,
+             .seed           = prng_next(&s->prng),
+             .tail_bytes     = s->config.tail_bytes,
+             .causal_wait_ms = s->config.causal_wait_ms,
+             .retire_ms      = n->retention.retire_ms,
+             .rule           = &rule,
+             .rule_count     = sim_rules_live(i),
+             .recovered      = store_mem_recover(n->disk),
+    };
+    n->broker   = broker_new(&bc, (struct mono){s->now_ms});
     n->wake_ms  = UINT64_MAX;
     n->accepted = (struct token){0};
     n->seen     = (struct sim_seen){.trouble_ms = s->now_ms};

@@ -104,8 +104,8 @@ uint32_t sim_publish_acks(struct sim *s, uint32_t i, const char *topic, const ch
  * the broker has that too, 1 s at most. */
 uint32_t sim_publish_after(struct sim *s, uint32_t i, const char *topic, const char *body,
                            uint32_t sub);
-enum { SIM_PENDING = -1 };
-/* SIM_PENDING, or an enum err. */
+enum { SIM_PENDING = -1, SIM_LIVE = -2 };
+/* SIM_PENDING, SIM_LIVE (delivered, its topic is not stored), or an enum err. */
 int         sim_outcome(const struct sim *s, uint32_t publish);
 struct mark sim_mark(const struct sim *s, uint32_t publish);
 /* Of sim_publish_acks(): SIM_PENDING, or how many have it; *reached says whether in time. */
@@ -131,7 +131,9 @@ void sim_leave(struct sim *s, uint32_t sub);
 /* How many messages it was told are gone; how many came flagged `late`. */
 uint64_t sim_gone(const struct sim *s, uint32_t sub);
 uint64_t sim_late(const struct sim *s, uint32_t sub);
-/* "body body body", in the order of delivery. */
+/* How many messages came of topics that are not stored: "live/#", at every broker. */
+uint32_t sim_heard_live(const struct sim *s, uint32_t sub);
+/* "body body body", in the order of delivery, of those that are stored. */
 const char *sim_got(const struct sim *s, uint32_t sub);
 
 /* ---- time ---- */

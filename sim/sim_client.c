@@ -43,6 +43,7 @@ hand_in(struct sim *s, struct sim_publish *p)
                        .publish = {str_of(p->topic), .body = str_of(p->body), .stamp = p->stamp}});
     CHECK(effects.count == 0);
     p->serial    = effects.serial;
+    p->live      = effects.live;
     p->outcome   = effects.err == ERR_OK ? SIM_PENDING : (int)effects.err;
     p->handed_ms = s->now_ms;
     oracle_handed_in(s, p);
@@ -256,9 +257,14 @@ client_answer(struct sim *s, uint32_t i, const struct effect *e)
     uint64_t first = e->answer.serial, last = first + e->answer.count - 1;
     for (uint32_t k = 0; k < s->publish_count; k++) {
         struct sim_publish *p = &s->publish[k];
-        if (p->node != i || p->life != s->node[i].life || p->serial < first || p->serial > last)
+        if (p->node != i || p->life != s->node[i].life || p->serial < first || p->serial > last ||
+            p->live != e->answer.live)
             continue;
         CHECK(p->outcome == SIM_PENDING); /* answered once */
+        if (p->live) {
+            live_answer(s, i, p, e);
+            continue;
+        }
         p->outcome = (int)e->answer.err;
         p->mark    = e->answer.mark;
         p->mark.seq += p->serial - first;
@@ -327,9 +333,11 @@ attach(struct sim *s, uint32_t number, enum subscribe_from from, uint64_t since_
                                      .since = {(int64_t)(s->now_ms - since_ms) + n->clock_ms},
                                      .ref   = number}});
     CHECK(effects.err == ERR_OK);
-    sub->session = effects.session;
-    sub->life    = n->life;
-    sub->open    = true;
+    sub->session    = effects.session;
+    sub->life       = n->life;
+    sub->open       = true;
+    sub->live_since = sub->live_count;
+    sub->live_due   = 0;
     if (from == FROM_LATEST ||
         from == FROM_EARLIEST) { /* what lies before is nothing that it is to be given */
         note_place(s, sub);
@@ -458,6 +466,10 @@ static void
 deliver(struct sim *s, uint32_t number, const struct entry *entry)
 {
     struct sim_sub *sub = &s->sub[number];
+    if (entry->live > 0) {
+        live_deliver(s, sub, entry);
+        return;
+    }
     if (sub->by_time)
         begin_by_time(s, sub, entry->mark);
     past_deliver(s, sub, entry);

@@ -157,7 +157,7 @@ net_send(struct sim *s, uint32_t i, uint32_t link, const struct frame *f)
         return;
     }
     post(s, c, end, f);
-    if (f->kind == FRAME_PUSH && w->echo)
+    if ((f->kind == FRAME_PUSH || f->kind == FRAME_LIVE) && w->echo)
         post(s, c, end, f);
 }
 

@@ -108,7 +108,15 @@ struct sim_publish {
     uint64_t      handed_ms, answered_ms;
     bool          is_after; /* it waits to be published */
     uint64_t      stamp;    /* what its client says the time is; 0: nothing */
-    struct vector past;     /* what its client had seen: a cursor's, and the broker's own */
+    bool          live;     /* its topic is not stored; then `lamport` is in its receipt */
+    uint64_t      lamport;
+    struct vector past; /* what its client had seen: a cursor's, and the broker's own */
+};
+
+/* What is live, as it was delivered: S11. */
+struct sim_heard {
+    uint32_t number; /* of its publish */
+    uint64_t stamp;
 };
 
 struct sim_sub {
@@ -127,6 +135,11 @@ struct sim_sub {
     struct mark  *mark; /* of each delivery, in order */
     uint32_t      count, cap;
     uint64_t      gone, late;
+
+    struct sim_heard *live;
+    uint32_t          live_count, live_cap;
+    uint32_t          live_since; /* from here on, since it is where it is */
+    uint32_t          live_due;   /* answered by its broker since then, and not heard yet */
 };
 
 /* A batch that ever reached a disk. */
@@ -251,6 +264,16 @@ void reach_node(struct sim *s, uint32_t i, bool good);
 void reach_waived(struct sim *s, uint32_t i, struct mark m);
 /* S12: i takes a gap.  Is anybody linked who has some of it, and had told so? */
 void reach_gone(struct sim *s, uint32_t i, const struct batch *gap);
+
+/* ---- sim_live.c ---- */
+
+/* Does broker i store nothing of "live/#"? */
+bool sim_rules_live(uint32_t i);
+void live_handed_in(struct sim *s, const struct sim_publish *p);
+void live_deliver(struct sim *s, struct sim_sub *sub, const struct entry *e);
+void live_answer(struct sim *s, uint32_t i, struct sim_publish *p, const struct effect *e);
+/* Its clients have read what they read in this turn. */
+void live_turn(struct sim *s, uint32_t i);
 
 /* ---- sim_client.c ---- */
 void client_answer(struct sim *s, uint32_t i, const struct effect *e);

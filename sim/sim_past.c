@@ -130,6 +130,7 @@ check_published(struct sim *s, uint32_t i, struct str body)
         if (p->stored || !str_eq(str_of(p->body), head))
             continue;
         p->stored = true;
+        sim_must(s, !p->live, "S8: stored, and its topic is not", i);
         bool refused =
             p->outcome != SIM_PENDING && p->outcome != ERR_OK && p->outcome != ERR_UNKNOWN;
         sim_must(s, !refused, "S8: stored, and it was refused", i);

@@ -91,9 +91,32 @@ publish_after(struct swarm *w)
                       w->sub[any(w, ALL_SUBS)]);
 }
 
+/* To a topic that most brokers do not store. */
+static void
+publish_live(struct swarm *w)
+{
+    char     body[32];
+    uint32_t i = one_that_runs(w);
+    for (uint32_t n = 1 + any(w, 4); n > 0 && i != NOBODY; n--)
+        sim_hand_in(w->s, i, "live/x", next_body(w, body));
+    if (i != NOBODY)
+        sim_turn(w->s, i);
+}
+
+uint32_t
+swarm_publish_live(struct swarm *w, uint32_t i)
+{
+    char body[32];
+    return sim_publish(w->s, i, "live/x", next_body(w, body));
+}
+
 static void
 work(struct swarm *w)
 {
+    if (w->o->live_percent > 0 && any(w, 100) < w->o->live_percent) {
+        publish_live(w);
+        return;
+    }
     switch (any(w, 8)) {
     case 0:
         publish_after(w);

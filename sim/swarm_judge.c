@@ -6,6 +6,7 @@
 /* All that is left to read is read, and all that waits is answered. */
 enum {
     READ_MS = 6000,
+    LIVE_MS = 500,   /* delays of links are mended, too */
     MEND_MS = 20000, /* at each damaged place others are asked first, which takes a second or two */
 };
 
@@ -63,6 +64,14 @@ all_was_told(struct swarm *w)
         oracle_got_everything(w->s, w->sub[k]);
 }
 
+static void
+live_comes_to_all(struct swarm *w)
+{
+    uint32_t p = swarm_publish_live(w, any(w, w->o->brokers));
+    sim_run(w->s, LIVE_MS);
+    oracle_live_everywhere(w->s, p);
+}
+
 void
 swarm_judge(struct swarm *w)
 {
@@ -73,6 +82,7 @@ swarm_judge(struct swarm *w)
         sim_move(w->s, w->sub[k], w->sub_at[k]);
     }
     sim_run(w->s, READ_MS + (options_has(w->o, FAULT_flip) ? MEND_MS : 0));
+    live_comes_to_all(w);
     oracle_check(w->s);
     oracle_heads(w->s);
     oracle_beliefs(w->s);

@@ -33,6 +33,8 @@ uint32_t one_that_runs(struct swarm *w);
 /* ---- swarm.c ---- */
 extern const char *const swarm_topic[TOPICS];
 void                     swarm_publish(struct swarm *w, uint32_t count);
+/* One, of a topic that most brokers do not store. */
+uint32_t swarm_publish_live(struct swarm *w, uint32_t i);
 
 /* ---- swarm_faults.c ---- */
 
