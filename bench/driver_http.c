@@ -219,9 +219,11 @@ lines_up_message(const struct conn *c, struct message *m)
 static void
 receipt_line(struct conn *c, const char *p, size_t n)
 {
-    static const char id[] = "{\"id\":\"";
+    static const char id[] = "{\"id\":\"", live[] = "{\"stored\":false";
     if (n > sizeof id && memcmp(p, id, sizeof id - 1) == 0)
         driver_acked(c, p + sizeof id - 1, p + n);
+    else if (n > sizeof live && memcmp(p, live, sizeof live - 1) == 0)
+        driver_acked(c, NULL, p + n); /* the topic is not stored: no id */
     else
         driver_error(c, p, n);
 }

@@ -45,6 +45,7 @@ size_t
 json_take(struct conn *c, char *p, size_t n)
 {
     static const char ack[] = "{\"type\":\"ack\",\"id\":\"", message[] = "{\"type\":\"publish\"";
+    static const char live[] = "{\"type\":\"ack\",\"stored\":false";
     size_t            used = 0;
     for (char *end; (end = memchr(p + used, '\n', n - used)); used = (size_t)(end - p) + 1) {
         const char *line  = p + used;
@@ -52,6 +53,8 @@ json_take(struct conn *c, char *p, size_t n)
         const char *mark;
         if (bytes > sizeof ack && memcmp(line, ack, sizeof ack - 1) == 0)
             driver_acked(c, line + sizeof ack - 1, end);
+        else if (bytes > sizeof live && memcmp(line, live, sizeof live - 1) == 0)
+            driver_acked(c, NULL, end); /* the topic is not stored: no id */
         else if (bytes > sizeof message && memcmp(line, message, sizeof message - 1) == 0 &&
                  (mark = memchr(line, '@', bytes)) && end - mark >= MARK_BYTES)
             driver_delivered(c, mark);
