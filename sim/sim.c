@@ -362,7 +362,9 @@ sim_start(struct sim *s, uint32_t i)
         if (n->joins[k])
             node_step(s, i,
                       &(struct fact){.kind = FACT_SEED,
-                                     .seed = {s->node[k].addr, str_of(s->node[k].host)}});
+                                     .seed = {.addr = s->node[k].addr,
+                                              .host = str_of(s->node[k].host),
+                                              .join = n->asked[k]}});
     if (disk_retains(&n->retention))
         event_new(s, EVENT_RETAIN, i, 1);
     node_turn(s, i);
@@ -433,6 +435,7 @@ void
 sim_join(struct sim *s, uint32_t i, uint32_t to)
 {
     s->node[i].joins[to] = true;
+    s->node[i].asked[to] = true;
 }
 
 void
@@ -442,8 +445,9 @@ sim_introduce(struct sim *s)
         for (uint32_t k = 0; k < s->config.brokers && s->node[i].broker; k++)
             if (k != i && s->node[k].broker)
                 node_step(s, i,
-                          &(struct fact){.kind = FACT_SEED,
-                                         .seed = {s->node[k].addr, str_of(s->node[k].host)}});
+                          &(struct fact){
+                              .kind = FACT_SEED,
+                              .seed = {.addr = s->node[k].addr, .host = str_of(s->node[k].host)}});
 }
 
 void

@@ -83,8 +83,9 @@ struct sim_node {
     bool                  used[LINKS_MAX];
     uint64_t              link_conn[LINKS_MAX];
     bool                  joins[SIM_BROKERS_MAX];
-    int                   coordinator; /* last told in the story */
-    struct token          accepted;    /* for S17 */
+    bool                  asked[SIM_BROKERS_MAX]; /* by --join, not the peers file */
+    int                   coordinator;            /* last told in the story */
+    struct token          accepted;               /* for S17 */
     struct sim_seen       seen;
     uint64_t              epoch;       /* on its disk: S3 */
     uint64_t              lsn;         /* last on its disk */

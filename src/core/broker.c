@@ -497,7 +497,9 @@ on_dial_failed(struct broker *b, const struct fact *f)
 static enum err
 on_seed(struct broker *b, const struct fact *f)
 {
-    return roster_seed(&b->roster, b->now, &f->seed.addr, f->seed.host);
+    enum err (*take)(struct roster *, struct mono, const struct addr *, struct str) =
+        f->seed.join ? roster_join : roster_seed;
+    return take(&b->roster, b->now, &f->seed.addr, f->seed.host);
 }
 
 static enum err

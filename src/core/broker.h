@@ -120,6 +120,7 @@ struct fact {
         struct {
             struct addr addr; /* family 0: the name did not resolve (counts as tried) */
             struct str  host;
+            bool        join; /* an operator names it: also when it was forgotten */
         } seed;
         struct {
             uint64_t id;

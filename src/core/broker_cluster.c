@@ -290,6 +290,18 @@ known_deadline(const struct broker *b)
 /* ---- time ---- */
 
 static void
+call(struct broker *b)
+{
+    struct effect e = {.kind = EFFECT_DIAL};
+    while (roster_call_next(&b->roster, b->now, &e.dial.addr, &e.dial.host)) {
+        if (b->stopping)
+            roster_dial_failed(&b->roster, b->now, &e.dial.addr);
+        else
+            out_add(&b->out, &e);
+    }
+}
+
+static void
 dial(struct broker *b)
 {
     uint8_t slot;
@@ -316,6 +328,7 @@ cluster_tick(struct broker *b)
         b->members_at = mono_after(b->now, MEMBERS_FULL_MS);
     }
     dial(b);
+    call(b);
     roster_view(&b->roster, b->now, &view);
     struct bully_do what = bully_tick(&b->bully, b->now, &view);
     act(b, &what);

@@ -378,6 +378,39 @@ a_dialled_address_that_is_our_own_goes(void **state)
     close_desk(&d);
 }
 
+/* Without it who was forgotten is not looked for when an operator names it, or is dialled by a
+ * broker that is about to end. */
+static void
+who_was_forgotten_is_called(void **state)
+{
+    (void)state;
+    struct desk       d;
+    const struct fact gone = {.kind = FACT_FORGET, .forget = {at_port(6001)}},
+                      fell = {.kind = FACT_DIAL_FAILED, .link = {.addr = at_port(6001)}},
+                      stop = {.kind = FACT_STOP, .stop = {.copies_ms = 1000}};
+    struct fact seed       = {.kind = FACT_SEED,
+                              .seed = {.addr = at_port(6001), .host = STR("localhost")}};
+    open_desk(&d);
+    assert_int_equal(step(&d, &seed), ERR_OK);
+    assert_int_equal(step(&d, &gone), ERR_OK);
+    pass(&d, 5000);
+    forget_seen(&d);
+    assert_int_equal(step(&d, &seed), ERR_STALE);
+    pass(&d, ROSTER_CALL_MS);
+    assert_null(seen_nth(&d, EFFECT_DIAL, 0));
+    seed.seed.join = true;
+    assert_int_equal(step(&d, &seed), ERR_OK);
+    turn(&d);
+    assert_int_equal(seen_nth(&d, EFFECT_DIAL, 0)->a, 6001);
+    assert_int_equal(step(&d, &fell), ERR_OK);
+    assert_int_equal(step(&d, &stop), ERR_OK);
+    forget_seen(&d);
+    pass(&d, ROSTER_CALL_MS);
+    assert_null(seen_nth(&d, EFFECT_DIAL, 0));
+    assert_false(mono_reached(d.now, roster_call_deadline(broker_roster(d.b))));
+    close_desk(&d);
+}
+
 int
 main(void)
 {
@@ -395,6 +428,7 @@ main(void)
         cmocka_unit_test(without_hello_a_link_ends_after_five_seconds),
         cmocka_unit_test(a_silent_link_ends_after_ten_seconds),
         cmocka_unit_test(a_dialled_address_that_is_our_own_goes),
+        cmocka_unit_test(who_was_forgotten_is_called),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

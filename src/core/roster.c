@@ -112,6 +112,7 @@ add_member(struct roster *r, struct mono now, const struct member_info *info)
         m->dial.next = now;
         set_host(m, info->host);
         r->dirty = true;
+        roster_call_end(r, &info->addr);
         return (int)i;
     }
     complain_full(r, now, &info->addr);
@@ -183,6 +184,8 @@ merge_tombstone(struct roster *r, const struct member_info *info)
     struct member_info *t = &r->tombstone[at];
     if (info->version < t->version || (info->version == t->version && (t->nonce || !info->nonce)))
         return ERR_STALE;
+    if (info->version > t->version)
+        roster_call_end(r, &info->addr);
     t->version = info->version;
     t->nonce   = info->nonce ? info->nonce : t->nonce;
     r->dirty   = true;
@@ -229,8 +232,10 @@ roster_forget(struct roster *r, const struct addr *addr)
     int slot = roster_find(r, addr);
     if (slot == ROSTER_SELF)
         return ERR_INVALID;
-    if (slot < 0) /* forgotten before: tell it once more */
+    if (slot < 0) { /* forgotten before: tell it once more */
+        roster_call_end(r, addr);
         return find_tombstone(r, addr) < 0 ? ERR_NOTFOUND : ERR_OK;
+    }
     const struct roster_member *m = &r->slot[slot];
     bury(r, (uint32_t)slot, next_version(m->version), m->nonce);
     return ERR_OK;
@@ -275,7 +280,8 @@ roster_hello(struct roster *r, struct mono now, const struct roster_instance *wh
         struct member_info info = {.addr = who->addr, .host = who->host};
         if (grave >= 0) {
             const struct member_info *t = &r->tombstone[grave];
-            if (t->nonce == who->nonce || t->version == VERSION_MAX)
+            bool out = t->nonce == who->nonce && !roster_is_called(r, &who->addr);
+            if (out || t->version == VERSION_MAX)
                 return ERR_REFUSED;
             info.version = t->version + 1;
         }
@@ -297,6 +303,8 @@ bool
 roster_alias(struct roster *r, const struct addr *dialled, const struct addr *announced)
 {
     int slot = roster_find(r, dialled);
+    if (addr_cmp(dialled, announced) != 0)
+        roster_call_end(r, dialled);
     if (slot <= ROSTER_SELF || addr_cmp(dialled, announced) == 0)
         return false;
     struct roster_member *m = &r->slot[slot];

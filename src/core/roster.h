@@ -4,9 +4,9 @@
  * wins, at a tie the tombstone.  A forgotten instance stays out; a later one of the same
  * address, or one of an address that was forgotten before it was ever met, is re-added
  * with the next version.  Seeds (peers file, --join) are members of version 0
- * at once.  A member has a slot, stable while it is a member; sets of members are
- * bitmasks of slots; self is ROSTER_SELF.  At most MEMBERS_MAX members (a further one
- * is refused) and TOMBSTONES_MAX tombstones (the oldest is dropped).
+ * at once; a --join also beats a tombstone, see roster_join().  A member has a slot, stable while
+ * it is a member; sets of members are bitmasks of slots; self is ROSTER_SELF.  At most MEMBERS_MAX
+ * members (a further one is refused) and TOMBSTONES_MAX tombstones (the oldest is dropped).
  *
  * Instances.  A member's nonce is that of the last instance seen, by HELLO or row.  A
  * nonce not seen before replaces it, unless it comes by a row while the link with the
@@ -49,6 +49,8 @@ enum {
     ROSTER_DIAL_MAX_MS  = 2000,
     ROSTER_DIAL_LONG_MS = 3000, /* a dial without an answer for so long counts as tried */
     ROSTER_OLD_NONCES   = 4,
+    ROSTER_CALL_MS      = 10000, /* between two dials of whom an operator wants back */
+    ROSTER_CALLS        = 8,
 };
 
 struct roster;
@@ -68,6 +70,13 @@ void roster_init(struct roster *r, const struct roster_config *config, struct mo
 /* OK (also when known or self).  STALE: an operator has forgotten this member.
  * LIMIT: the roster is full.  INVALID: no address (names that did not resolve). */
 MUST_USE enum err roster_seed(struct roster *r, struct mono now, const struct addr *addr,
+                              struct str host);
+
+/* The operator's --join.  Like roster_seed(), but who was forgotten is called: dialled as long
+ * as this process lives, and a member again once it answers, also in the life that was
+ * forgotten.  Until then it is none: who is gone for good does not count.  A later forget ends
+ * the call.  LIMIT: the roster is full, or ROSTER_CALLS are called. */
+MUST_USE enum err roster_join(struct roster *r, struct mono now, const struct addr *addr,
                               struct str host);
 
 /* One gossiped entry (MEMBERS, FORGET).  OK: something changed, pass it on.  STALE:
@@ -157,6 +166,9 @@ bool roster_dial_next(struct roster *r, struct mono now, uint8_t *slot);
  * no member any more is ignored. */
 void roster_dial_failed(struct roster *r, struct mono now, const struct addr *addr);
 
+/* Whom to dial now of those that are called; the host is valid until the roster changes. */
+bool roster_call_next(struct roster *r, struct mono now, struct addr *addr, struct str *host);
+
 /* ---- queries ---- */
 
 /* -1: no such member. */
@@ -208,6 +220,13 @@ struct roster_dial {
     uint32_t    backoff_ms;
     bool        pending, tried;
 };
+struct roster_call {
+    struct addr addr; /* family 0: free */
+    uint8_t     host_bytes;
+    char        host[HOST_BYTES_MAX];
+    bool        pending;
+    struct mono next;
+};
 struct roster_member {
     bool               used, away, linked;
     struct addr        addr;
@@ -225,6 +244,7 @@ struct roster {
     struct roster_member slot[MEMBERS_MAX];
     struct member_info   tombstone[TOMBSTONES_MAX]; /* oldest first; no hosts */
     uint32_t             tombstone_count;
+    struct roster_call   call[ROSTER_CALLS];
     struct mono          start, row_due;
     uint32_t             kept;       /* reachable before the stall */
     struct mono          kept_until; /* ... and believed until then */
@@ -232,5 +252,10 @@ struct roster {
     bool                 disk_works, dirty;
     struct prng          prng;
 };
+/* Parts of the above, see roster_call.c. */
+bool        roster_is_called(const struct roster *r, const struct addr *addr);
+void        roster_call_failed(struct roster *r, struct mono now, const struct addr *addr);
+void        roster_call_end(struct roster *r, const struct addr *addr);
+struct mono roster_call_deadline(const struct roster *r);
 
 #endif

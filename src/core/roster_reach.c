@@ -207,6 +207,7 @@ struct mono
 roster_deadline(const struct roster *r, struct mono now)
 {
     struct mono best = sooner(r->row_due, now, mono_after(r->start, ROSTER_ABLE_MS));
+    best             = mono_min(best, roster_call_deadline(r));
     if (r->kept)
         best = sooner(best, now, r->kept_until);
     for (uint32_t i = 1; i < MEMBERS_MAX; i++) {
@@ -290,6 +291,7 @@ void
 roster_dial_failed(struct roster *r, struct mono now, const struct addr *addr)
 {
     int slot = roster_find(r, addr);
+    roster_call_failed(r, now, addr);
     if (slot <= ROSTER_SELF)
         return;
     struct roster_member *m = &r->slot[slot];

@@ -127,6 +127,88 @@ a_forgotten_instance_is_refused_and_a_new_one_readded(void **state)
     assert_int_equal(roster_forget(&r, &a), ERR_NOTFOUND);
 }
 
+static bool
+is_dialled(struct roster *r, int i)
+{
+    struct addr whom, wanted = addr_of(i);
+    struct str  host;
+    return roster_call_next(r, now, &whom, &host) && addr_cmp(&whom, &wanted) == 0 &&
+           str_eq(host, STR("host"));
+}
+
+static enum err
+join(struct roster *r, int i)
+{
+    struct addr a = addr_of(i);
+    return roster_join(r, now, &a, STR("host"));
+}
+
+/* Without it two that were made to forget each other never meet again; or a --join that stayed
+ * in a script makes a member, and a vote, of who is gone for good. */
+static void
+who_is_joined_is_called(void **state)
+{
+    (void)state;
+    struct roster r;
+    struct addr   a = addr_of(1), b = addr_of(2);
+    init(&r, 0);
+    (void)hello(&r, 1, 11);
+    assert_int_equal(roster_forget(&r, &a), ERR_OK);
+    assert_int_equal(roster_seed(&r, now, &a, STR("host")), ERR_STALE);
+    assert_false(is_dialled(&r, 1));
+    assert_int_equal(join(&r, 1), ERR_OK);
+    assert_int_equal(join(&r, 1), ERR_OK);
+    assert_int_equal(roster_count(&r), 1);
+    assert_int_equal(roster_call_deadline(&r).ms, now.ms);
+    assert_true(is_dialled(&r, 1));
+    assert_false(is_dialled(&r, 1)); /* once, until it fails */
+    roster_dial_failed(&r, now, &b);
+    roster_dial_failed(&r, now, &a);
+    assert_false(is_dialled(&r, 1));
+    now.ms += ROSTER_CALL_MS;
+    assert_int_equal(roster_call_deadline(&r).ms, now.ms);
+    assert_true(is_dialled(&r, 1));
+    assert_int_equal(roster_member(&r, hello(&r, 1, 11))->version, 2); /* the very same life */
+    roster_dial_failed(&r, now, &a);
+    now.ms += ROSTER_CALL_MS;
+    assert_false(is_dialled(&r, 1)); /* a member is dialled as such */
+    /* What ends a call: a later forget, here and elsewhere, and another name at that address. */
+    assert_int_equal(roster_forget(&r, &a), ERR_OK);
+    assert_int_equal(join(&r, 1), ERR_OK);
+    assert_int_equal(merge(&r, 1, 3, MEMBER_FORGOTTEN, 12), ERR_STALE);
+    assert_int_equal(merge(&r, 1, 9, MEMBER_FORGOTTEN, 12), ERR_OK);
+    assert_false(is_dialled(&r, 1));
+    assert_int_equal(join(&r, 1), ERR_OK);
+    assert_int_equal(roster_forget(&r, &a), ERR_OK);
+    assert_false(is_dialled(&r, 1));
+    assert_int_equal(join(&r, 1), ERR_OK);
+    assert_false(roster_alias(&r, &a, &b));
+    assert_false(is_dialled(&r, 1));
+    a = addr_of(2);
+    assert_int_equal(merge(&r, 2, 1, MEMBER_FORGOTTEN, 0), ERR_OK);
+    assert_int_equal(join(&r, 2), ERR_OK);
+    assert_int_equal(merge(&r, 2, 1, MEMBER_FORGOTTEN, 7), ERR_OK); /* the same forget */
+    assert_true(is_dialled(&r, 2));
+    roster_call_end(&r, &a);
+    /* A name may be missing, or longer than any. */
+    char       name[HOST_BYTES_MAX + 1];
+    struct str host[] = {{0}, {(const uint8_t *)name, sizeof name}};
+    memset(name, 'x', sizeof name);
+    for (uint32_t i = 0; i < 2; i++) {
+        struct str got;
+        assert_int_equal(roster_join(&r, now, &a, host[i]), ERR_OK);
+        assert_true(roster_call_next(&r, now, &b, &got));
+        assert_int_equal(got.n, i * HOST_BYTES_MAX);
+        roster_call_end(&r, &a);
+    }
+    /* No more than so many. */
+    for (int i = 3; i < 3 + ROSTER_CALLS; i++) {
+        assert_int_equal(merge(&r, i, 1, MEMBER_FORGOTTEN, 9), ERR_OK);
+        assert_int_equal(join(&r, i), ERR_OK);
+    }
+    assert_int_equal(join(&r, 1), ERR_LIMIT);
+}
+
 /* Broken when what is newer of a member or of its tombstone is not taken, or not passed on. */
 static void
 what_is_newer_is_taken_and_told(void **state)
@@ -616,6 +698,7 @@ main(void)
         cmocka_unit_test(the_greater_version_wins_and_a_tie_forgets),
         cmocka_unit_test(a_forgotten_instance_is_refused_and_a_new_one_readded),
         cmocka_unit_test(what_is_newer_is_taken_and_told),
+        cmocka_unit_test(who_is_joined_is_called),
         cmocka_unit_test(a_tombstone_of_ourselves),
         cmocka_unit_test(a_full_roster_refuses_and_old_tombstones_go),
         cmocka_unit_test(an_alias_is_replaced_for_everybody),

@@ -68,6 +68,7 @@ struct seed {
     struct server *server;
     char           host[HOST_BYTES_MAX + 1];
     uint16_t       port;
+    bool           join; /* by --join: roster_join() */
     bool           asking, found;
 };
 

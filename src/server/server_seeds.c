@@ -17,18 +17,20 @@ same_place(const struct seed *seed, const struct peer_place *place)
 }
 
 static void
-add_seed(struct server *s, const struct peer_place *place)
+add_seed(struct server *s, const struct peer_place *place, bool join)
 {
     for (uint32_t i = 0; i < s->seed_count; i++)
-        if (same_place(&s->seed[i], place))
+        if (same_place(&s->seed[i], place)) {
+            s->seed[i].join |= join;
             return;
+        }
     if (s->seed_count == SEEDS_MAX) {
         tracef(TRACE_WARN, "more than %d places to look for peers: the rest is left out",
                SEEDS_MAX);
         return;
     }
     struct seed *seed = &s->seed[s->seed_count++];
-    *seed             = (struct seed){.server = s, .port = place->port};
+    *seed             = (struct seed){.server = s, .port = place->port, .join = join};
     memcpy(seed->host, place->host.p, place->host.n);
 }
 
@@ -50,7 +52,7 @@ load_file(struct server *s, struct buf *problem)
     } else {
         e = peers_parse(buf_str(&text), path, &places, problem);
         for (uint32_t i = 0; e == ERR_OK && i < places.count; i++)
-            add_seed(s, &places.at[i]);
+            add_seed(s, &places.at[i], false);
     }
     buf_fini(&text);
     return e;
@@ -74,7 +76,7 @@ load_joins(struct server *s, struct buf *problem)
             (void)full;
             return ERR_INVALID;
         }
-        add_seed(s, &place);
+        add_seed(s, &place, true);
     }
     return ERR_OK;
 }
@@ -91,9 +93,11 @@ on_found(void *ctx, const struct endpoint *e)
 {
     struct seed   *seed = ctx;
     struct server *s    = seed->server;
-    struct fact    fact = {.kind = FACT_SEED, .seed = {addr_of(e), str_of(seed->host)}};
-    seed->asking        = false;
-    seed->found         = e->family != 0;
+    struct fact    fact = {
+           .kind = FACT_SEED,
+           .seed = {.addr = addr_of(e), .host = str_of(seed->host), .join = seed->join}};
+    seed->asking = false;
+    seed->found  = e->family != 0;
     if (s->closed)
         return;
     if (!seed->found && s->retry.slot == 0)

@@ -278,6 +278,21 @@ def test_forget(cluster):
     assert (status, json.loads(body)["code"]) == (400, "bad_member")
 
 
+def test_two_that_forgot_each_other_meet_by_join(cluster):
+    # Broken if nobody dials whom it has forgotten, although an operator names it.
+    a, b = cluster.make(2)
+    cluster.wait_linked()
+    for here, there in ((a, b), (b, a)):
+        assert here.http("DELETE", f"/cluster/127.0.0.1:{there.port}").status == 200
+    assert [len(x.cluster()["members"]) for x in (a, b)] == [1, 1]
+    a.restart()  # both are in its peers file, which is no word against what was forgotten
+    assert len(a.cluster()["members"]) == 1
+    a.args = ["--join", f"127.0.0.1:{b.port}"]
+    a.restart()
+    cluster.wait_linked()
+    assert [len(x.cluster()["members"]) for x in (a, b)] == [2, 2]
+
+
 def test_metrics(broker):
     # Broken if Prometheus could not read it, or it did not count.
     publish(broker, "m", "x")

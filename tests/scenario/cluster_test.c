@@ -320,6 +320,35 @@ goodbye_and_forget(void **state)
     story_ends(s, "goodbye_and_forget");
 }
 
+/* Two that were made to forget each other could never meet again: neither would dial. */
+static void
+forgotten_by_both(void **state)
+{
+    (void)state;
+    struct sim *s = story_cluster(2);
+    sim_forget(s, 0, 1);
+    sim_forget(s, 1, 0);
+    sim_run(s, 5000);
+    sim_stop(s, 0);
+    sim_run(s, 1000);
+    sim_start(s, 0); /* the peers file does not bring back who was forgotten */
+    sim_run(s, 15000);
+    assert_int_equal(roster_count(broker_roster(sim_broker(s, 0))), 1);
+    sim_stop(s, 0);
+    sim_join(s, 0, 1);
+    sim_stop(s, 1);
+    sim_run(s, 1000);
+    sim_start(s, 0); /* with --join, but there is nobody: that makes no member */
+    sim_run(s, 15000);
+    assert_int_equal(roster_count(broker_roster(sim_broker(s, 0))), 1);
+    sim_start(s, 1);
+    sim_run(s, 15000);
+    assert_int_equal(roster_count(broker_roster(sim_broker(s, 0))), 2);
+    assert_int_equal(roster_count(broker_roster(sim_broker(s, 1))), 2);
+    assert_int_equal(sim_coordinator(s, 0), 1);
+    story_ends(s, "forgotten_by_both");
+}
+
 /* A hole would stay open for as long as what comes behind it keeps coming. */
 static void
 hole_is_filled_under_load(void **state)
@@ -378,6 +407,7 @@ main(void)
         cmocka_unit_test(paused_leader_catches_up),
         cmocka_unit_test(cursor_hops),
         cmocka_unit_test(goodbye_and_forget),
+        cmocka_unit_test(forgotten_by_both),
         cmocka_unit_test(hole_is_filled_under_load),
         cmocka_unit_test(sixteen_members),
     };
