@@ -64,6 +64,7 @@ $(FUZZ)/libfuzzed.a: $(FUZZ_OBJECTS)
 fuzz-all: $(addprefix $(FUZZ)/,$(FUZZ_TARGETS))
 
 fuzz-cover:
+	@tests/fuzz/cover --tools # before minutes of building
 	$(MAKE) -s FUZZ=$(BUILD)/fuzz-cover FUZZ_WATCH='-fprofile-instr-generate -fcoverage-mapping' fuzz-all
 	tests/fuzz/cover $(BUILD)/fuzz-cover
 
