@@ -8,6 +8,7 @@
 # make sim SEEDS=1000   random faults in virtual time; SEED=7 replays one, WITHOUT=crash,cut less
 # make fuzz-cover what their corpora reach            make fuzz-planted  what they find
 # make crash      power fails at each moment, and each call (a part of it is in make test)
+# make crash-memory     each time that SQLite asks for memory there is none
 CC      ?= gcc
 SAN     ?=
 TSAN    ?=

@@ -2,7 +2,7 @@
  * each write, sync and truncate; what the disk may then hold is opened again.
  *
  * Some cuts are drawn from a seed; `make crash` (CRASH_ALL=1) takes all of them, CRASH_SEED=n
- * another story. */
+ * another story.  CRASH_PART=2/6 takes the second of six shares of the cuts: all six are all. */
 #include "tests/unit.h"
 
 #include "base/blob.h"
@@ -326,6 +326,29 @@ takes_all(void)
     return all && strcmp(all, "0") != 0;
 }
 
+struct share {
+    unsigned part, of; /* part < of */
+};
+
+static struct share
+share_asked_for(void)
+{
+    const char  *text  = getenv("CRASH_PART");
+    struct share share = {0, 1};
+    if (!text || !*text)
+        return share;
+    MUST(sscanf(text, "%u/%u", &share.part, &share.of) == 2);
+    MUST(share.part >= 1 && share.part <= share.of);
+    share.part--;
+    return share;
+}
+
+static bool
+is_mine(uint32_t p, uint32_t worker, const struct share *share)
+{
+    return p % WORKERS == worker && p / WORKERS % share->of == share->part;
+}
+
 static bool
 is_drawn(struct cut *c, const struct vfs_log *log)
 {
@@ -355,7 +378,8 @@ check_cut(struct cut *c)
 static void
 work(uint32_t worker, uint64_t seed)
 {
-    const struct vfs_log *log = vfs_log();
+    const struct vfs_log *log   = vfs_log();
+    struct share          share = share_asked_for();
     char                  dir[64];
     struct cut c = {.image = image_new(log), .lying = image_new(log), .random = {seed}, .dir = dir};
     story_folder(dir);
@@ -369,7 +393,7 @@ work(uint32_t worker, uint64_t seed)
         c.more_began = p > told[c.done].end;
         if (p == 0 || prng_below(&c.random, LIES_EVERY) == 0)
             image_lies(c.lying, c.image);
-        if (is_drawn(&c, log) && p % WORKERS == worker)
+        if (is_drawn(&c, log) && is_mine(p, worker, &share))
             check_cut(&c);
     }
     image_free(c.image);

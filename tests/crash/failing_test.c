@@ -2,7 +2,9 @@
  * or from then on, for k = 1, 2, 3... until it ends without having come so far.
  *
  * Each is a process of its own, since a failed sync ends it, and so does memory that the system
- * refuses to base/mem.  `make test` passes over some k; `make crash` (CRASH_ALL=1) takes all. */
+ * refuses to base/mem.  `make test` passes over some k; `make crash` (CRASH_ALL=1) takes all
+ * but of SQLite's calls for memory, and `make crash-memory` (CRASH_ALL=2) all of those.
+ * CRASH_PART=2/6 takes the second of six shares of the k. */
 #include "tests/unit.h"
 
 #include "base/trace.h"
@@ -210,29 +212,44 @@ fails_well(const struct fault *f, uint64_t k, const char *dir)
 
 /* ---- all of them ---- */
 
-static bool
+static int
 takes_all(void)
 {
     const char *all = getenv("CRASH_ALL");
-    return all && strcmp(all, "0") != 0;
+    return all ? atoi(all) : 0;
 }
 
-/* All of the first, and then a quarter more each time; SQLite asks for memory some ten thousand
+/* All of the first, and then a quarter more each time; SQLite asks for memory some forty thousand
  * times, and of these even `make crash` passes over most. */
 static uint64_t
-next_k(const struct fault *f, uint64_t k)
+next_k(const struct fault *f, uint64_t k, uint64_t shares)
 {
-    uint64_t step = takes_all() ? (f->call == CALL_MALLOC ? k / 100 : 0) : k < DENSE ? 0 : k / 4;
-    return k + (step > 0 ? step : 1);
+    bool     all  = takes_all() > (f->call == CALL_MALLOC ? 1 : 0);
+    uint64_t step = all ? 0 : takes_all() ? k / 100 : k < DENSE ? 0 : k / 4;
+    return k + (step > 0 ? step : 1) * shares;
+}
+
+static void
+share_asked_for(uint64_t *part, uint64_t *of)
+{
+    const char *text = getenv("CRASH_PART");
+    unsigned    p, n;
+    if (!text || !*text)
+        return;
+    assert_int_equal(sscanf(text, "%u/%u", &p, &n), 2);
+    assert_true(p >= 1 && p <= n);
+    *part = p;
+    *of   = n;
 }
 
 static uint64_t
 fail_each(const struct fault *f)
 {
     char     dir[64];
-    uint64_t k = 1, runs = 0, refused = 0, ended = 0;
+    uint64_t k = 1, shares = 1, runs = 0, refused = 0, ended = 0;
     story_folder(dir);
-    for (; fails_well(f, k, dir); k = next_k(f, k), runs++) {
+    share_asked_for(&k, &shares);
+    for (; fails_well(f, k, dir); k = next_k(f, k, shares), runs++) {
         assert_true(k < K_MAX);
         refused += shared->failures > 0;
         ended += !shared->ended;
@@ -347,5 +364,7 @@ main(void)
         cmocka_unit_test(memory_may_run_out),
     };
     trace_set_sink(say_nothing, NULL);
+    if (takes_all() > 1)
+        cmocka_set_test_filter("memory*");
     return cmocka_run_group_tests_name("failing", test, prepare, clean_up);
 }
