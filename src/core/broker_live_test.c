@@ -236,6 +236,106 @@ what_is_not_valid_ends_the_link(void **state)
     close_desk(&d);
 }
 
+/* Broken when a peer's batch is delivered that bears what only stored ones do, or nothing. */
+static void
+only_what_is_live_is_valid(void **state)
+{
+    (void)state;
+    struct batch *b = foreign("live/a", 2, 5);
+    struct batch  was;
+    memcpy(&was, b, sizeof was);
+#define ASSERT_BAD(field, value)                                                                   \
+    b->field = (value);                                                                            \
+    assert_false(live_is_valid(b));                                                                \
+    b->field = was.field;                                                                          \
+    assert_true(live_is_valid(b))
+    ASSERT_BAD(stream, 1);
+    ASSERT_BAD(first, 1);
+    ASSERT_BAD(deps_count, 1);
+    ASSERT_BAD(origin.n, 0);
+    ASSERT_BAD(count, 0);
+    ASSERT_BAD(count, BATCH_MESSAGES_MAX + 1);
+    ASSERT_BAD(lamport_first, 0);
+    ASSERT_BAD(lamport_first, STAMP_MAX);
+#undef ASSERT_BAD
+    blob_drop(b);
+    struct msg               removed = {.topic = STR("live/a"), .flags = MSG_DIGEST_ONLY};
+    const struct batch_parts p       = {
+              .lamport_first = 5, .origin = STR("a:1"), .msg = &removed, .count = 1};
+    b = batch_make_live(&p);
+    assert_false(live_is_valid(b));
+    blob_drop(b);
+}
+
+static uint64_t
+subscribe_after(struct desk *d, uint64_t before, const char *one, const char *two)
+{
+    const struct str f[] = {str_of(one), str_of(two ? two : "")};
+    assert_int_equal(step(d, &(struct fact){.kind      = FACT_SUBSCRIBE,
+                                            .subscribe = {.filter       = f,
+                                                          .filter_count = two ? 2 : 1,
+                                                          .ref          = 2,
+                                                          .before       = before}}),
+                     ERR_OK);
+    return d->last.session;
+}
+
+/* Broken when a client that polls loses what came between two polls, or gets what it did not ask
+ * for; or when a message that is not for it, between two that are, hides the second. */
+static void
+the_next_poll_has_what_waits(void **state)
+{
+    (void)state;
+    struct desk  d;
+    struct entry e;
+    open_ruled(&d);
+    settle(&d);
+    uint64_t first = subscribe(&d, "live/a"), other, same;
+    publish_to(&d, "live/a", "1");
+    publish_to(&d, "live/b", "2");
+    publish_to(&d, "live/a", "3");
+    turn(&d);
+    other = subscribe_after(&d, first, "live/b", NULL);
+    assert_int_equal(broker_pull(d.b, other, &e), ERR_MORE);
+    other = subscribe_after(&d, first, "live/a", "live/b");
+    assert_int_equal(broker_pull(d.b, other, &e), ERR_MORE);
+    same = subscribe_after(&d, first, "live/a", NULL);
+    assert_int_equal(broker_pull(d.b, first, &e), ERR_MORE);
+    assert_int_equal(broker_pull(d.b, same, &e), ERR_OK);
+    assert_true(str_eq(e.body, STR("1")));
+    assert_int_equal(broker_pull(d.b, same, &e), ERR_OK);
+    assert_true(str_eq(e.body, STR("3")));
+    assert_int_equal(broker_pull(d.b, same, &e), ERR_MORE);
+    close_desk(&d);
+}
+
+/* Broken when a publish for which no stamp is left waits for ever. */
+static void
+without_stamps_it_is_refused(void **state)
+{
+    (void)state;
+    struct desk                d;
+    const struct recovered     was    = {.stamp = STAMP_MAX};
+    const struct topic_rule    rule[] = {{STR("live/#"), false}};
+    const struct broker_config c      = {.cluster    = STR("hearsay"),
+                                         .self       = at_port(SELF_PORT),
+                                         .host       = STR("localhost"),
+                                         .nonce      = SELF_NONCE,
+                                         .recovered  = &was,
+                                         .rule       = rule,
+                                         .rule_count = 1};
+    open_desk(&d);
+    broker_free(d.b);
+    d.b = broker_new(&c, d.now);
+    turn(&d);
+    assert_int_equal(publish_to(&d, "live/a", "x"), ERR_OK);
+    turn(&d);
+    const struct seen *answer = seen_nth(&d, EFFECT_ANSWER, 0);
+    assert_int_equal(answer->a, 1);
+    assert_int_equal(answer->err, ERR_FULL);
+    close_desk(&d);
+}
+
 /* Broken when a peer that takes nothing holds memory without end, gets no more once it takes
  * again, or is made to catch up by what it need not have. */
 static void
@@ -276,6 +376,9 @@ main(void)
         cmocka_unit_test(the_origin_decides),
         cmocka_unit_test(what_came_before_is_dropped),
         cmocka_unit_test(what_is_not_valid_ends_the_link),
+        cmocka_unit_test(only_what_is_live_is_valid),
+        cmocka_unit_test(the_next_poll_has_what_waits),
+        cmocka_unit_test(without_stamps_it_is_refused),
         cmocka_unit_test(a_slow_peer_misses_some),
     };
     return cmocka_run_group_tests_name("broker_live", test, NULL, NULL);
