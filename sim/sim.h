@@ -133,6 +133,12 @@ uint64_t sim_gone(const struct sim *s, uint32_t sub);
 uint64_t sim_late(const struct sim *s, uint32_t sub);
 /* How many messages came of topics that are not stored: "live/#", at every broker. */
 uint32_t sim_heard_live(const struct sim *s, uint32_t sub);
+/* How many waits for copies: of all members, several, were reached; ended with too few. */
+void sim_waits(const struct sim *s, uint64_t *all, uint64_t *too_few);
+/* How many streams some disk retired. */
+uint64_t sim_retired(const struct sim *s);
+/* How often a disk forgot a stream that was retired. */
+uint64_t sim_forgotten(const struct sim *s);
 /* "body body body", in the order of delivery, of those that are stored. */
 const char *sim_got(const struct sim *s, uint32_t sub);
 

@@ -252,6 +252,18 @@ sim_copies(const struct sim *s, uint32_t number, bool *reached)
 }
 
 void
+sim_waits(const struct sim *s, uint64_t *all, uint64_t *too_few)
+{
+    for (uint32_t k = 0; k < s->publish_count; k++) {
+        const struct sim_publish *p = &s->publish[k];
+        if (p->wanted == 0 || p->outcome != ERR_OK || p->copies == SIM_PENDING)
+            continue;
+        *all += p->reached && p->wanted == COPIES_ALL && p->copies > 1;
+        *too_few += !p->reached;
+    }
+}
+
+void
 client_answer(struct sim *s, uint32_t i, const struct effect *e)
 {
     uint64_t first = e->answer.serial, last = first + e->answer.count - 1;

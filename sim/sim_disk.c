@@ -107,10 +107,26 @@ disk_retain(struct sim *s, uint32_t i)
     enum err e    = store_mem_retain(n->disk, &n->retention, sim_wall(s, i), &r);
     CHECK(e == ERR_OK);
     past_retain(s, i, r);
+    s->forgotten += r->forgotten_count;
     node_step(s, i, &(struct fact){.kind = FACT_RETAINED, .retained = r});
     past_retired(s, i, r);
     event_new(s, EVENT_RETAIN, i, r->more ? 1 : next);
     retained_drop(r);
+}
+
+uint64_t
+sim_retired(const struct sim *s)
+{
+    uint64_t n = 0;
+    for (uint32_t k = 0; k < s->stream_count; k++)
+        n += s->stream[k].retired;
+    return n;
+}
+
+uint64_t
+sim_forgotten(const struct sim *s)
+{
+    return s->forgotten;
 }
 
 bool

@@ -213,9 +213,10 @@ struct sim {
     uint32_t            stream_count, stream_cap;
     uint64_t            frames[FRAME_KIND_END], bytes;
     struct sim_checks   checks;
-    bool                damaged; /* some message on some disk was */
-    uint64_t            scans;   /* of a disk, so far */
-    uint64_t            stamped; /* how often a client said what time it is */
+    bool                damaged;   /* some message on some disk was */
+    uint64_t            forgotten; /* retired streams, by a disk each */
+    uint64_t            scans;     /* of a disk, so far */
+    uint64_t            stamped;   /* how often a client said what time it is */
     struct wire_scratch scratch;
     struct buf          story;
 };

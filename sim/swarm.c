@@ -273,17 +273,19 @@ sum_up(struct swarm *w)
     r->events              = sim_events(s);
     r->publishes           = sim_acked(s);
     r->virtual_ms          = sim_now(s) - 1000000;
-    r->gaps                = sim_frames(s, FRAME_GAP);
-    r->latest              = sim_frames(s, FRAME_LATEST);
+    r->rare[RARE_gap]      = sim_frames(s, FRAME_GAP);
+    r->rare[RARE_latest]   = sim_frames(s, FRAME_LATEST);
     r->checks              = *sim_checks(s);
     for (uint32_t k = 0; k < SUBS; k++) {
-        r->gone += sim_gone(s, w->sub[k]);
-        r->late += sim_late(s, w->sub[k]);
+        r->rare[RARE_gone] += sim_gone(s, w->sub[k]);
+        r->rare[RARE_late] += sim_late(s, w->sub[k]);
     }
     for (uint32_t i = 0; i < w->o->brokers; i++) {
         r->mended += broker_gossip(sim_broker(s, i))->repairs.mended;
-        r->retired += broker_journal(sim_broker(s, i))->retired.used;
     }
+    r->rare[RARE_retired]   = sim_retired(s);
+    r->rare[RARE_forgotten] = sim_forgotten(s);
+    sim_waits(s, &r->rare[RARE_all], &r->rare[RARE_too_few]);
     for (int f = FAULT_retention; f <= FAULT_retire; f++) /* traits */
         r->fired[f] += options_has(w->o, (enum fault)f);
 }
@@ -301,6 +303,8 @@ swarm_run(const struct options *o, bool story, struct swarm_report *report)
         run_twice(&w);
     else if (one_in(&w, 3))
         swarm_rebuild(&w);
+    if (!options_has(o, FAULT_retire) && one_in(&w, 4))
+        swarm_orphan(&w);
     sum_up(&w);
     if (story)
         puts(sim_story(w.s));

@@ -12,11 +12,18 @@
 
 enum { SWARM_PUBLISHES_MIN = 1000 }; /* fewer: it was no trial */
 
+enum rare {
+#define RARE(name, text) RARE_##name,
+#include "sim/rare.def"
+    RARE_END
+};
+
 /* Plain data: it goes through a pipe. */
 struct swarm_report {
     uint64_t          seed, brokers, hash, events, publishes, virtual_ms;
     uint64_t          fired[FAULT_END];
-    uint64_t          gaps, latest, gone, late, mended, retired;
+    uint64_t          rare[RARE_END];
+    uint64_t          mended;
     struct sim_checks checks;
 };
 

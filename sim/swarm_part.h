@@ -53,5 +53,7 @@ void swarm_mend(struct swarm *w);
 void swarm_judge(struct swarm *w);
 /* L6: one comes back with nothing. */
 void swarm_rebuild(struct swarm *w);
+/* S9: what depends on what died with others comes late. */
+void swarm_orphan(struct swarm *w);
 
 #endif
