@@ -27,13 +27,20 @@ count(struct sim_checks *c, const char *what)
 
 /* Ends the run; the story tells how it came to this. */
 void
-sim_must(struct sim *s, bool holds, const char *what, uint32_t i)
+sim_must_where(struct sim *s, bool is_there, bool holds, const char *what, uint32_t i)
 {
-    count(&s->checks, what);
+    if (is_there)
+        count(&s->checks, what);
     if (holds)
         return;
     fprintf(stderr, "%s\nviolated at %s: %s\n", sim_story(s), s->node[i].host, what);
     abort();
+}
+
+void
+sim_must(struct sim *s, bool holds, const char *what, uint32_t i)
+{
+    sim_must_where(s, true, holds, what, i);
 }
 
 /* ---- after every event ---- */
@@ -90,7 +97,8 @@ oracle_event(struct sim *s, uint32_t i)
 {
     struct sim_node *n     = &s->node[i];
     struct token     token = bully_token(broker_bully(n->broker));
-    sim_must(s, token_cmp(&token, &n->accepted) >= 0, "S17: the accepted token fell", i);
+    sim_must_where(s, n->accepted.epoch > 0, token_cmp(&token, &n->accepted) >= 0,
+                   "S17: the accepted token fell", i);
     n->seen.changes_of_coordinator += n->accepted.epoch > 0 && token.nonce != n->accepted.nonce;
     n->accepted = token;
     note_claim(s, i);
@@ -117,7 +125,7 @@ void
 oracle_answer(struct sim *s, uint32_t i, struct sim_publish *p)
 {
     bool refused = p->outcome != ERR_OK && p->outcome != ERR_UNKNOWN;
-    sim_must(s, !refused || !p->stored, "S8: refused, and it was stored", i);
+    sim_must_where(s, refused, !p->stored || !refused, "S8: refused, and it was stored", i);
     if (p->outcome != ERR_OK)
         return;
     oracle_in_time(s, i, p);
@@ -142,7 +150,7 @@ oracle_copies(struct sim *s, uint32_t i, struct mark m, uint32_t copies)
         bool                   has  = it->had >> k & 1 && held->head >= m.seq;
         n += has || (lost > 0 && s->now_ms - lost < HALF_OPEN_MS);
     }
-    sim_must(s, n >= copies, "S6: fewer disks have it than was said", i);
+    sim_must_where(s, copies > 1, n >= copies, "S6: fewer disks have it than was said", i);
 }
 
 /* Is nothing of this left here but what stands for it? */
@@ -165,8 +173,8 @@ oracle_send(struct sim *s, uint32_t i, const struct frame *f)
         const struct sim_stream *st = past_stream(s, f->heads.head[k].stream);
         sim_must(s, st && st->at[i].head >= f->heads.head[k].head,
                  "S4: a peer is told of what is not on disk", i);
-        sim_must(s, st->at[i].floor >= f->heads.head[k].floor,
-                 "S12: a peer is told that something is gone, and it is there", i);
+        sim_must_where(s, f->heads.head[k].floor > 0, st->at[i].floor >= f->heads.head[k].floor,
+                       "S12: a peer is told that something is gone, and it is there", i);
     }
     if (f->kind == FRAME_GAP)
         sim_must(s, is_gone(s, i, &f->gap), "S12: a gap is offered for what is there", i);
@@ -428,8 +436,9 @@ check_belief(struct sim *s, uint32_t i, uint32_t k)
         const struct sim_stream *st    = past_stream(s, of->id);
         uint64_t                 known = of->known[member];
         bool                     is    = st && (st->at[k].head >= known || st->retired);
-        sim_must(s, known == 0 || (is && is_linked(broker_gossip(b), (uint32_t)member)),
-                 "S4: a peer is believed to have what it does not say it has", i);
+        sim_must_where(s, known > 0,
+                       known == 0 || (is && is_linked(broker_gossip(b), (uint32_t)member)),
+                       "S4: a peer is believed to have what it does not say it has", i);
     }
 }
 

@@ -68,6 +68,9 @@ void past_cursor(struct sim *s, struct sim_sub *sub);
 bool past_is_silent(const struct sim *s, const struct sim_sub *sub, uint64_t stream, uint64_t from,
                     uint64_t to);
 void past_fini(struct sim *s);
+/* Ends the run with "violated at ..." when it does not hold.  what: "S12: in words". */
 void sim_must(struct sim *s, bool holds, const char *what, uint32_t i);
+/* It counts as looked at only where there is something that could break it. */
+void sim_must_where(struct sim *s, bool is_there, bool holds, const char *what, uint32_t i);
 
 #endif

@@ -21,13 +21,17 @@ static void
 check_stream(struct sim *s, uint32_t i, const struct stream *js)
 {
     struct sim_held *at = past_held(s, js->id, i);
-    sim_must(s, at || js->durable == 0, "S4: durable in memory, and never on any disk", i);
+    sim_must_where(s, js->durable > 0, at || js->durable == 0,
+                   "S4: durable in memory, and never on any disk", i);
     if (!at)
         return;
-    sim_must(s, js->durable <= at->head, "S4: durable in memory, and not on disk", i);
-    sim_must(s, js->floor <= at->floor, "S4: gone in memory, and still on disk", i);
-    sim_must(s, js->durable >= at->known, "S3: the vector in memory fell", i);
-    sim_must(s, js->floor >= at->known_floor, "S3: a floor in memory fell", i);
+    sim_must_where(s, js->durable > 0, js->durable <= at->head,
+                   "S4: durable in memory, and not on disk", i);
+    sim_must_where(s, js->floor > 0, js->floor <= at->floor,
+                   "S4: gone in memory, and still on disk", i);
+    sim_must_where(s, at->known > 0, js->durable >= at->known, "S3: the vector in memory fell", i);
+    sim_must_where(s, at->known_floor > 0, js->floor >= at->known_floor,
+                   "S3: a floor in memory fell", i);
     sim_must(s, js->floor <= js->durable && js->durable <= js->held,
              "S2: floor, durable and held are not in this order", i);
     at->known       = js->durable;
@@ -70,7 +74,8 @@ check_clocks(struct sim *s, uint32_t i, const struct broker *b)
     sim_must(s, b->clock.now >= seen->clock, "S3: the Lamport clock fell", i);
     sim_must(s, b->journal.stamp >= seen->stamp, "S3: the highest stamp fell", i);
     sim_must(s, b->clock.now >= b->journal.stamp, "S3: the clock is below what is stored", i);
-    sim_must(s, b->bully.epoch >= seen->epoch, "S3: the epoch in memory fell", i);
+    sim_must_where(s, seen->epoch > 0, b->bully.epoch >= seen->epoch,
+                   "S3: the epoch in memory fell", i);
     seen->clock = b->clock.now;
     seen->stamp = b->journal.stamp;
     seen->epoch = b->bully.epoch;
@@ -92,23 +97,27 @@ check_budgets(struct sim *s, uint32_t i, const struct broker *b)
 {
     const struct journal *j = &b->journal;
     const struct commits *c = &b->commits;
-    sim_must(s, j->tail_used <= j->tail_bytes || j->tail_count <= 1,
-             "S18: the tail takes more memory than it may", i);
-    sim_must(s, c->count == s->node[i].waiting_count, "S18: a commit is lost, or counted twice", i);
-    sim_must(s, c->count <= COMMITS_MAX + OTHERS_MAX && c->own <= OWN_BATCHES_MAX,
-             "S18: too many commits", i);
-    sim_must(s, (c->count > 0 || c->bytes == 0) && c->bytes <= COMMITS_BYTES_MAX + FRAME_BYTES_MAX,
-             "S18: what waits for the store takes too much", i);
-    sim_must(s, b->sessions.pool.used == open_subs(s, i),
-             "S18: a session without a client, or none with one", i);
-    sim_must(s,
-             b->own.item_count <= OWN_QUEUE_MESSAGES_MAX &&
-                 (b->own.item_count > 0 || b->own.body_bytes == 0),
-             "S18: the queue of publishes takes too much", i);
-    sim_must(s,
-             b->sessions.shelf.bytes <= LIVE_WAITING_BYTES_MAX &&
-                 b->sessions.live_runs <= LIVE_RUNS_ALL_MAX,
-             "S18: what is live takes too much", i);
+    sim_must_where(s, j->tail_used > 0, j->tail_used <= j->tail_bytes || j->tail_count <= 1,
+                   "S18: the tail takes more memory than it may", i);
+    sim_must_where(s, s->node[i].waiting_count > 0, c->count == s->node[i].waiting_count,
+                   "S18: a commit is lost, or counted twice", i);
+    sim_must_where(s, c->count > 0,
+                   c->count <= COMMITS_MAX + OTHERS_MAX && c->own <= OWN_BATCHES_MAX,
+                   "S18: too many commits", i);
+    sim_must_where(s, c->bytes > 0,
+                   (c->count > 0 || c->bytes == 0) &&
+                       c->bytes <= COMMITS_BYTES_MAX + FRAME_BYTES_MAX,
+                   "S18: what waits for the store takes too much", i);
+    sim_must_where(s, b->sessions.pool.used > 0, b->sessions.pool.used == open_subs(s, i),
+                   "S18: a session without a client, or none with one", i);
+    sim_must_where(s, b->own.item_count > 0,
+                   b->own.item_count <= OWN_QUEUE_MESSAGES_MAX &&
+                       (b->own.item_count > 0 || b->own.body_bytes == 0),
+                   "S18: the queue of publishes takes too much", i);
+    sim_must_where(s, b->sessions.shelf.bytes > 0,
+                   b->sessions.shelf.bytes <= LIVE_WAITING_BYTES_MAX &&
+                       b->sessions.live_runs <= LIVE_RUNS_ALL_MAX,
+                   "S18: what is live takes too much", i);
 }
 
 static uint32_t
@@ -127,21 +136,24 @@ check_links(struct sim *s, uint32_t i, const struct broker *b)
     uint32_t             back = 0, offers = 0;
     for (uint32_t k = 0; k < LINKS_MAX; k++) {
         const struct gossip_link *l = &g->link[k];
-        sim_must(s, (b->link[k].state != LINK_FREE) == s->node[i].used[k],
-                 "S18: a slot of a link is lost", i);
+        sim_must_where(s, s->node[i].used[k], (b->link[k].state != LINK_FREE) == s->node[i].used[k],
+                       "S18: a slot of a link is lost", i);
         if (!l->up)
             continue;
         back += length(&l->held_back);
         offers += length(&l->offers);
         bool none = list_is_empty(&l->held_back) && list_is_empty(&l->offers);
-        sim_must(s, l->held_back_bytes <= HELD_BACK_BYTES_MAX && none == (l->held_back_bytes == 0),
-                 "S18: what a link holds back takes too much", i);
-        sim_must(s, l->queued <= LINK_QUEUE_BYTES_MAX + FRAME_BYTES_MAX,
-                 "S18: a link's queue takes too much", i);
-        sim_must(s, l->credit <= CREDIT_BYTES, "S18: the window of a pull grew", i);
+        sim_must_where(s, l->held_back_bytes > 0,
+                       l->held_back_bytes <= HELD_BACK_BYTES_MAX &&
+                           none == (l->held_back_bytes == 0),
+                       "S18: what a link holds back takes too much", i);
+        sim_must_where(s, l->queued > 0, l->queued <= LINK_QUEUE_BYTES_MAX + FRAME_BYTES_MAX,
+                       "S18: a link's queue takes too much", i);
+        sim_must_where(s, l->credit > 0, l->credit <= CREDIT_BYTES,
+                       "S18: the window of a pull grew", i);
     }
-    sim_must(s, g->held_back.used == back && g->offers.used == offers,
-             "S18: something is held back for no link", i);
+    sim_must_where(s, back + offers > 0, g->held_back.used == back && g->offers.used == offers,
+                   "S18: something is held back for no link", i);
 }
 
 static uint32_t

@@ -216,7 +216,7 @@ check_past(struct sim *s, uint32_t i, const struct sim_batch *it, const struct c
         struct mark              m    = it->past.at[d];
         const struct sim_stream *of   = find(s, m.stream);
         bool                     held = of && of->at[i].head >= m.seq;
-        sim_must(s, held || past_is_excused(s, m), "S9: its past is not held", i);
+        sim_must_where(s, held, held || past_is_excused(s, m), "S9: its past is not held", i);
     }
     bool lacks = past_stream(s, c->batch->stream)->at[i].gap; /* then that may owe something */
     for (uint32_t d = 0; d < c->batch->deps_count; d++) {
@@ -230,7 +230,8 @@ check_past(struct sim *s, uint32_t i, const struct sim_batch *it, const struct c
         sim_must(s, state && (state->frozen || state->waived >= m.seq), "S9: late without a waiver",
                  i);
     }
-    sim_must(s, lacks || !c->late, "S9: flagged late, and all that it depends on is here", i);
+    sim_must_where(s, c->late, lacks || !c->late,
+                   "S9: flagged late, and all that it depends on is here", i);
 }
 
 /* S2, S14: it goes on where the disk's stream ends. */
@@ -344,7 +345,8 @@ check_fall(struct sim *s, uint32_t i, struct sim_stream *st, const struct stream
     uint64_t head = state ? state->head : 0, floor = state ? state->floor : 0;
     sim_must(s, head == held->head && (head == 0 || hash128_eq(state->chain, held->chain)),
              "S3: the vector on disk is not what was stored", i);
-    sim_must(s, floor >= held->floor && floor <= head, "S3: the floor on disk fell", i);
+    sim_must_where(s, held->floor > 0, floor >= held->floor && floor <= head,
+                   "S3: the floor on disk fell", i);
     held->floor = floor;
 }
 
