@@ -11,7 +11,7 @@ enum {
     /* Two rounds of HEADS, and the transfer. */
     LEVEL_MS   = 2 * HEADS_IDLE_MS + 2000,
     STALL_MS   = 60000, /* longer than any stall */
-    ROUNDS_MAX = 6,
+    ROUNDS_MAX = 3,
     /* What died with a disk is waited for, and gaps for who may be in reach. */
     LOST_MS = CAUSAL_WAIT_MS + OFFER_WAIT_MS,
     /* Able again, canvassed, deferred to one in vain, outbid. */

@@ -303,7 +303,7 @@ swarm_run(const struct options *o, bool story, struct swarm_report *report)
         run_twice(&w);
     else if (one_in(&w, 3))
         swarm_rebuild(&w);
-    if (!options_has(o, FAULT_retire) && one_in(&w, 4))
+    if (!options_has(o, FAULT_retire) && one_in(&w, 2))
         swarm_orphan(&w);
     sum_up(&w);
     if (story)

@@ -147,13 +147,13 @@ without_cause(const struct store_mem *now, struct store_mem *old, struct mark ca
     uint64_t             lsn;
     uint32_t             n = store_mem_batches(now);
     const struct batch  *b = n > 0 ? store_mem_batch(now, n - 1, &lsn) : NULL;
-    struct commit_result result;
+    struct commit_result result[2];
     const struct commit  c[] = {
          {.kind = COMMIT_WAIVED, .mark = cause},
          {.kind = COMMIT_BATCH, .batch = (struct batch *)(uintptr_t)b, .late = true}};
     if (!b || b->stream != effect.stream || b->first != effect.seq || b->gap_last > 0)
         return NULL;
-    store_mem_commit(old, c, 2, (struct wall){0}, &result);
+    store_mem_commit(old, c, 2, (struct wall){0}, result);
     return old;
 }
 
