@@ -4,7 +4,6 @@
 #include "base/mem.h"
 
 #include <pthread.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <string.h>
@@ -57,7 +56,18 @@ now_us(void)
     return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
 }
 
-/* Yielding, so that whoever brings the next job is not kept from it. */
+static void
+pause_briefly(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
+
+/* Not sched_yield(): who yields may be passed over for as long as others are busy, and the
+ * next job is there long before that. */
 static void
 linger(struct worker *w)
 {
@@ -65,7 +75,7 @@ linger(struct worker *w)
         return;
     uint64_t until = now_us() + w->config.linger_us;
     while (!atomic_load_explicit(&w->has_given, memory_order_relaxed) && now_us() < until)
-        sched_yield();
+        pause_briefly();
 }
 
 static void *

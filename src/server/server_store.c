@@ -18,7 +18,7 @@ enum {
     LATEST_JOBS_MAX  = 1024,
     LATEST_GROUP_MAX = 64,       /* between two groups of commits, the rest in the next turn; */
     LATEST_BYTES_MAX = 16 << 20, /* ... and so much of bodies */
-    STORE_LINGER_US  = 100,
+    STORE_LINGER_US  = 30,
     GROUP_MESSAGES   = 2048, /* in one transaction, while retention has something to take */
 
     RETIRE_MS_MIN       = 7 * 86400000, /* a week: younger streams may go on */

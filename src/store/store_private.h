@@ -166,6 +166,7 @@ struct store {
     struct buf     scratch;
 
     uint32_t          wal_pages, wal_copied;  /* frames in the WAL, and of them in the file */
+    uint32_t          wal_last;               /* frames of the last commit */
     int64_t           wal_bytes;              /* to which the WAL was grown ahead of use */
     uint64_t          wal_warned;             /* it was said that a reader holds so much of it */
     uint32_t          wal_next, wal_patience; /* frames when it is to begin anew; after a failure */

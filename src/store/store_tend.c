@@ -16,6 +16,7 @@ enum {
     GROW_MIN          = 256 << 10, /* bytes of WAL in use: below, it grows by itself */
     GROW_MAX          = 4 << 20,
     GROW_STEP         = 64 << 10,
+    GROW_COMMITS      = 4,                     /* of the last one's size, at once */
     PINNED_WARN       = 2 * PAGES_BUSY * 4096, /* bytes of WAL that a reader holds */
 };
 
@@ -26,9 +27,10 @@ on_commit(void *ctx, sqlite3 *db, const char *name, int pages)
     (void)db;
     (void)name;
     if ((uint32_t)pages < s->wal_pages) { /* it began anew */
-        s->wal_copied = 0;
-        s->wal_next   = PAGES_BUSY;
+        s->wal_copied = s->wal_pages = 0;
+        s->wal_next                  = PAGES_BUSY;
     }
+    s->wal_last  = (uint32_t)pages - s->wal_pages;
     s->wal_pages = (uint32_t)pages;
     return SQLITE_OK;
 }
@@ -132,6 +134,17 @@ checkpoint(struct store *s, int mode)
         s->wal_pages = s->wal_copied = 0, s->wal_bytes = 0, s->wal_next = PAGES_BUSY;
 }
 
+/* How much ahead of use.  The next commit's sync waits for these zeros too: as much as a few
+ * commits need is not felt among them, all at once would be. */
+static sqlite3_int64
+ahead(const struct store *s)
+{
+    sqlite3_int64 bytes = (sqlite3_int64)s->wal_last * FRAME_BYTES * GROW_COMMITS;
+    if (bytes < GROW_STEP)
+        return GROW_STEP;
+    return bytes < GROW_MAX ? bytes : GROW_MAX;
+}
+
 /* A sync after writing beyond a file's end also has to write the file's new length; that
  * takes twice as long as writing within it.  So under load the WAL is given zeros
  * ahead of use; to SQLite they are what is left of an older WAL. */
@@ -141,12 +154,15 @@ grow_wal(struct store *s)
     static const uint8_t zero[GROW_STEP];
     sqlite3_file        *wal = NULL;
     sqlite3_int64        end = 0, used = (sqlite3_int64)s->wal_pages * FRAME_BYTES;
-    if (used < GROW_MIN || used + GROW_MIN / 2 < s->wal_bytes || !room_takes(s, GROW_MAX))
+    sqlite3_int64        next = (sqlite3_int64)s->wal_last * FRAME_BYTES;
+    if (used < GROW_MIN || used + next <= s->wal_bytes || !room_takes(s, GROW_MAX))
         return;
     if (sqlite3_file_control(s->db, "main", SQLITE_FCNTL_JOURNAL_POINTER, &wal) != SQLITE_OK ||
         !wal || !wal->pMethods || wal->pMethods->xFileSize(wal, &end) != SQLITE_OK)
         return;
-    s->wal_bytes = used + (used < GROW_MAX ? used : GROW_MAX);
+    if (end < used)
+        end = used;
+    s->wal_bytes = end > used + ahead(s) ? end : used + ahead(s);
     for (; end < s->wal_bytes; end += GROW_STEP)
         if (wal->pMethods->xWrite(wal, zero, GROW_STEP, end) != SQLITE_OK)
             return; /* no room: the commit that needs it will say so */
