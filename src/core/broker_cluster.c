@@ -348,6 +348,10 @@ cluster_is_gathered(const struct broker *b)
 {
     uint32_t    there = roster_linked(&b->roster) | 1u << ROSTER_SELF;
     struct mono since = b->roster.start;
+    /* Who is back and not let in yet: its older link tells of the process before. */
+    for (uint32_t i = 0; i < LINKS_MAX; i++)
+        if (b->link[i].state == LINK_RIVAL)
+            return false;
     if ((roster_members(&b->roster) & ~there) == 0)
         return true;
     for (uint32_t i = 0; i < LINKS_MAX; i++)

@@ -3,6 +3,7 @@
 #include "core/broker.h"
 
 #include "base/trace.h"
+#include "core/vector.h"
 
 #include "tests/broker_kit.h"
 
@@ -256,6 +257,42 @@ a_rival_gives_way_to_who_came_up_meanwhile(void **state)
     }
 }
 
+/* Broken when a gap is taken although somebody is back who may have what lies in it: the link
+ * that is still up was that of the process before. */
+static void
+a_gap_waits_for_who_is_back(void **state)
+{
+    (void)state;
+    for (int is_back = 0; is_back < 2; is_back++) {
+        struct desk       d;
+        const struct head h = {.stream = 5, .head = 4, .floor = 4};
+        open_desk(&d);
+        turn(&d);
+        link_up(&d, 1, A, 7);
+        link_up(&d, 2, C, 7);
+        get(&d, 2, &(struct frame){.kind = FRAME_HEADS, .heads = {.flags = HEADS_FULL}});
+        if (is_back) {
+            open_link(&d, 3, 0);
+            get_hello(&d, 3, C, 8);
+        }
+        get(&d, 1,
+            &(struct frame){.kind  = FRAME_HEADS,
+                            .heads = {.flags = HEADS_FULL, .head = &h, .count = 1}});
+        get(&d, 1,
+            &(struct frame){.kind = FRAME_GAP,
+                            .gap  = {.stream = 5,
+                                     .from   = 1,
+                                     .to     = 4,
+                                     .chain  = {{1}},
+                                     .stamp  = 9,
+                                     .origin = STR("g:1")}});
+        pass(&d, 900);
+        store_answers_all(&d, ERR_OK);
+        assert_int_equal(vector_has(broker_vector(d.b), (struct mark){5, 4}), !is_back);
+        close_desk(&d);
+    }
+}
+
 /* Broken when a rival is let in for one that it has nothing to do with. */
 static void
 a_rival_whose_member_was_forgotten_is_refused(void **state)
@@ -376,6 +413,7 @@ main(void)
         cmocka_unit_test(gaps_and_newest_messages_that_cannot_be_end_the_link),
         cmocka_unit_test(a_rival_gives_way_to_who_came_up_meanwhile),
         cmocka_unit_test(a_rival_whose_member_was_forgotten_is_refused),
+        cmocka_unit_test(a_gap_waits_for_who_is_back),
         cmocka_unit_test(a_rival_may_go),
         cmocka_unit_test(who_stops_dials_nobody),
         cmocka_unit_test(members_that_were_not_saved_are_saved_later),

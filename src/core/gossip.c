@@ -110,6 +110,13 @@ gossip_judge_lack(struct gossip *g, struct stream *s, struct mono now)
     }
 }
 
+static void
+note_gone(struct stream *s, uint64_t upto)
+{
+    if (upto > s->gone)
+        s->gone = upto;
+}
+
 void
 gossip_on_heads(struct gossip *g, struct journal *j, uint32_t link, const struct frame_heads *heads,
                 struct mono now)
@@ -126,8 +133,10 @@ gossip_on_heads(struct gossip *g, struct journal *j, uint32_t link, const struct
             s->known[l->member] = heads->head[i].head;
             l->news             = true;
         }
-        if (heads->head[i].floor > s->known_floor[l->member])
+        if (heads->head[i].floor > s->known_floor[l->member]) {
             s->known_floor[l->member] = heads->head[i].floor;
+            note_gone(s, heads->head[i].floor);
+        }
         gossip_judge_lack(g, s, now);
     }
 }
@@ -139,10 +148,10 @@ gossip_copies(const struct gossip *g, const struct journal *j, struct mark m)
     if (!s || m.seq <= s->floor)
         return 0; /* gone here: who shows it may well hold the gap that we offered */
     uint32_t n = s->durable >= m.seq;
-    for (uint32_t i = 0; i < LINKS_MAX; i++) {
-        uint32_t member = g->link[i].member;
-        n += g->link[i].up && s->known[member] >= m.seq && s->known_floor[member] < m.seq;
-    }
+    /* Likewise the gap of somebody else: a floor is told later than the head above it, and of a
+     * gap behind messages nothing is told at all. */
+    for (uint32_t i = 0; i < LINKS_MAX && m.seq > s->gone; i++)
+        n += g->link[i].up && s->known[g->link[i].member] >= m.seq;
     return n;
 }
 

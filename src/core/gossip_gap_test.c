@@ -740,12 +740,14 @@ a_gap_is_no_copy(void **state)
     journal_put(&d.j, write_batch(&w, (struct writing){.count = 40}));
     get_floor(&d, 0, 7, 0, 40);
     get_floor(&d, 1, 7, 30, 40);
-    assert_int_equal(gossip_copies(&d.g, &d.j, (struct mark){7, 30}), 2);
+    /* Link 0 may have taken the gap of 1, and tell its own floor later, or never. */
+    assert_int_equal(gossip_copies(&d.g, &d.j, (struct mark){7, 30}), 1);
     assert_int_equal(gossip_copies(&d.g, &d.j, (struct mark){7, 31}), 3);
-    gossip_link_down(&d.g, &d.j, 1, d.now); /* what was believed is for that link alone */
+    gossip_link_down(&d.g, &d.j, 1, d.now);
     link_up(&d, 1);
     get_floor(&d, 1, 7, 0, 40);
-    assert_int_equal(gossip_copies(&d.g, &d.j, (struct mark){7, 30}), 3);
+    assert_int_equal(gossip_copies(&d.g, &d.j, (struct mark){7, 30}), 1);
+    assert_int_equal(gossip_copies(&d.g, &d.j, (struct mark){7, 31}), 3);
     close_desk(&d);
 }
 

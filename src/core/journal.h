@@ -65,6 +65,7 @@ struct stream {
     uint64_t          known[MEMBERS_MAX];       /* gossip: durable at the peer in that slot */
     uint64_t          known_floor[MEMBERS_MAX]; /* ... and what is gone there */
     uint64_t          floor_told;               /* gossip: to peers; see floors_settle() */
+    uint64_t          gone;                     /* gossip: highest that anybody told us it lost */
     struct mono       progress;                 /* gossip: when something of it last came */
     struct mono       lost;                     /* gossip: when who knew most of it went */
 };
