@@ -61,6 +61,15 @@ judge(const char *name, unsigned kind, struct str payload, const char *problem)
     free((void *)(uintptr_t)in.p);
 }
 
+/* HEADS of two streams, to 10 with a floor of 2 and to 10 without, and of their gaps. */
+#define GAPS_OF(gaps)                                                                              \
+    "080000000000000000000000000000000000"                                                         \
+    "02"                                                                                           \
+    "0000000000000001"                                                                             \
+    "0a02"                                                                                         \
+    "0000000000000002"                                                                             \
+    "0a00" gaps
+
 static const struct {
     const char *name;
     unsigned    kind;
@@ -93,6 +102,38 @@ static const struct {
     {"trailing byte", 1, "484541525341593101010163047f0000010bb8016811223344556677880000000000",
      "behind the payload"},
     {"text beyond the end", 2, "010005616263", "too short"},
+    {"gaps of two streams", 4,
+     GAPS_OF("02"
+             "0009"
+             "0107"),
+     NULL},
+    {"no gaps", 4, GAPS_OF("00"), "no gaps"},
+    {"gaps not sorted", 4,
+     GAPS_OF("02"
+             "0107"
+             "0009"),
+     "gaps not sorted"},
+    {"a gap twice", 4,
+     GAPS_OF("02"
+             "0009"
+             "0009"),
+     "gaps not sorted"},
+    {"gap of no stream", 4,
+     GAPS_OF("01"
+             "0205"),
+     "gaps not sorted, or of no stream"},
+    {"gap above the head", 4,
+     GAPS_OF("01"
+             "000b"),
+     "gap out of range"},
+    {"gap that the floor tells", 4,
+     GAPS_OF("01"
+             "0002"),
+     "gap out of range"},
+    {"gaps cut short", 4,
+     GAPS_OF("02"
+             "0009"),
+     "too short"},
     {"sound", 3,
      "01047f0000010bb80168000000000000000111223344556677880001000111223344556677880000000000000"
      "00100000001",
@@ -113,7 +154,7 @@ static const struct {
      "unknown flag"},
     {"counts without entries", 3, "50", "too short"},
     {"empty", 4, "00000000000000000000000000000000000000", NULL},
-    {"unknown heads flag", 4, "08000000000000000000000000000000000000", "unknown flag"},
+    {"unknown heads flag", 4, "10000000000000000000000000000000000000", "unknown flag"},
     {"token without address", 4, "00000000000000000100000000000000000000", "family"},
     {"sound heads", 4,
      "000000000000000000000000000000000000020000000000000001010000000000000000020505", NULL},
@@ -386,7 +427,7 @@ as_many_streams_as_there_may_be(void **state)
     assert_true(mark && head);
     for (uint64_t i = 0; i <= STREAMS_MAX; i++) {
         mark[i] = (struct mark){INT64_MAX - STREAMS_MAX + i, INT64_MAX};
-        head[i] = (struct head){mark[i].stream, INT64_MAX, INT64_MAX};
+        head[i] = (struct head){mark[i].stream, INT64_MAX, INT64_MAX - 1, INT64_MAX};
     }
     struct frame pull  = {.kind = FRAME_PULL, .pull = {.have = {mark, STREAMS_MAX, 0}}};
     struct frame heads = {.kind = FRAME_HEADS, .heads = {.head = head, .count = STREAMS_MAX}};

@@ -285,6 +285,25 @@ wire_get_members(struct wire_in *in, struct frame *f)
         get_row(in, &in->s->row[i], m->member_count);
 }
 
+/* In the order of the list, and none that its floor tells. */
+static void
+get_head_gaps(struct wire_in *in, struct head *head, uint32_t heads)
+{
+    uint32_t count = get_count(in, 1 + 1);
+    uint64_t next  = 0;
+    expect(in, count > 0, "no gaps, and a flag that says so");
+    for (uint32_t i = 0; i < count && !in->problem; i++) {
+        uint64_t at  = get_varint(in);
+        uint64_t gap = get_varint(in);
+        expect(in, at >= next && at < heads, "gaps not sorted, or of no stream");
+        if (in->problem)
+            return;
+        expect(in, gap > head[at].floor && gap <= head[at].head, "gap out of range");
+        head[at].gap = gap;
+        next         = at + 1;
+    }
+}
+
 void
 wire_get_heads(struct wire_in *in, struct frame *f)
 {
@@ -302,9 +321,13 @@ wire_get_heads(struct wire_in *in, struct frame *f)
         at->stream      = get_stream(in);
         at->head        = get_varint(in);
         at->floor       = get_varint(in);
+        at->gap         = 0;
         expect(in, at->head > 0 && at->floor <= at->head, "head or floor out of range");
         expect(in, i == 0 || at[-1].stream < at->stream, "streams not sorted");
     }
+    if (h->flags & HEADS_GAPS && !in->problem)
+        get_head_gaps(in, s->head, h->count);
+    h->flags &= (uint8_t)~HEADS_GAPS;
     h->head = s->head;
 }
 

@@ -31,7 +31,7 @@ typedef void wire_put(struct wire_out *out, const struct frame *f);
 /* Bits that this version knows; others are an error. */
 enum {
     WIRE_MEMBER_FLAGS = MEMBER_FORGOTTEN | MEMBER_AWAY,
-    WIRE_HEADS_FLAGS  = HEADS_FULL | HEADS_CATCHING_UP | HEADS_NO_STORE,
+    WIRE_HEADS_FLAGS  = HEADS_FULL | HEADS_CATCHING_UP | HEADS_NO_STORE | HEADS_GAPS,
     WIRE_PUSH_FLAGS   = PUSH_PULLED,
     WIRE_MSG_FLAGS    = MSG_DIGEST_ONLY,
 };

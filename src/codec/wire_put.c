@@ -189,13 +189,30 @@ wire_put_members(struct wire_out *o, const struct frame *f)
     }
 }
 
+/* Few have one: each is told by its place in the list. */
+static void
+put_head_gaps(struct wire_out *o, const struct frame_heads *h, uint32_t count)
+{
+    if (count == 0)
+        return;
+    put_varint(o, count);
+    for (uint32_t i = 0; i < h->count && o->err == ERR_OK; i++)
+        if (h->head[i].gap > 0) {
+            put_varint(o, i);
+            put_varint(o, h->head[i].gap);
+        }
+}
+
 void
 wire_put_heads(struct wire_out *o, const struct frame *f)
 {
-    const struct frame_heads *h = &f->heads;
+    const struct frame_heads *h    = &f->heads;
+    uint32_t                  gaps = 0;
     if (h->count > STREAMS_MAX)
         o->err = ERR_INVALID;
-    put(o, h->flags, 1);
+    for (uint32_t i = 0; i < h->count; i++)
+        gaps += h->head[i].gap > 0;
+    put(o, h->flags | (gaps > 0 ? HEADS_GAPS : 0), 1);
     put_token(o, &h->token);
     put_varint(o, h->count);
     for (uint32_t i = 0; i < h->count && o->err == ERR_OK; i++) {
@@ -203,6 +220,7 @@ wire_put_heads(struct wire_out *o, const struct frame *f)
         put_varint(o, h->head[i].head);
         put_varint(o, h->head[i].floor);
     }
+    put_head_gaps(o, h, gaps);
 }
 
 void

@@ -77,7 +77,9 @@ random_marks(void)
     for (uint32_t i = 0; i < n; i++) {
         s += positive(INT64_MAX / ENTRIES_MAX);
         mark[i] = (struct mark){s, positive(INT64_MAX)};
-        head[i] = (struct head){s, mark[i].seq, number(mark[i].seq)};
+        head[i] = (struct head){s, mark[i].seq, number(mark[i].seq), 0};
+        if (head[i].floor < head[i].head && prng_below(&rng, 4) == 0)
+            head[i].gap = head[i].floor + positive(head[i].head - head[i].floor);
     }
     return n;
 }

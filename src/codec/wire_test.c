@@ -141,8 +141,8 @@ sample_log(struct frame *f)
     struct token       token = {7, addr4, nonce};
     mark[0]                  = (struct mark){stream1, 1};
     mark[1]                  = (struct mark){stream2, 300};
-    head[0]                  = (struct head){stream1, 128, 0};
-    head[1]                  = (struct head){stream2, INT64_MAX, 16383};
+    head[0]                  = (struct head){stream1, 128, 0, 0};
+    head[1]                  = (struct head){stream2, INT64_MAX, 16383, 0};
     switch ((int)f->kind) {
     case FRAME_HEADS:
         f->heads = (struct frame_heads){HEADS_FULL | HEADS_NO_STORE, token, head, 2};

@@ -46,7 +46,7 @@ forget_beliefs(struct gossip *g, struct journal *j, uint32_t member, struct mono
 {
     struct stream *s;
     for (uint32_t at = 0; (s = pool_next(&j->streams, &at));) {
-        s->known_floor[member] = 0;
+        s->known_floor[member] = s->known_gap[member] = 0;
         wait_lost(g, s, member, now);
     }
 }
@@ -110,13 +110,6 @@ gossip_judge_lack(struct gossip *g, struct stream *s, struct mono now)
     }
 }
 
-static void
-note_gone(struct stream *s, uint64_t upto)
-{
-    if (upto > s->gone)
-        s->gone = upto;
-}
-
 void
 gossip_on_heads(struct gossip *g, struct journal *j, uint32_t link, const struct frame_heads *heads,
                 struct mono now)
@@ -133,10 +126,10 @@ gossip_on_heads(struct gossip *g, struct journal *j, uint32_t link, const struct
             s->known[l->member] = heads->head[i].head;
             l->news             = true;
         }
-        if (heads->head[i].floor > s->known_floor[l->member]) {
+        if (heads->head[i].floor > s->known_floor[l->member])
             s->known_floor[l->member] = heads->head[i].floor;
-            note_gone(s, heads->head[i].floor);
-        }
+        if (heads->head[i].gap > s->known_gap[l->member])
+            s->known_gap[l->member] = heads->head[i].gap;
         gossip_judge_lack(g, s, now);
     }
 }
@@ -148,10 +141,11 @@ gossip_copies(const struct gossip *g, const struct journal *j, struct mark m)
     if (!s || m.seq <= s->floor)
         return 0; /* gone here: who shows it may well hold the gap that we offered */
     uint32_t n = s->durable >= m.seq;
-    /* Likewise the gap of somebody else: a floor is told later than the head above it, and of a
-     * gap behind messages nothing is told at all. */
-    for (uint32_t i = 0; i < LINKS_MAX && m.seq > s->gone; i++)
-        n += g->link[i].up && s->known[g->link[i].member] >= m.seq;
+    for (uint32_t i = 0; i < LINKS_MAX; i++) {
+        uint32_t member = g->link[i].member;
+        n += g->link[i].up && s->known[member] >= m.seq && s->known_floor[member] < m.seq &&
+             s->known_gap[member] < m.seq; /* below it there may be messages: who knows */
+    }
     return n;
 }
 
@@ -285,7 +279,11 @@ own_flags(const struct gossip *g)
 static struct head
 head_of(const struct stream *s)
 {
-    return (struct head){.stream = s->id, .head = s->durable, .floor = s->floor_told};
+    uint64_t gap = s->gap > s->floor ? s->gap : s->floor;
+    return (struct head){.stream = s->id,
+                         .head   = s->durable,
+                         .floor  = s->floor_told,
+                         .gap    = gap > s->floor_told ? gap : 0};
 }
 
 /* Frames want them sorted by stream; what changed since the last time is few. */

@@ -130,6 +130,8 @@ gossip_on_gap(struct gossip *g, struct journal *j, struct mono now, uint32_t lin
     }
     if (gap->to > s->known[l->member])
         s->known[l->member] = gap->to;
+    if (gap->to > s->known_gap[l->member])
+        s->known_gap[l->member] = gap->to;
     gossip_judge_lack(g, s, now);
     s->progress = now;
     add(g, s, fresh);

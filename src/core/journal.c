@@ -160,6 +160,7 @@ recover_stream(struct journal *j, const struct stream_state *from)
     s->floor                         = from->floor;
     s->floor_chain                   = from->floor_chain;
     s->floor_stamp                   = from->floor_stamp;
+    s->gap                           = from->gap;
     s->came                          = from->came;
     s->waived = s->waived_durable = from->waived;
     s->owed                       = kept(from->owed);
@@ -505,6 +506,8 @@ journal_persist(struct journal *j, struct batch *b, uint64_t lsn, bool late)
                                             s->durable_owed});
         j->floor_moves++;
     }
+    if (batch_is_gap(b))
+        s->gap = batch_last(b);
     s->durable       = batch_last(b);
     s->durable_chain = b->chain;
     s->durable_stamp = batch_stamp(b);

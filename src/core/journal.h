@@ -52,6 +52,7 @@ struct stream {
     struct mark_list *floor_owed;          /* for what comes above the floor */
     struct wall       came;                /* when its newest came here, or to who told of a gap */
     bool              frozen;
+    uint64_t          gap;             /* end of the highest that is durable; 0: none */
     bool              live;            /* minted by this process: ours alone to append to */
     uint64_t          changed;         /* journal.changes when `durable` last moved */
     struct list       by_change;       /* journal.by_change: oldest change first */
@@ -64,8 +65,8 @@ struct stream {
     uint64_t          in_hand; /* gossip: all above held up to here is held back, if above held */
     uint64_t          known[MEMBERS_MAX];       /* gossip: durable at the peer in that slot */
     uint64_t          known_floor[MEMBERS_MAX]; /* ... and what is gone there */
+    uint64_t          known_gap[MEMBERS_MAX];   /* ... up to where some of it may be */
     uint64_t          floor_told;               /* gossip: to peers; see floors_settle() */
-    uint64_t          gone;                     /* gossip: highest that anybody told us it lost */
     struct mono       progress;                 /* gossip: when something of it last came */
     struct mono       lost;                     /* gossip: when who knew most of it went */
 };

@@ -67,10 +67,12 @@ struct frame_members {
     uint32_t                  member_count, row_count; /* MEMBERS_MAX + TOMBSTONES_MAX at most */
 };
 
-enum { HEADS_FULL = 1, HEADS_CATCHING_UP = 2, HEADS_NO_STORE = 4 };
+/* GAPS: the wire alone, when a head has one. */
+enum { HEADS_FULL = 1, HEADS_CATCHING_UP = 2, HEADS_NO_STORE = 4, HEADS_GAPS = 8 };
 
 struct head {
     uint64_t stream, head, floor; /* durable; floor: highest seq that retention took */
+    uint64_t gap;                 /* end of its highest gap, when that is above floor; else 0 */
 };
 struct frame_heads {
     uint8_t            flags;

@@ -1,4 +1,4 @@
--- schema.sql - the tables of broker.db, version 2; views.sql has the views.  docs/STORE.md
+-- schema.sql - the tables of broker.db, version 3; views.sql has the views.  docs/STORE.md
 -- explains every column.  Older files come here by the steps in store_schema.c.
 --
 -- All 64-bit numbers are SQLite integers.  A stream is below 2^63; a nonce or a version
@@ -73,6 +73,8 @@ CREATE TABLE batches (
     deps          BLOB    NOT NULL, -- marks
     PRIMARY KEY (stream, first)
 ) WITHOUT ROWID;
+-- Few are gaps, and a start asks for the highest of each stream.
+CREATE INDEX batches_gaps ON batches(stream, last) WHERE flags & 4 <> 0;
 
 CREATE TABLE segments (             -- the index: runs of some thousand lsn
     lsn_first INTEGER PRIMARY KEY,

@@ -84,7 +84,7 @@ files_that_are_not_ours_are_refused(void **state)
     disk_open(&d, false);
     disk_stop(&d);
     refused(&d, STR("other"), ERR_INVALID, "belongs to the cluster \"hearsay\"");
-    execute(&d, "PRAGMA user_version = 3");
+    execute(&d, "PRAGMA user_version = 4");
     refused(&d, STR("hearsay"), ERR_STALE, "newer hearsay: install that version");
     execute(&d, "PRAGMA application_id = 1");
     refused(&d, STR("hearsay"), ERR_INVALID, "another program");

@@ -257,13 +257,10 @@ take_stream(struct store *s, sqlite3_stmt *q)
     return ERR_OK;
 }
 
-/* A gap at the head, with messages of its stream before it: what it owes is in its batch. */
-static enum err
-take_owed(struct store *s, sqlite3_stmt *q)
+static struct stream_state *
+find_state(const struct recovered *r, uint64_t stream)
 {
-    struct recovered *r      = &s->recovered;
-    uint64_t          stream = sql_u64(q, 0);
-    uint32_t          low = 0, high = r->stream_count;
+    uint32_t low = 0, high = r->stream_count;
     while (low < high) {
         uint32_t mid = low + (high - low) / 2;
         if (r->stream[mid].stream < stream)
@@ -271,13 +268,30 @@ take_owed(struct store *s, sqlite3_stmt *q)
         else
             high = mid;
     }
-    if (low == r->stream_count || r->stream[low].stream != stream)
-        return ERR_CORRUPT;
-    struct stream_state *st   = state_at(r, low);
+    return low < r->stream_count && r->stream[low].stream == stream ? state_at(r, low) : NULL;
+}
+
+/* A gap at the head, with messages of its stream before it: what it owes is in its batch. */
+static enum err
+take_owed(struct store *s, sqlite3_stmt *q)
+{
+    struct stream_state *st   = find_state(&s->recovered, sql_u64(q, 0));
     struct mark_list    *owed = NULL;
-    enum err             e    = st->floor == st->head ? ERR_OK : marks_read(sql_bytes(q, 1), &owed);
-    st->owed                  = st->floor == st->head ? st->owed : owed;
+    if (!st)
+        return ERR_CORRUPT;
+    enum err e = st->floor == st->head ? ERR_OK : marks_read(sql_bytes(q, 1), &owed);
+    st->owed   = st->floor == st->head ? st->owed : owed;
     return e;
+}
+
+static enum err
+take_gap(struct store *s, sqlite3_stmt *q)
+{
+    struct stream_state *st = find_state(&s->recovered, sql_u64(q, 0));
+    if (!st)
+        return ERR_CORRUPT;
+    st->gap = sql_u64(q, 1);
+    return ERR_OK;
 }
 
 static enum err
@@ -354,6 +368,10 @@ load_recovered(struct store *s)
                      " AND b.first = (SELECT max(first) FROM batches WHERE stream = s.stream)"
                      " WHERE b.flags & 4",
                      0, take_owed);
+    if (e == ERR_OK)
+        e = each_row(s,
+                     "SELECT stream, max(last) FROM batches WHERE flags & 4 <> 0 GROUP BY stream",
+                     0, take_gap);
     if (e == ERR_OK)
         e = each_row(s,
                      "SELECT family, ip, port, host, version, nonce, flags FROM peers"

@@ -151,6 +151,15 @@ mem_marks(const struct mark *mark, uint32_t count)
     return l;
 }
 
+static uint64_t
+highest_gap(const struct store_mem *m, uint64_t stream)
+{
+    for (uint32_t i = m->count; i-- > 0;)
+        if (m->at[i].batch->stream == stream && batch_is_gap(m->at[i].batch))
+            return batch_last(m->at[i].batch);
+    return 0;
+}
+
 const struct recovered *
 store_mem_recover(struct store_mem *m)
 {
@@ -170,6 +179,7 @@ store_mem_recover(struct store_mem *m)
     for (uint32_t i = 0; i < m->stream_count; i++) {
         const struct mem_stream *st = &m->stream[i];
         state[i]                    = st->state;
+        state[i].gap                = highest_gap(m, st->state.stream);
         state[i].came               = st->received;
         state[i].floor_owed         = st->floor_owed;
         state[i].owed = st->state.floor == st->state.head ? st->floor_owed : st->head_owed;

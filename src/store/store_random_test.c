@@ -369,6 +369,7 @@ same_stream(const struct story *s, const struct stream_state *a, const struct st
     assert_int_equal(a->stamp, b->stamp);
     assert_true(hash128_eq(a->chain, b->chain));
     assert_int_equal(a->floor, b->floor);
+    assert_int_equal(a->gap, b->gap);
     assert_int_equal(a->floor_stamp, b->floor_stamp);
     assert_true(hash128_eq(a->floor_chain, b->floor_chain));
     assert_int_equal(a->waived, b->waived);

@@ -32,9 +32,13 @@ static const char to_2[] = "ALTER TABLE streams ADD COLUMN waived INTEGER NOT NU
                            "CREATE TABLE postings (id INTEGER PRIMARY KEY, hash INTEGER NOT NULL,"
                            " topics BLOB NOT NULL);";
 
+/* ... and of version 2 was not asked where the gaps in its log lie. */
+static const char to_3[] = "CREATE INDEX batches_gaps ON batches(stream, last)"
+                           " WHERE flags & 4 <> 0;";
+
 /* step[i] brings a file from version i to i + 1, but for its views, and is never changed
  * once released. */
-static const char *const step[] = {NULL, to_2};
+static const char *const step[] = {NULL, to_2, to_3};
 enum { SCHEMA_VERSION = sizeof step / sizeof *step };
 
 static enum err

@@ -26,7 +26,7 @@ HEADERS_MAX = 16 << 10
 MESSAGES_MAX = 1024
 
 VERSION, CLUSTER, SELF, DUPLICATE, COPY, FORGOTTEN, FULL, MALFORMED = range(1, 9)
-HEADS_FULL, HEADS_CATCHING_UP, HEADS_NO_STORE = 1, 2, 4
+HEADS_FULL, HEADS_CATCHING_UP, HEADS_NO_STORE, HEADS_GAPS = 1, 2, 4, 8
 ZERO = bytes(16)
 
 
@@ -184,6 +184,23 @@ class List:
         return records
 
 
+class Flagged:
+    """A list that is there when a flag says so, and is not empty then."""
+
+    def __init__(self, flag, records):
+        self.flag, self.records = flag, records
+
+    def put(self, value):
+        return self.records.put(value) if value is not None else b""
+
+    def get(self, reader, outer):
+        if not outer["flags"] & self.flag:
+            return None
+        records = self.records.get(reader, outer)
+        demand(records, "a flag, and nothing of it")
+        return records
+
+
 class Marks(List):
     """{stream: seq}; a list of pairs is sent in its own order."""
 
@@ -241,7 +258,8 @@ def is_topic(text):
 
 
 def put(fields, values):
-    return b"".join(kind.put(values[name]) for name, kind in fields)
+    return b"".join(kind.put(values.get(name) if isinstance(kind, Flagged) else values[name])
+                    for name, kind in fields)
 
 
 def get(fields, reader):
@@ -258,6 +276,7 @@ WALL = Bytes(8)
 HASH, ADDR, TOKEN, MESSAGE = Bytes(16), Addr(), Token(), Message()
 MARKS = Marks()
 STREAM_HEAD = [("stream", STREAM), ("head", Varint(1)), ("floor", Varint())]
+HEAD_GAP = [("place", Varint()), ("gap", Varint(1))]
 MEMBER = [("addr", ADDR), ("host", Text(1)), ("version", u64), ("nonce", u64),
           ("flags", Uint(1, 0, 3))]
 ROW = [("member", u8), ("able", BOOL), ("nonce", u64), ("count", u64), ("heard", u32)]
@@ -270,8 +289,9 @@ KINDS = {
     2: ("REFUSE", [("reason", u8), ("text", Text(2, 0, 1024))]),
     3: ("MEMBERS", [("members", List(u8, MEMBERS_MAX, MEMBER)),
                     ("rows", List(u8, MEMBERS_MAX, ROW))]),
-    4: ("HEADS", [("flags", Uint(1, 0, 7)), ("token", TOKEN),
-                  ("heads", List(Varint(), STREAMS_MAX, STREAM_HEAD, "stream"))]),
+    4: ("HEADS", [("flags", Uint(1, 0, 15)), ("token", TOKEN),
+                  ("heads", List(Varint(), STREAMS_MAX, STREAM_HEAD, "stream")),
+                  ("gaps", Flagged(HEADS_GAPS, List(Varint(), STREAMS_MAX, HEAD_GAP, "place")))]),
     5: ("PUSH", [("flags", Uint(1, 0, 1)), ("stream", STREAM), ("first", SEQ),
                  ("count", Uint(4, 1, MESSAGES_MAX)), ("prev", HASH), ("chain", HASH),
                  ("lamport_first", Uint(8, 1, STAMP_MAX)), ("wall", WALL), ("origin", Text(1)),
@@ -434,6 +454,10 @@ def check_members(f):
 
 def check_heads(f):
     demand(all(h["floor"] <= h["head"] for h in f["heads"]), "a floor above its head")
+    for gap in f["gaps"] or ():
+        demand(gap["place"] < len(f["heads"]), "a gap of no stream")
+        head = f["heads"][gap["place"]]
+        demand(head["floor"] < gap["gap"] <= head["head"], "a gap out of its range")
 
 
 def check_push(f):

@@ -172,9 +172,10 @@ def ping(**changes):
     return encode("PING", **{"id": 7, "reply": 1, "token": NO_TOKEN, **changes})
 
 
-def heads(*entries, flags=0, token=NO_TOKEN):
+def heads(*entries, flags=0, token=NO_TOKEN, gaps=None):
     return encode("HEADS", flags=flags, token=token,
-                  heads=[dict(zip(("stream", "head", "floor"), e)) for e in entries])
+                  heads=[dict(zip(("stream", "head", "floor"), e)) for e in entries],
+                  gaps=gaps and [dict(zip(("place", "gap"), g)) for g in gaps])
 
 
 def pull(have, credit=0):
@@ -252,7 +253,16 @@ UP = {
         MALFORMED, lambda h: encode("REFUSE", reason=1, text="\x1b[2J")),
     # flags and bools
     "a bool of 2": (MALFORMED, lambda h: CONTROL_PING),
-    "HEADS flag 8": (MALFORMED, lambda h: heads(flags=8)),
+    "HEADS flag 16": (MALFORMED, lambda h: heads(flags=16)),
+    "HEADS with a flag and no gaps": (MALFORMED, lambda h: heads((1, 9, 0), flags=8)),
+    "HEADS with a gap above its head": (
+        MALFORMED, lambda h: heads((1, 9, 0), flags=8, gaps=[(0, 10)])),
+    "HEADS with a gap at its floor": (
+        MALFORMED, lambda h: heads((1, 9, 3), flags=8, gaps=[(0, 3)])),
+    "HEADS with a gap of no stream": (
+        MALFORMED, lambda h: heads((1, 9, 0), flags=8, gaps=[(1, 4)])),
+    "HEADS with gaps unsorted": (
+        MALFORMED, lambda h: heads((1, 9, 0), (2, 9, 0), flags=8, gaps=[(1, 4), (0, 4)])),
     "PUSH flag 2": (MALFORMED, lambda h: push(fresh(), flags=2)),
     "message flag 2": (MALFORMED, lambda h: push(fresh({**message("x"), "flags": 2}))),
     "member flag 4": (MALFORMED, lambda h: members({"flags": 4})),
