@@ -323,6 +323,8 @@ sessions_retired(struct sessions *all, const struct journal *j, uint64_t stream)
         return; /* it goes on after all */
     for (uint32_t at = 0; (s = pool_next(&all->pool, &at));) {
         struct mark head = {r->id, r->head};
+        if (s->state == SESSION_HEAD) /* it may have seen more of it elsewhere */
+            journal_drop_retired(j, &s->seen, highest(s->stamp, j->stamp));
         if (s->state == SESSION_HEAD || s->by_time || vector_has(&s->seen, head))
             continue;
         /* LIMIT: thousands of streams were retired while this client read nothing. */
