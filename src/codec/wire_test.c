@@ -394,6 +394,25 @@ chains_survive_the_link(void **state)
     buf_fini(&out);
 }
 
+/* Broken when a live batch goes out that every peer would refuse, and end the link for. */
+static void
+a_live_batch_of_none_or_too_many_is_not_sent(void **state)
+{
+    (void)state;
+    static const struct msg msg[BATCH_MESSAGES_MAX + 1];
+    const uint32_t          count[] = {0, BATCH_MESSAGES_MAX + 1};
+    for (size_t i = 0; i < sizeof count / sizeof *count; i++) {
+        struct batch b   = {.count = count[i], .lamport_first = 1, .origin = STR("a:1")};
+        struct buf   out = {0};
+        b.msg            = (struct msg *)(uintptr_t)msg;
+        buf_init(&out, 0);
+        assert_int_equal(
+            wire_encode(&out, &(struct frame){.kind = FRAME_LIVE, .live = {.batch = &b}}),
+            ERR_INVALID);
+        buf_fini(&out);
+    }
+}
+
 /* Broken when bytes that arrive in pieces are taken for a whole frame, or refused. */
 static void
 every_cut_asks_for_more(void **state)
@@ -483,10 +502,15 @@ int
 main(void)
 {
     const struct CMUnitTest test[] = {
-        cmocka_unit_test(encodes_the_golden_bytes),    cmocka_unit_test(decodes_the_golden_bytes),
-        cmocka_unit_test(a_pushed_batch_stands_alone), cmocka_unit_test(a_live_batch_stands_alone),
-        cmocka_unit_test(chains_survive_the_link),     cmocka_unit_test(every_cut_asks_for_more),
-        cmocka_unit_test(every_flipped_bit_is_found),  cmocka_unit_test(unknown_kinds_are_skipped),
+        cmocka_unit_test(encodes_the_golden_bytes),
+        cmocka_unit_test(decodes_the_golden_bytes),
+        cmocka_unit_test(a_pushed_batch_stands_alone),
+        cmocka_unit_test(a_live_batch_stands_alone),
+        cmocka_unit_test(a_live_batch_of_none_or_too_many_is_not_sent),
+        cmocka_unit_test(chains_survive_the_link),
+        cmocka_unit_test(every_cut_asks_for_more),
+        cmocka_unit_test(every_flipped_bit_is_found),
+        cmocka_unit_test(unknown_kinds_are_skipped),
         cmocka_unit_test(lengths_are_judged_at_once),
     };
     wire_scratch_init(&scratch);

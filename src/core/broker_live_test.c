@@ -1,6 +1,8 @@
 /* Topics that are not stored, in the eyes of core: published, delivered, pushed, answered. */
 #include "core/broker.h"
 
+#include "base/blob.h"
+#include "base/mem.h"
 #include "core/gossip.h"
 #include "core/journal.h"
 #include "tests/broker_kit.h"
@@ -336,6 +338,31 @@ without_stamps_it_is_refused(void **state)
     close_desk(&d);
 }
 
+/* Broken when a burst that makes many batches is spread in part, or outlives its turn. */
+static void
+a_burst_is_spread_in_one_turn(void **state)
+{
+    (void)state;
+    enum { MANY = 11, BYTES = 700 << 10 };
+    struct desk  d;
+    struct entry e;
+    char        *body = mem_new(BYTES);
+    size_t       used = blob_bytes_used();
+    memset(body, 'x', BYTES - 1);
+    open_ruled(&d);
+    settle(&d);
+    subscribe(&d, "live/a");
+    for (int i = 0; i < MANY; i++)
+        assert_int_equal(publish_to(&d, "live/a", body), ERR_OK);
+    turn(&d);
+    assert_int_equal(count_seen(&d, EFFECT_ANSWER), MANY);
+    assert_int_equal(pull_all(&d, &e), MANY);
+    assert_int_equal(e.body.n, BYTES - 1);
+    close_desk(&d);
+    assert_int_equal(blob_bytes_used(), used);
+    mem_free(body);
+}
+
 /* Broken when a peer that takes nothing holds memory without end, gets no more once it takes
  * again, or is made to catch up by what it need not have. */
 static void
@@ -379,6 +406,7 @@ main(void)
         cmocka_unit_test(only_what_is_live_is_valid),
         cmocka_unit_test(the_next_poll_has_what_waits),
         cmocka_unit_test(without_stamps_it_is_refused),
+        cmocka_unit_test(a_burst_is_spread_in_one_turn),
         cmocka_unit_test(a_slow_peer_misses_some),
     };
     return cmocka_run_group_tests_name("broker_live", test, NULL, NULL);

@@ -2,6 +2,7 @@
 
 #include "core/gossip.h"
 #include "core/own.h"
+#include "core/place.h"
 #include "core/vector.h"
 #include "tests/broker_kit.h"
 
@@ -553,6 +554,46 @@ the_own_batch_comes_back_and_changes_nothing(void **state)
     close_desk(&d);
 }
 
+/* Broken when who stands where another stood is not found, or gets what it was moved over. */
+static void
+who_stands_together_is_moved(void **state)
+{
+    (void)state;
+    struct desk      d;
+    struct place     from, to;
+    struct entry     e;
+    uint64_t         who[2];
+    const struct str f = STR("t");
+    open_desk(&d);
+    place_init(&from);
+    place_init(&to);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(step(&d, &(struct fact){.kind      = FACT_SUBSCRIBE,
+                                                 .subscribe = {.filter = &f, .filter_count = 1}}),
+                         ERR_OK);
+        who[i] = d.last.session;
+    }
+    assert_int_equal(broker_sessions(d.b), 2);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(publish(&d, "x"), ERR_OK);
+    turn(&d);
+    store_answers_all(&d, ERR_OK);
+    assert_true(broker_place(d.b, who[0], &from));
+    assert_true(broker_is_at(d.b, who[1], &from));
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(broker_pull(d.b, who[0], &e), ERR_OK);
+    assert_true(broker_place(d.b, who[0], &to));
+    assert_false(broker_is_at(d.b, who[1], &to));
+    broker_move(d.b, who[1], &to, 2);
+    assert_true(broker_is_at(d.b, who[1], &to));
+    assert_int_equal(broker_pull(d.b, who[1], &e), ERR_OK);
+    assert_int_equal(e.mark.seq, 3);
+    assert_int_equal(broker_pull(d.b, who[1], &e), ERR_MORE);
+    place_fini(&from);
+    place_fini(&to);
+    close_desk(&d);
+}
+
 int
 main(void)
 {
@@ -572,6 +613,7 @@ main(void)
         cmocka_unit_test(copies_are_awaited),
         cmocka_unit_test(who_went_away_is_waited_for_no_more),
         cmocka_unit_test(what_waits_outlives_memory_given_back),
+        cmocka_unit_test(who_stands_together_is_moved),
         cmocka_unit_test(the_own_batch_comes_back_and_changes_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -217,6 +217,27 @@ so_do_small_ones_when_there_are_many(void **state)
     assert_int_equal(blob_bytes_used(), 0);
 }
 
+/* Broken when memory is given back that what waits lies in, or is kept when nothing does. */
+static void
+memory_goes_when_nothing_waits(void **state)
+{
+    (void)state;
+    struct live   q;
+    struct stamp  clock;
+    uint64_t      serial;
+    struct batch *b;
+    live_init(&q, STR("me:1"));
+    stamp_init(&clock, 0);
+    assert_int_equal(add(&q, "body", &serial), ERR_OK);
+    live_trim(&q);
+    b = seal(&q, &clock, &serial);
+    assert_true(str_eq(b->msg[0].body, STR("body")));
+    blob_drop(b);
+    live_trim(&q);
+    assert_int_equal(q.bytes.cap, 0);
+    live_fini(&q);
+}
+
 int
 main(void)
 {
@@ -225,6 +246,7 @@ main(void)
         cmocka_unit_test(batches_keep_the_protocols_limits),
         cmocka_unit_test(a_full_queue_says_so_until_it_is_cut),
         cmocka_unit_test(without_stamps_nothing_is_sealed),
+        cmocka_unit_test(memory_goes_when_nothing_waits),
         cmocka_unit_test(it_stays_as_long_as_it_is_used),
         cmocka_unit_test(the_oldest_goes),
         cmocka_unit_test(so_do_small_ones_when_there_are_many),

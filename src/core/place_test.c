@@ -79,10 +79,13 @@ who_differs_stands_elsewhere(void **state)
     struct session *more;
     assert_int_equal(session_open(&d.all, both, 2, 1, &more), ERR_OK);
     assert_int_equal(session_start_at(&d.all, more, &d.j, &VECTOR({7, 2}), 0), ERR_OK);
+    struct session *further = subscribe_at(&d, "t", &VECTOR({7, 2}, {9, 2}));
     store(&d, write_batch(&w, (struct writing){.count = 3}));
 
+    assert_true(place_take(&p, ahead, &d.j));
+    assert_false(place_is(&p, further));
     assert_true(place_take(&p, one, &d.j));
-    struct session *const others[] = {filter, ahead, behind, stamped, more};
+    struct session *const others[] = {filter, ahead, behind, stamped, more, further};
     for (size_t i = 0; i < sizeof others / sizeof *others; i++)
         assert_false(place_is(&p, others[i]));
     assert_true(place_is(&p, one));

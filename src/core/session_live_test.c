@@ -216,6 +216,51 @@ the_shelf_is_bounded_for_all(void **state)
     assert_int_equal(blob_bytes_used(), 0);
 }
 
+/* Broken when the next poll of a client gets what another asked for, loses what it has already,
+ * or takes what is no longer there. */
+static void
+what_waits_goes_to_who_asks_for_the_same(void **state)
+{
+    (void)state;
+    struct desk      d;
+    struct session  *two;
+    const struct str both[] = {STR("t"), STR("u")};
+    open_desk(&d, 1 << 20);
+    struct session *one   = subscribe_at(&d, "t", &nothing);
+    struct session *other = subscribe_at(&d, "u", &nothing);
+    struct session *same  = subscribe_at(&d, "t", &nothing);
+    assert_int_equal(session_open(&d.all, both, 2, 4, &two), ERR_OK);
+    assert_int_equal(session_start_at(&d.all, two, &d.j, &nothing, 0), ERR_OK);
+    session_take_live(&d.all, one, same); /* there is nothing */
+    assert_false(session_has_live(same));
+    come(&d, "t", 1, 1);
+    session_take_live(&d.all, one, one);
+    session_take_live(&d.all, one, other);
+    session_take_live(&d.all, one, two);
+    session_take_live(&d.all, one, same); /* which has one of its own */
+    assert_false(session_has_live(other));
+    expect_live(&d, same, 1, 0);
+    expect_nothing(&d, same);
+    expect_live(&d, one, 1, 0);
+    expect_live(&d, two, 1, 0);
+
+    struct session *next = subscribe_at(&d, "t", &nothing);
+    while (sessions_next_ready(&d.all))
+        ;
+    session_take_live(&d.all, one, next); /* all of it was delivered */
+    assert_null(sessions_next_ready(&d.all));
+    expect_nothing(&d, next);
+    come(&d, "t", 1, 2);
+    next = subscribe_at(&d, "t", &nothing);
+    while (sessions_next_ready(&d.all))
+        ;
+    session_take_live(&d.all, one, next);
+    assert_ptr_equal(sessions_next_ready(&d.all), next);
+    expect_live(&d, next, 2, 0);
+    expect_nothing(&d, one);
+    close_desk(&d);
+}
+
 int
 main(void)
 {
@@ -226,6 +271,7 @@ main(void)
         cmocka_unit_test(it_comes_while_the_disk_is_read),
         cmocka_unit_test(who_takes_nothing_loses_the_oldest_and_hears_it),
         cmocka_unit_test(the_shelf_is_bounded_for_all),
+        cmocka_unit_test(what_waits_goes_to_who_asks_for_the_same),
     };
     return cmocka_run_group_tests_name("session_live", test, NULL, NULL);
 }
