@@ -1,6 +1,6 @@
 # make            build/hearsay and the archives      make test   unit tests and scenarios
 # make tidy       checks the house                    make bench  measures (docs/BENCH.md)
-# make bench-check    instruction counts of the hot paths against bench/check.tsv
+# make bench-check    instruction counts of the hot paths against bench/counts.tsv
 # make SAN=1 ...  the same under AddressSanitizer and UBSan, in build/asan
 # make TSAN=1 ... the same under ThreadSanitizer, in build/tsan
 # make cover      what of core and codec the tests run, and the lines that they do not

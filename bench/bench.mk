@@ -39,10 +39,10 @@ soak:
 	tools/soak --build $(BUILD) --time $(SOAK_T) $(PARTS)
 .PHONY: soak bench-peers soak-load
 
-#   make bench-check           instruction counts of fixed work beside bench/check.tsv; 5 % more fails
-#   make bench-check-record    takes today's counts as the figures to keep; commit bench/check.tsv
-$(BUILD)/bench/check: $(BUILD)/bench/check.o $(LINK)
+#   make bench-check           instructions of fixed work beside bench/counts.tsv; 5 % more fails
+#   make bench-check-record    takes those of now as the ones to come; commit bench/counts.tsv
+$(BUILD)/bench/paths: $(BUILD)/bench/paths.o $(call lib_of,server store io codec llhttp core base)
 	$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
-bench-check bench-check-record: $(BUILD)/bench/check
-	CC="$(CC)" tools/bench-check $(if $(filter %-record,$@),--record) $<
+bench-check bench-check-record: $(BUILD)/bench/paths
+	CC="$(CC)" bench/check --build $(BUILD) $(if $(filter %-record,$@),--record)
 .PHONY: bench-check bench-check-record
