@@ -3,7 +3,7 @@
 #include <stdarg.h>
 
 /* Fewer seeds need not meet all there is.  Less than so many percent of them is by luck. */
-enum { SEEDS_FOR_ALL = 300, SHARE_MIN = 5, S_MAX = 19, L_MAX = 7 };
+enum { SEEDS_FOR_ALL = 200, SHARE_MIN = 5, S_MAX = 19, L_MAX = 7 };
 
 static const char *const rare_name[] = {
 #define RARE(name, text) #name,
