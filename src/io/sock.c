@@ -88,6 +88,15 @@ mark_dirty(struct sock *s)
         list_push_back(&s->loop->dirty, &s->dirty);
 }
 
+void
+sock_hasten(struct sock *s)
+{
+    if (list_is_empty(&s->dirty))
+        return;
+    list_remove(&s->dirty);
+    list_push_back(s->loop->dirty.next, &s->dirty); /* before the first */
+}
+
 /* ---- reading ---- */
 
 static void

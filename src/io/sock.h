@@ -48,6 +48,8 @@ void         sock_set_ctx(struct sock *s, const struct sock_events *events, void
 
 /* Write by appending to this; it is sent at the turn's end.  Do not consume from it. */
 struct buf *sock_out(struct sock *s);
+/* What was written in this turn leaves before what others wrote. */
+void sock_hasten(struct sock *s);
 /* One frame that others may be put before, never into. */
 void   sock_write_bulk(struct sock *s, struct str frame);
 size_t sock_pending_bytes(const struct sock *s);

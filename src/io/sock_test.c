@@ -21,6 +21,7 @@ struct side {
     int          opened, ended, drained, closed;
     enum err     why;
     size_t       bulk_waiting;
+    int          came; /* its last bytes, as a count of all such */
     bool         echo;
     const char  *reply; /* sent, then finished, when bytes come */
 };
@@ -30,7 +31,7 @@ static struct {
     struct listener *listener;
     struct endpoint  at;
     struct side      side[8]; /* of accepted ones */
-    int              accepted;
+    int              accepted, came;
     bool             echo;
     const char      *reply;
 } lab;
@@ -47,6 +48,7 @@ on_bytes(void *ctx, struct str bytes)
 {
     struct side *s = ctx;
     assert_int_equal(s->closed, 0);
+    s->came = ++lab.came;
     assert_int_equal(buf_add(&s->in, bytes), ERR_OK);
     if (s->echo)
         assert_int_equal(buf_add(sock_out(s->sock), bytes), ERR_OK);
@@ -433,6 +435,27 @@ test_urgent_overtakes_between_frames(void **state)
 }
 
 static void
+test_what_is_hastened_leaves_first(void **state)
+{
+    /* Broken if who publishes learns that it is stored before a subscriber has it. */
+    (void)state;
+    struct side client[2];
+    side_init(&client[0]);
+    side_init(&client[1]);
+    UNTIL(lab.accepted == 2 && client[0].opened && client[1].opened);
+    turn(); /* the system looks again at what was ready, in that order */
+    sock_hasten(lab.side[1].sock); /* nothing to send: nothing happens */
+    assert_int_equal(buf_add(sock_out(lab.side[0].sock), STR("a receipt")), ERR_OK);
+    assert_int_equal(buf_add(sock_out(lab.side[1].sock), STR("delivered")), ERR_OK);
+    sock_hasten(lab.side[1].sock);
+    UNTIL(client[0].in.n == 9 && client[1].in.n == 9);
+    bool swapped = str_eq(buf_str(&client[0].in), STR("delivered"));
+    assert_true(client[swapped ? 0 : 1].came < client[swapped ? 1 : 0].came);
+    close_side(&client[0]);
+    close_side(&client[1]);
+}
+
+static void
 test_dial_that_fails(void **state)
 {
     /* Broken if a dead address is never reported, or reported twice. */
@@ -558,6 +581,7 @@ main(void)
         TEST(test_half_closed_client_is_answered),
         TEST(test_answer_survives_unread_input),
         TEST(test_urgent_overtakes_between_frames),
+        TEST(test_what_is_hastened_leaves_first),
         TEST(test_dial_that_fails),
         TEST(test_port_in_use),
         cmocka_unit_test_setup_teardown(test_connections_over_the_limit_are_closed,

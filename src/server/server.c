@@ -14,7 +14,8 @@
 #include <string.h>
 
 enum {
-    ROUNDS_MAX        = 8, /* of a turn; then sockets get their chance first */
+    ROUNDS_MAX   = 8,  /* of a turn; then sockets get their chance first */
+    HASTENED_MAX = 16, /* deliveries that leave before receipts: each takes the time of a send */
     LARGE_BLOCK_BYTES = 128 << 10,
 };
 
@@ -141,8 +142,11 @@ deliver_to(struct sub *sub)
 {
     struct conn *c = sub->conn; /* a poll that is answered ends its sub */
     c->front->ready(c, sub);
-    if (!conn_is_closing(c))
-        conn_count_unsent(c);
+    if (conn_is_closing(c))
+        return;
+    conn_count_unsent(c);
+    if (c->server->hastened++ < HASTENED_MAX)
+        sock_hasten(c->sock);
 }
 
 static void
@@ -172,6 +176,7 @@ on_turn(void *ctx)
 {
     struct server *s = ctx;
     recheck_room(s);
+    s->hastened = 0;
     for (int round = 0; round < ROUNDS_MAX; round++) {
         peer_dials_failed(s);
         resume_again(s);

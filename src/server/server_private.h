@@ -96,6 +96,7 @@ struct server {
     bool          dirty;    /* facts since the last FACT_TURN */
     bool          in_effects;
     struct asker  asking;       /* whose publish is being stepped */
+    uint32_t      hastened;     /* deliveries of this turn */
     struct buf    live_answers; /* effects: carried out behind the deliveries */
 
     struct conn        *link[LINKS_MAX];
