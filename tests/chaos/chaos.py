@@ -480,7 +480,7 @@ def table(trouble, published, verdict, readers, world):
     lines.append("violation         found   looked at")
     for what in check.CLASSES:
         lines.append(f"  {what:15}{verdict.found[what]:8}{verdict.looks[what]:12,}")
-    gone = sum(b - a for _, g in world.lost for a, b in g.values())
+    gone = sum(b - a for _, alone, _ in world.lost for a, b in alone.values())
     lines.append(f"disks lost or set back: {len(world.lost)}, with {gone:,} messages that were on "
                  "no other")
     lines += [f"{count:,} {what}" for what, count in verdict.notes.items()]

@@ -41,16 +41,27 @@ class Verdict:
 
 
 class Excused:
-    """What went with disks: (stream, seq) that were on the lost one alone."""
+    """What went with disks, as (broker, what was on no other, all that was on it): the latter two
+    are {stream: (above, up to)}."""
 
     def __init__(self, losses):
-        self.ranges = collections.defaultdict(list)
-        for _broker, gone in losses:
-            for stream, (above, up_to) in gone.items():
-                self.ranges[stream].append((above, up_to))
+        self.alone, self.all = (collections.defaultdict(list) for _ in range(2))
+        for _broker, *gone in losses:
+            for ranges, lost in zip((self.alone, self.all), gone):
+                for stream, (above, up_to) in lost.items():
+                    ranges[stream].append((above, up_to))
 
-    def times(self, stream, seq):
-        return sum(above < seq <= up_to for above, up_to in self.ranges.get(stream, ()))
+    def is_gone(self, stream, seq):
+        """At some time the last disk that had it was lost."""
+        return self._times(self.alone, stream, seq) > 0
+
+    def disks(self, stream, seq):
+        """How many disks that had it were lost, whoever else had it then."""
+        return self._times(self.all, stream, seq)
+
+    @staticmethod
+    def _times(ranges, stream, seq):
+        return sum(above < seq <= up_to for above, up_to in ranges.get(stream, ()))
 
 
 def name_of(stream, seq):
@@ -109,10 +120,9 @@ class Truth:
 
     def judge_absent(self, place, copies, what):
         """It had to be on `copies` disks: that many must have been lost."""
-        if self.excused.times(*place) >= 1 and copies == 1:
+        if self.excused.is_gone(*place) and copies == 1:
             self.verdict.notes["gone with a disk, as its only copy"] += 1
-        elif self.excused.times(*place) >= 1 and sum(
-                1 for a in self.excused.ranges[place[0]]) >= copies:
+        elif self.excused.is_gone(*place) and self.excused.disks(*place) >= copies:
             self.verdict.notes["gone with as many disks as had a copy"] += 1
         else:
             self.verdict.bad("lost", f"{name_of(*place)} ({what}) is nowhere")
@@ -197,7 +207,7 @@ class Reader:
         if true is not None:
             self.bad("phantom", f"{name_of(stream, seq)} is {body[:100]!r}, stored as "
                                 f"{true[:100]!r}")
-        elif self.truth.excused.times(stream, seq):
+        elif self.truth.excused.is_gone(stream, seq):
             self.gone += 1  # it was shown before its only disk was lost
         else:
             self.bad("lost", f"{name_of(stream, seq)} was given, and is nowhere any more")

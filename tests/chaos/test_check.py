@@ -64,18 +64,26 @@ def test_acknowledged_and_nowhere(story):
 
 def test_gone_with_its_only_disk_is_excused(story):
     log = [e for e in story.log if e[1:3] != (S, 3)]
-    story.lost = [(1, {S: (2, 3)})]
+    story.lost = [(1, {S: (2, 3)}, {S: (2, 3)})]
     assert story.judge(*log, log=log) == {}
     # Who read it before the disk was lost may keep it.
     assert story.judge(*story.log, log=log) == {}
     # It was said to be on two disks, and one was lost.
     story.p.outcomes[3] = ("A", (S, 3), "1", 2)
     assert story.judge(*log, log=log) == {"lost": 1}
-    story.lost.append((2, {S: (2, 3)}))
+    # It was: another went before, when the first still had it.
+    story.lost.insert(0, (2, {}, {S: (1, 3)}))
     assert story.judge(*log, log=log) == {}
+    # Two went, and none was the last: then somebody else has to have it.
+    story.lost = [(k, {}, {S: (1, 3)}) for k in (1, 2)]
+    assert story.judge(*log, log=log) == {"lost": 1}
+    # One went with two other messages.
+    story.lost = [(1, {S: (2, 3)}, {S: (2, 3)}), (2, {}, {S: (0, 2)})]
+    assert story.judge(*log, log=log) == {"lost": 1}
     # A disk that went with another message excuses nothing.
     story.p.outcomes[3] = ("A", (S, 3), "1", 1)
-    story.lost = [(1, {S: (3, 9), T: (0, 9)})]
+    other = {S: (3, 9), T: (0, 9)}
+    story.lost = [(1, other, other)]
     assert story.judge(*log, log=log) == {"lost": 1}
 
 

@@ -285,7 +285,7 @@ class World:
         self.peers = os.path.join(folder, "globalState.csv")
         with open(self.peers, "w") as f:
             f.writelines(f"{broker_ip(k)},{PORT}\n" for k in self.numbers)
-        self.lost = []  # what went with a disk: (broker, {stream: (above, up to)})
+        self.lost = []  # what went with disks: see check.Excused
         run("ip", "link", "set", "lo", "up")
         run("ip", "link", "add", "br0", "type", "bridge")
         run("ip", "addr", "add", f"{HUB}/16", "dev", "br0")
@@ -324,7 +324,9 @@ class World:
                         elsewhere[stream] = max(elsewhere.get(stream, 0), head)
             gone = {s: (elsewhere.get(s, 0), head) for s, head in mine.items()
                     if head > elsewhere.get(s, 0)}
-            self.lost.append((k, gone))
+            kept = kept or {}
+            self.lost.append((k, gone, {s: (kept.get(s, 0), head) for s, head in mine.items()
+                                        if head > kept.get(s, 0)}))
             return sum(b - a for a, b in gone.values())
 
     def close(self):
