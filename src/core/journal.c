@@ -160,7 +160,7 @@ recover_stream(struct journal *j, const struct stream_state *from)
     s->floor                         = from->floor;
     s->floor_chain                   = from->floor_chain;
     s->floor_stamp                   = from->floor_stamp;
-    s->gap                           = from->gap;
+    s->gap                           = from->gap < from->head ? from->gap : from->head;
     s->came                          = from->came;
     s->waived = s->waived_durable = from->waived;
     s->owed                       = kept(from->owed);

@@ -123,6 +123,23 @@ what_is_owed_survives_a_restart_and_a_failed_commit(void **state)
     assert_int_equal(blob_bytes_used(), 0);
 }
 
+/* Broken when a restart forgets where gaps are; or when a damaged row says of one that it ends
+ * beyond the head: every peer would refuse our HEADS. */
+static void
+the_end_of_the_highest_gap_survives_a_restart(void **state)
+{
+    (void)state;
+    struct journal      j;
+    struct stream_state at    = {.stream = 7, .head = 40, .gap = 30, .origin = STR("h:1")};
+    const uint64_t      gap[] = {0, 30, 40, 41, UINT64_MAX}, want[] = {0, 30, 40, 40, 40};
+    for (size_t i = 0; i < sizeof gap / sizeof *gap; i++) {
+        at.gap = gap[i];
+        journal_init(&j, &(struct recovered){.stream = &at, .stream_count = 1, .lsn = 1}, 1 << 20);
+        assert_int_equal(journal_find(&j, 7)->gap, want[i]);
+        journal_fini(&j);
+    }
+}
+
 /* Broken when two gaps that are at the store together leave each other's debts at the floor. */
 static void
 each_gap_leaves_its_own_debt(void **state)
@@ -238,6 +255,7 @@ main(void)
         cmocka_unit_test(a_gap_moves_the_floor_where_nothing_lies_before_it),
         cmocka_unit_test(what_is_owed_survives_a_failed_commit),
         cmocka_unit_test(what_is_owed_survives_a_restart_and_a_failed_commit),
+        cmocka_unit_test(the_end_of_the_highest_gap_survives_a_restart),
         cmocka_unit_test(each_gap_leaves_its_own_debt),
         cmocka_unit_test(a_debt_ends_at_the_gaps_own_stamp),
         cmocka_unit_test(a_failed_commit_changes_what_is_next),
