@@ -41,7 +41,7 @@ broker_place(const struct broker *b, uint64_t session, struct place *p)
 {
     const struct session *s = sessions_find(&b->sessions, session);
     CHECK(s);
-    return place_take(p, s, &b->journal);
+    return place_take(p, &b->sessions, s, &b->journal);
 }
 
 bool
@@ -49,7 +49,7 @@ broker_is_at(const struct broker *b, uint64_t session, const struct place *p)
 {
     const struct session *s = sessions_find(&b->sessions, session);
     CHECK(s);
-    return place_is(p, s);
+    return place_is(p, &b->sessions, s);
 }
 
 void

@@ -41,9 +41,16 @@ keep_filters(struct place *p, const struct session *s)
 }
 
 bool
-place_take(struct place *p, const struct session *s, const struct journal *j)
+place_take(struct place *p, const struct sessions *all, const struct session *s,
+           const struct journal *j)
 {
-    bool at_head = s->state == SESSION_HEAD && !session_has_live(s);
+    bool at_head = s->state == SESSION_HEAD;
+    p->live      = at_head ? session_next_live(all, s) : 0;
+    if (p->live > 0) {
+        keep_filters(p, s);
+        return true;
+    }
+    at_head = at_head && !session_has_live(s);
     if ((!at_head && !is_plain(s)) || j->durable.count + s->seen.count > PLACE_STREAMS_MAX)
         return false;
     if (!session_cursor(s, j, &p->seen, &p->stamp))
@@ -67,8 +74,11 @@ same_filters(const struct filters *a, const struct filters *b)
 }
 
 bool
-place_is(const struct place *p, const struct session *s)
+place_is(const struct place *p, const struct sessions *all, const struct session *s)
 {
+    if (p->live > 0)
+        return s->state == SESSION_HEAD && p->live == session_next_live(all, s) &&
+               same_filters(p->filters, s->filters);
     return p->filters && p->lsn == s->lsn && p->stamp == s->stamp && is_plain(s) &&
            p->seen.count == s->seen.count &&
            (s->seen.count == 0 ||
@@ -79,10 +89,14 @@ place_is(const struct place *p, const struct session *s)
 void
 place_move(struct sessions *all, struct session *s, const struct place *to, uint32_t deliveries)
 {
+    list_remove(&s->stalled);
+    if (s->state == SESSION_HEAD) {
+        session_skip_live(all, s, deliveries);
+        return;
+    }
     enum err e = vector_copy(&s->seen, &to->seen);
     CHECK(e == ERR_OK);
     s->lsn   = to->lsn;
     s->stamp = to->stamp;
-    list_remove(&s->stalled);
     all->deliveries += deliveries;
 }

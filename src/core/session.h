@@ -148,6 +148,11 @@ session_make_ready(struct sessions *all, struct session *s)
 bool session_has_live(const struct session *s);
 /* The next that waits; false: none does. */
 bool session_pull_live(struct sessions *all, struct session *s, struct entry *entry);
+/* Number of the next that it will be given, as in entry.live; 0: none, or some before it were
+ * lost, of which it has to be told. */
+uint64_t session_next_live(const struct sessions *all, const struct session *s);
+/* So many were delivered to it, by another's copy. */
+void session_skip_live(struct sessions *all, struct session *s, uint32_t count);
 void session_drop_live(struct sessions *all, struct session *s);
 
 #endif

@@ -122,6 +122,38 @@ session_has_live(const struct session *s)
     return s->live && s->live->count > 0;
 }
 
+static uint64_t
+number_of(const struct run *run)
+{
+    return (run->place << PLACE_SHIFT | run->first) + 1;
+}
+
+uint64_t
+session_next_live(const struct sessions *all, const struct session *s)
+{
+    if (!session_has_live(s) || s->live->lost > 0)
+        return 0;
+    const struct run *run = run_at(s->live, 0);
+    return shelf_at(&all->shelf, run->place) ? number_of(run) : 0;
+}
+
+void
+session_skip_live(struct sessions *all, struct session *s, uint32_t count)
+{
+    all->live_deliveries += count;
+    while (count > 0) {
+        CHECK(session_has_live(s));
+        struct run *run = run_at(s->live, 0);
+        uint32_t    n   = run->count < count ? run->count : count;
+        shelf_want(&all->shelf, run->place, -(int32_t)n);
+        run->first += n;
+        run->count -= n;
+        count -= n;
+        if (run->count == 0)
+            end_run(all, s->live);
+    }
+}
+
 bool
 session_pull_live(struct sessions *all, struct session *s, struct entry *entry)
 {
@@ -133,17 +165,18 @@ session_pull_live(struct sessions *all, struct session *s, struct entry *entry)
             lose_run(all, r);
             continue;
         }
-        uint32_t          i = run->first++;
-        const struct msg *m = &b->msg[i];
-        *entry              = (struct entry){.lamport = b->lamport_first + i,
-                                             .wall    = b->wall,
-                                             .origin  = b->origin,
-                                             .topic   = m->topic,
-                                             .headers = m->headers,
-                                             .body    = m->body,
-                                             .live    = (run->place << PLACE_SHIFT | i) + 1,
-                                             .lost    = r->lost};
-        r->lost             = 0;
+        uint64_t          number = number_of(run);
+        uint32_t          i      = run->first++;
+        const struct msg *m      = &b->msg[i];
+        *entry                   = (struct entry){.lamport = b->lamport_first + i,
+                                                  .wall    = b->wall,
+                                                  .origin  = b->origin,
+                                                  .topic   = m->topic,
+                                                  .headers = m->headers,
+                                                  .body    = m->body,
+                                                  .live    = number,
+                                                  .lost    = r->lost};
+        r->lost                  = 0;
         shelf_want(&all->shelf, run->place, -1);
         if (--run->count == 0)
             end_run(all, r);

@@ -207,7 +207,9 @@ the_shelf_is_bounded_for_all(void **state)
     assert_true(d.all.shelf.bytes <= LIVE_WAITING_BYTES_MAX);
     uint64_t gone = d.all.shelf.first * BATCH_MESSAGES_MAX;
     assert_int_equal(d.all.shelf.lost, gone); /* at once, though its client does not ask */
+    assert_int_equal(session_next_live(&d.all, slow), 0); /* it has to hear of them first */
     expect_live(&d, slow, 1 + gone, gone);
+    assert_int_not_equal(session_next_live(&d.all, slow), 0);
     assert_int_equal(d.all.shelf.lost, gone);
     session_close(&d.all, slow);
     assert_int_equal(d.all.shelf.lost, gone); /* who leaves has lost nothing */

@@ -110,7 +110,7 @@ ping_later(struct conn *c, struct http_conn *h)
     http_set_timer(c, h, HTTP_TIMER_POLL, mono_after(server_now(conn_server(c)), PING_MS));
 }
 
-/* Notes its place. */
+/* Notes its place; what is live has none. */
 static uint64_t
 say_entry(struct conn *c, const struct entry *e)
 {
@@ -121,7 +121,7 @@ say_entry(struct conn *c, const struct entry *e)
         say_live(c, h, e);
     else
         say_message(c, h, e);
-    return h->poll->placed;
+    return e->live != 0 ? 0 : h->poll->placed;
 }
 
 void
