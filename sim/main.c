@@ -195,8 +195,9 @@ run_many(void)
 /* ---- arguments ---- */
 
 static _Noreturn void
-usage(void)
+refuse(const char *name, const char *value, const char *what)
 {
+    fprintf(stderr, "simulator: %s %s: %s\n", name, value, what);
     fputs("usage: simulator --seeds N [--first N] [--jobs N] [--failures N] [--without LIST]\n"
           "       simulator --seed N [--without LIST]\n",
           stderr);
@@ -209,7 +210,7 @@ leave_out(char *list)
     for (char *name = strtok(list, ","); name; name = strtok(NULL, ",")) {
         enum fault f = fault_of(name);
         if (f == FAULT_END)
-            usage();
+            refuse("--without", name, "no such class of faults: sim/faults.def has them");
         arg.without |= UINT64_C(1) << f;
     }
 }
@@ -230,9 +231,12 @@ read_arg(const char *name, char *value)
         return;
     }
     for (size_t i = 0; i < sizeof number / sizeof *number; i++)
-        if (strcmp(name, number[i].name) == 0 && str_to_u64(str_of(value), number[i].to))
+        if (strcmp(name, number[i].name) == 0) {
+            if (!str_to_u64(str_of(value), number[i].to) || *number[i].to == 0)
+                refuse(name, value, "a number from 1 on");
             return;
-    usage();
+        }
+    refuse(name, value, "no such option");
 }
 
 static void
@@ -248,11 +252,11 @@ main(int argc, char **argv)
 {
     for (int i = 1; i < argc; i += 2) {
         if (i + 1 == argc)
-            usage();
+            refuse(argv[i], "", "its value is missing");
         read_arg(argv[i], argv[i + 1]);
     }
-    if (arg.jobs == 0 || arg.jobs > JOBS_MAX)
-        usage();
+    if (arg.jobs > JOBS_MAX)
+        arg.jobs = JOBS_MAX;
     trace_set_sink(drop_trace, NULL);
     return arg.seed > 0 ? replay() : run_many();
 }

@@ -56,7 +56,10 @@ def arguments():
     p.add_argument("--keep", help="put everything there when something was found")
     p.add_argument("--inside", help=argparse.SUPPRESS)
     p.add_argument("--lifeline", type=int, help=argparse.SUPPRESS)
-    return p.parse_args()
+    args = p.parse_args()
+    if not args.seconds >= 1:
+        p.error(f"argument --seconds: {args.seconds}: at least 1")
+    return args
 
 
 # ---- the faults ------------------------------------------------------------
