@@ -148,6 +148,8 @@ enum err verify_find(struct store_reader *r, uint64_t lsn);
 enum err verify_claim(struct store_reader *r, uint64_t lsn, struct mark said);
 /* No row of batches has the seq at its lsn: what that row should be. */
 enum err verify_hole(struct store_reader *r, struct mark at, struct damage *hole);
+/* Where a gap ends whose rows do not agree. */
+enum err verify_gap(struct store_reader *r, const struct batch_row *gap, uint64_t *last);
 /* The batch that has the lsn, with its deps.  CORRUPT: that is not known. */
 enum err verify_batch_at(struct store_reader *r, uint64_t lsn, struct batch_row *row);
 

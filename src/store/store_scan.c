@@ -99,8 +99,11 @@ take_damaged(struct scan *s, uint64_t lsn, struct mark said)
         e.mark    = row_mark(row, lsn);
         e.gap_to  = e.mark.seq;
         e.lamport = row_lamport(row, lsn);
-        if (row->is_gap)
+        if (row->is_gap) {
+            err        = verify_gap(r, row, &damage.last);
             e.mark.seq = row->first;
+            e.gap_to   = damage.last;
+        }
     } else if (err == ERR_NOTFOUND) {
         err = said.stream != 0 ? verify_hole(r, said, &damage) : ERR_CORRUPT;
         if (err == ERR_OK)

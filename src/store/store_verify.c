@@ -167,6 +167,18 @@ verify_hole(struct store_reader *r, struct mark at, struct damage *hole)
     return fits ? ERR_OK : ERR_NOTFOUND;
 }
 
+/* What follows it in its stream does so without a hole. */
+enum err
+verify_gap(struct store_reader *r, const struct batch_row *gap, uint64_t *last)
+{
+    struct damage hole;
+    enum err      e = end_of_hole(r, (struct mark){gap->stream, gap->first}, &hole);
+    *last           = gap->last;
+    if (e == ERR_OK && hole.last >= gap->first)
+        *last = hole.last;
+    return e == ERR_NOTFOUND ? ERR_OK : e;
+}
+
 /* By what the row of messages there says, or else by the lsn. */
 enum err
 verify_batch_at(struct store_reader *r, uint64_t lsn, struct batch_row *row)
