@@ -348,13 +348,20 @@ vector_before(struct store_reader *r, uint64_t lsn, struct vector *out)
     return e == ERR_OK ? marks_between(r, 1, lsn, out) : e;
 }
 
-/* Where the log begins now; within the transaction. */
+/* Where the log begins now; within the transaction.  A row that strayed there is not its
+ * first: as one it would take a cursor over what lies before its own place. */
 static enum err
 find_front(struct store_reader *r, const struct read *read)
 {
     struct mark mark;
     r->log_first = 1;
     enum err e   = read_mark_at(r, &r->log_first, &mark);
+    for (int strays = 0; e == ERR_OK && strays < STRAYS_MAX; strays++) {
+        if (!verify_stray(r, r->log_first, mark, read->lsn_last))
+            break;
+        r->log_first++;
+        e = read_mark_at(r, &r->log_first, &mark);
+    }
     if (e == ERR_NOTFOUND)
         r->log_first = read->lsn_last + 1;
     return e == ERR_NOTFOUND ? ERR_OK : e;

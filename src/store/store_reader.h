@@ -36,7 +36,13 @@ enum reading {
     READING_COUNT
 };
 
-enum { ORIGINS_CACHED = 64, NAMES_CACHED = 64, VERDICTS_MAX = 16, MARKS_KEPT = 256 };
+enum {
+    ORIGINS_CACHED = 64,
+    NAMES_CACHED   = 64,
+    VERDICTS_MAX   = 16,
+    MARKS_KEPT     = 256,
+    STRAYS_MAX     = 64
+};
 
 /* What a call costs, in rows of a third of a microsecond. */
 enum {
@@ -148,6 +154,9 @@ enum err verify_find(struct store_reader *r, uint64_t lsn);
 enum err verify_claim(struct store_reader *r, uint64_t lsn, struct mark said);
 /* No row of batches has the seq at its lsn: what that row should be. */
 enum err verify_hole(struct store_reader *r, struct mark at, struct damage *hole);
+/* Does the row of messages at the lsn say that its place is another, further on, where there
+ * is none?  Then it is not its batch but its own key that is damaged. */
+bool verify_stray(struct store_reader *r, uint64_t lsn, struct mark said, uint64_t lsn_last);
 /* Where a gap ends whose rows do not agree. */
 enum err verify_gap(struct store_reader *r, const struct batch_row *gap, uint64_t *last);
 /* The batch that has the lsn, with its deps.  CORRUPT: that is not known. */

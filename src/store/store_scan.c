@@ -81,18 +81,45 @@ note_row(struct scan *s, const struct entry *e)
     page_raise(&s->page->scanned, e->mark);
 }
 
-/* What lies there is not what was stored, or is not there: a gap of one.  `said` is what its
- * row says, if there is one; it does not say that it is a gap. */
-static enum err
-take_damaged(struct scan *s, uint64_t lsn, struct mark said)
+/* What a row of messages says of itself; all 0 where there is none. */
+struct claim {
+    struct mark mark; /* of a message; stream 0: it says that it is a gap */
+    bool        is, has_flag, has_topic;
+};
+
+static struct claim
+claim_of(sqlite3_stmt *q)
 {
-    struct store_reader    *r   = s->r;
-    const struct batch_row *row = &r->now;
-    struct entry            e   = {.lsn = lsn, .mark = said, .gap_to = said.seq};
+    struct claim c = {.is        = true,
+                      .has_flag  = sql_u64(q, 6) & ROW_GAP,
+                      .has_topic = sqlite3_column_type(q, 4) != SQLITE_NULL};
+    if (!c.has_flag)
+        c.mark = (struct mark){sql_u64(q, 1), sql_u64(q, 2)};
+    return c;
+}
+
+/* As store_prove.c has it: its batch says that it is a gap, its flag does, and that it has no
+ * topic: two of the three are right. */
+static bool
+is_gap(const struct batch_row *row, const struct claim *said)
+{
+    return said->is ? row->is_gap + said->has_flag + !said->has_topic > 1 : row->is_gap;
+}
+
+/* What lies there is not what was stored, or is not there: a gap of one. */
+static enum err
+take_damaged(struct scan *s, uint64_t lsn, struct claim claim)
+{
+    struct mark             said = claim.mark;
+    struct store_reader    *r    = s->r;
+    const struct batch_row *row  = &r->now;
+    struct entry            e    = {.lsn = lsn, .mark = said, .gap_to = said.seq};
     struct damage           damage;
     enum err                err = verify_find(r, lsn);
     r->work += WORK_LOOKUP;
-    if (err == ERR_OK && said.stream != 0)
+    if (err == ERR_OK)
+        r->now.is_gap = is_gap(row, &claim);
+    if (err == ERR_OK && said.stream != 0 && !row->is_gap)
         err = verify_claim(r, lsn, said);
     if (err == ERR_OK) {
         damage    = (struct damage){row->stream, row->first, row->last, row->chain, row->lsn};
@@ -150,7 +177,7 @@ take_row(struct scan *s, sqlite3_stmt *q, bool named)
                         .late    = flags & ROW_LATE};
     enum err     err = verify_place(s->r, &e, flags & ROW_GAP);
     if (err == ERR_CORRUPT || (err == ERR_OK && flags & ROW_DIGEST_ONLY))
-        return take_damaged(s, e.lsn, flags & ROW_GAP ? (struct mark){0} : e.mark);
+        return take_damaged(s, e.lsn, claim_of(q));
     if (err != ERR_OK)
         return err;
     note_row(s, &e);
@@ -165,7 +192,7 @@ take_row(struct scan *s, sqlite3_stmt *q, bool named)
     if (err == ERR_OK && (wanted || named))
         err = take_text(s, q, &e, &fits);
     if (err == ERR_CORRUPT || !fits)
-        return take_damaged(s, e.lsn, e.mark);
+        return take_damaged(s, e.lsn, claim_of(q));
     if (err == ERR_OK && wanted)
         page_entry(s->page, &e);
     return err;
@@ -179,7 +206,7 @@ take_lost(struct scan *s, uint64_t next)
     if (s->page->lsn_next < s->r->log_first)
         s->page->lsn_next = s->r->log_first;
     while (e == ERR_OK && s->page->lsn_next < next && !is_over(s))
-        e = take_damaged(s, s->page->lsn_next, (struct mark){0});
+        e = take_damaged(s, s->page->lsn_next, (struct claim){0});
     return e;
 }
 
@@ -192,7 +219,7 @@ scan_rows(struct scan *s, uint64_t last)
     sql_bind_u64(q, 2, last);
     while (sql_next(s->r->db, q, &e)) {
         uint64_t lsn = sql_u64(q, 0);
-        if (lsn < s->page->lsn_next || lsn > last)
+        if (lsn < s->page->lsn_next || lsn < s->r->log_first || lsn > last)
             continue; /* its key was flipped: where it should be it is found to be lost */
         e = take_lost(s, lsn);
         if (e == ERR_OK && !is_over(s))
@@ -211,14 +238,16 @@ scan_rows(struct scan *s, uint64_t last)
 static enum err
 look_up(struct scan *s, uint64_t lsn)
 {
+    if (lsn < s->r->log_first)
+        return ERR_OK;
     sqlite3_stmt *q = s->r->sql[READ_MESSAGE];
     sql_bind_u64(q, 1, lsn);
     enum err e = read_first(s->r, q);
     s->r->work += WORK_LOOKUP;
     if (e == ERR_OK)
         e = take_row(s, q, true);
-    else if (e == ERR_NOTFOUND && lsn >= s->r->log_first)
-        e = take_damaged(s, lsn, (struct mark){0});
+    else if (e == ERR_NOTFOUND)
+        e = take_damaged(s, lsn, (struct claim){0});
     sqlite3_reset(q);
     return e == ERR_NOTFOUND ? ERR_OK : e;
 }

@@ -167,6 +167,20 @@ verify_hole(struct store_reader *r, struct mark at, struct damage *hole)
     return fits ? ERR_OK : ERR_NOTFOUND;
 }
 
+bool
+verify_stray(struct store_reader *r, uint64_t lsn, struct mark said, uint64_t lsn_last)
+{
+    struct batch_row row;
+    struct mark      there;
+    if (read_batch_row(r, said, &row) != ERR_OK || has_lsn(&row, lsn) || row.last < said.seq)
+        return false;
+    uint64_t place = row.is_gap ? row.lsn : row.lsn + (said.seq - row.first), at = place;
+    if (place <= lsn || place > lsn_last)
+        return false;
+    enum err e = read_mark_at(r, &at, &there);
+    return e == ERR_OK ? at != place : e == ERR_NOTFOUND;
+}
+
 /* What follows it in its stream does so without a hole. */
 enum err
 verify_gap(struct store_reader *r, const struct batch_row *gap, uint64_t *last)

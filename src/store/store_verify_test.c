@@ -1,4 +1,4 @@
-/* Where a gap ends: no digest covers what its row says. */
+/* Gaps, which no digest covers, and rows that strayed to the front of the log. */
 #include "store/store.h"
 
 #include "tests/store_kit.h"
@@ -66,11 +66,82 @@ a_gap_ends_where_the_next_batch_begins(void **state)
     }
 }
 
+/* Broken when one of the three signs of a gap is believed alone. */
+static void
+a_gap_is_one_by_two_of_three_signs(void **state)
+{
+    static const char *const wound[] = {
+        "UPDATE batches SET flags = 0 WHERE flags & 4",
+        "UPDATE messages SET flags = 0 WHERE flags & 4",
+        "UPDATE messages SET topic = 1 WHERE flags & 4",
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof wound / sizeof *wound; i++) {
+        struct disk d;
+        disk_open(&d, false);
+        struct read read = {.lsn = 1, .lsn_last = fill(&d, true), .bytes_max = 1 << 20};
+        execute(&d, wound[i]);
+        struct page *p = disk_read(&d, &read);
+        assert_int_equal(p->count, BEFORE + 1 + AFTER);
+        assert_int_equal(p->entry[BEFORE].mark.seq, BEFORE + 1);
+        assert_int_equal(p->entry[BEFORE].gap_to, GAP_LAST);
+        page_drop(p);
+        disk_close(&d);
+    }
+}
+
+static bool
+wants_all(const void *ctx, struct str topic)
+{
+    (void)ctx;
+    return topic.n > 0;
+}
+
+/* Broken when a row whose key was flipped to where retention has been counts as the first of
+ * the log: a cursor then passes over all that lies between. */
+static void
+a_row_that_strayed_to_the_front_is_lost_at_its_own_place(void **state)
+{
+    enum { GONE = 3, COUNT = 4, STRAYED = GONE + COUNT - 1 };
+    (void)state;
+    for (uint64_t to = 1; to <= GONE; to++) {
+        struct writer w = kit_writer(STREAM);
+        struct disk   d;
+        char          sql[96];
+        disk_open(&d, false);
+        disk_put(&d, kit_batch(&w, GONE, "t"), 1000);
+        disk_put(&d, kit_batch(&w, COUNT, "t"), 2000);
+        struct retention policy = {.age_ms = 100};
+        retained_drop(disk_retain(&d, &policy, 1500));
+        snprintf(sql, sizeof sql, "UPDATE messages SET lsn = %d WHERE lsn = %d", (int)to, STRAYED);
+        execute(&d, sql);
+        for (int filtered = 0; filtered < 2; filtered++) {
+            struct mark  gone = {STREAM, GONE};
+            struct read  read = {.lsn       = 1,
+                                 .have      = {&gone, 1, 1},
+                                 .lsn_last  = GONE + COUNT,
+                                 .want      = filtered ? wants_all : NULL,
+                                 .bytes_max = 1 << 20};
+            struct page *p    = disk_read(&d, &read);
+            assert_int_equal(p->count, COUNT);
+            for (uint32_t i = 0; i < COUNT; i++) {
+                assert_int_equal(p->entry[i].mark.seq, GONE + 1 + i);
+                assert_int_equal(p->entry[i].gap_to, GONE + 1 + i == STRAYED ? STRAYED : 0);
+            }
+            assert_int_equal(p->lsn_next, GONE + COUNT + 1);
+            page_drop(p);
+        }
+        disk_close(&d);
+    }
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_gap_ends_where_the_next_batch_begins),
+        cmocka_unit_test(a_gap_is_one_by_two_of_three_signs),
+        cmocka_unit_test(a_row_that_strayed_to_the_front_is_lost_at_its_own_place),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
