@@ -52,11 +52,12 @@ static const char *const text_of[READING_COUNT] = {
                         " AND first > ?2 ORDER BY first",
     [READ_HEAD]       = "SELECT head, head_chain, head_stamp, floor, floor_chain, floor_stamp"
                         " FROM streams WHERE stream = ?1",
-    [READ_FRONT]      = "SELECT min(b.lsn) FROM streams s JOIN batches b"
-                        " ON b.stream = s.stream AND b.first = s.floor + 1"
-                        " WHERE s.flags & 2 = 0 AND b.lsn < ?1 AND b.lsn > 0"
-                        " AND b.lsn + CASE WHEN b.flags & 4 THEN 1 ELSE b.last - b.first + 1 END"
-                        " >= ?1",
+    [READ_FRONT] =
+        "SELECT min(b.lsn), b.stream, b.first, b.last, b.flags FROM streams s JOIN batches b"
+        " ON b.stream = s.stream AND b.first = s.floor + 1"
+        " WHERE s.flags & 2 = 0 AND b.lsn < ?1 AND b.lsn > 0"
+        " AND b.lsn + CASE WHEN b.flags & 4 THEN 1 ELSE b.last - b.first + 1 END"
+        " >= ?1",
 };
 
 /* ---- opening ---- */
@@ -367,21 +368,49 @@ find_front(struct store_reader *r, const struct read *read)
     return e == ERR_NOTFOUND ? ERR_OK : e;
 }
 
+/* Whether a message of the batch is among the first that are there, but not where its row says:
+ * then it is not lost, and the row is wrong. */
+static enum err
+is_elsewhere(struct store_reader *r, const struct batch_row *row, uint64_t lsn_last, bool *is)
+{
+    struct mark mark;
+    uint64_t    lsn = r->log_first;
+    enum err    e   = ERR_OK;
+    *is             = false;
+    for (; lsn <= lsn_last && e == ERR_OK && !*is; lsn++) {
+        e   = read_mark_at(r, &lsn, &mark);
+        *is = e == ERR_OK && lsn <= lsn_last && mark.stream == row->stream &&
+              row->first <= mark.seq && mark.seq <= row->last && mark.seq != row_mark(row, lsn).seq;
+    }
+    return e == ERR_NOTFOUND ? ERR_OK : e;
+}
+
 /* The first messages may be lost: what is above a floor was not taken by retention.  Only a
  * batch that reaches up to what is there is believed, since its row may be the damaged one. */
 static enum err
-lower_front(struct store_reader *r)
+lower_front(struct store_reader *r, const struct read *read)
 {
-    sqlite3_stmt *q = r->sql[READ_FRONT];
-    for (;;) {
+    struct batch_row row;
+    bool             is;
+    uint64_t         last = r->log_first + FRONT_SEARCHED;
+    sqlite3_stmt    *q    = r->sql[READ_FRONT];
+    if (last > read->lsn_last)
+        last = read->lsn_last;
+    for (int n = 0;; n++) {
         sql_bind_u64(q, 1, r->log_first);
         enum err e    = read_first(r, q);
         bool     more = e == ERR_OK && sqlite3_column_type(q, 0) != SQLITE_NULL;
-        if (more)
-            r->log_first = sql_u64(q, 0);
+        row           = (struct batch_row){.lsn    = sql_u64(q, 0),
+                                           .stream = sql_u64(q, 1),
+                                           .first  = sql_u64(q, 2),
+                                           .last   = sql_u64(q, 3),
+                                           .is_gap = sql_u64(q, 4) & ROW_GAP};
         sqlite3_reset(q);
-        if (!more)
+        if (more)
+            e = is_elsewhere(r, &row, n < FRONTS_JUDGED ? last : 0, &is);
+        if (!more || e != ERR_OK || is)
             return e;
+        r->log_first = row.lsn;
     }
 }
 
@@ -407,7 +436,7 @@ find_start(struct store_reader *r, const struct read *read, struct page_maker *p
         page->lsn_first = read->lsn_last + 1;
     bool at_front = page->lsn_first <= r->log_first;
     if (e == ERR_OK && at_front)
-        e = lower_front(r);
+        e = lower_front(r, read);
     if (at_front && page->lsn_first > r->log_first && read->start != READ_AT_LSN)
         page->lsn_first = r->log_first;
     page->lsn_next = page->lsn_first;

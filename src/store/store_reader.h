@@ -41,7 +41,9 @@ enum {
     NAMES_CACHED   = 64,
     VERDICTS_MAX   = 16,
     MARKS_KEPT     = 256,
-    STRAYS_MAX     = 64
+    STRAYS_MAX     = 64,   /* rows passed over where a log begins */
+    FRONT_SEARCHED = 1024, /* lsns there, for messages of a batch that may lie before them */
+    FRONTS_JUDGED  = 16,   /* of such batches */
 };
 
 /* What a call costs, in rows of a third of a microsecond. */
