@@ -159,8 +159,9 @@ enum err verify_hole(struct store_reader *r, struct mark at, struct damage *hole
 /* Does the row of messages at the lsn say that its place is another, further on, where there
  * is none?  Then it is not its batch but its own key that is damaged. */
 bool verify_stray(struct store_reader *r, uint64_t lsn, struct mark said, uint64_t lsn_last);
-/* Where a gap ends whose rows do not agree. */
-enum err verify_gap(struct store_reader *r, const struct batch_row *gap, uint64_t *last);
+/* Where a gap begins, and where one ends whose rows do not agree. */
+enum err verify_gap_begin(struct store_reader *r, const struct batch_row *gap, uint64_t *first);
+enum err verify_gap_end(struct store_reader *r, const struct batch_row *gap, uint64_t *last);
 /* The batch that has the lsn, with its deps.  CORRUPT: that is not known. */
 enum err verify_batch_at(struct store_reader *r, uint64_t lsn, struct batch_row *row);
 

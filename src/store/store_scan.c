@@ -126,11 +126,12 @@ take_damaged(struct scan *s, uint64_t lsn, struct claim claim)
         e.mark    = row_mark(row, lsn);
         e.gap_to  = e.mark.seq;
         e.lamport = row_lamport(row, lsn);
-        if (row->is_gap) {
-            err        = verify_gap(r, row, &damage.last);
-            e.mark.seq = row->first;
-            e.gap_to   = damage.last;
-        }
+        if (row->is_gap)
+            err = verify_gap_end(r, row, &damage.last);
+        if (row->is_gap && err == ERR_OK)
+            err = verify_gap_begin(r, row, &e.mark.seq);
+        if (row->is_gap)
+            e.gap_to = damage.last;
     } else if (err == ERR_NOTFOUND) {
         err = said.stream != 0 ? verify_hole(r, said, &damage) : ERR_CORRUPT;
         if (err == ERR_OK)
@@ -182,9 +183,9 @@ take_row(struct scan *s, sqlite3_stmt *q, bool named)
         return err;
     note_row(s, &e);
     if (flags & ROW_GAP) {
-        e.gap_to   = s->r->now.last;
-        e.mark.seq = s->r->now.first;
-        return put_gap(s, &e, false);
+        e.gap_to = s->r->now.last;
+        err      = verify_gap_begin(s->r, &s->r->now, &e.mark.seq);
+        return err == ERR_OK ? put_gap(s, &e, false) : err;
     }
     if (page_seq(&s->read->have, e.mark.stream) >= e.mark.seq)
         return ERR_OK;

@@ -183,7 +183,7 @@ verify_stray(struct store_reader *r, uint64_t lsn, struct mark said, uint64_t ls
 
 /* What follows it in its stream does so without a hole. */
 enum err
-verify_gap(struct store_reader *r, const struct batch_row *gap, uint64_t *last)
+verify_gap_end(struct store_reader *r, const struct batch_row *gap, uint64_t *last)
 {
     struct damage hole;
     enum err      e = end_of_hole(r, (struct mark){gap->stream, gap->first}, &hole);
@@ -191,6 +191,33 @@ verify_gap(struct store_reader *r, const struct batch_row *gap, uint64_t *last)
     if (e == ERR_OK && hole.last >= gap->first)
         *last = hole.last;
     return e == ERR_NOTFOUND ? ERR_OK : e;
+}
+
+/* It follows what lies before it in its stream without a hole; where it does not, and that can
+ * be proved, it is not as its row says. */
+enum err
+verify_gap_begin(struct store_reader *r, const struct batch_row *gap, uint64_t *first)
+{
+    struct batch_row below;
+    struct batch    *b       = NULL;
+    bool             damaged = false;
+    uint64_t         floor   = 0;
+    *first                   = gap->first;
+    enum err e = read_batch_row(r, (struct mark){gap->stream, gap->first - 1}, &below);
+    if (e == ERR_NOTFOUND) {
+        e = read_floor(r, gap->stream, &floor);
+        if (e == ERR_OK && floor < gap->last)
+            *first = floor + 1;
+        return e;
+    }
+    if (e != ERR_OK || below.last + 1 == gap->first || below.last >= gap->last)
+        return e == ERR_CORRUPT ? ERR_OK : e;
+    e = rebuild_batch(r, &below, &b, &damaged);
+    r->work += WORK_BATCH;
+    blob_drop(b);
+    if (e == ERR_OK)
+        *first = below.last + 1;
+    return e == ERR_CORRUPT ? ERR_OK : e;
 }
 
 /* By what the row of messages there says, or else by the lsn. */
