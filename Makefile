@@ -37,9 +37,9 @@ endif
 
 src_of    = $(filter-out %_test.c,$(wildcard src/$(1)/*.c))
 obj_of    = $(patsubst %.c,$(BUILD)/%.o,$(call src_of,$(1)))
-FOLDERS   = base core codec store io server client cli
-ARCHIVES  = $(patsubst %,$(BUILD)/lib%.a,base core codec store io server client llhttp)
-LIBS      = -luv -lsqlite3 -lz -linih -lpthread
+FOLDERS   = base core codec store io server client load cli
+ARCHIVES  = $(patsubst %,$(BUILD)/lib%.a,base core codec store io server client load llhttp)
+LIBS      = -luv -lsqlite3 -lz -linih -lm -lpthread
 TESTS     = $(patsubst %.c,$(BUILD)/%,$(wildcard src/*/*_test.c tests/scenario/*_test.c tests/crash/*_test.c \
                                            sim/*_test.c))
 
@@ -49,7 +49,7 @@ TESTS     = $(patsubst %.c,$(BUILD)/%,$(wildcard src/*/*_test.c tests/scenario/*
 all: $(BUILD)/hearsay $(BUILD)/libbase.a $(BUILD)/libcore.a $(BUILD)/libcodec.a
 
 # The order is the house: each archive may need those behind it, never those before.
-LINK = $(BUILD)/libserver.a $(BUILD)/libclient.a $(BUILD)/libstore.a $(BUILD)/libio.a \
+LINK = $(BUILD)/libserver.a $(BUILD)/libclient.a $(BUILD)/libload.a $(BUILD)/libstore.a $(BUILD)/libio.a \
        $(BUILD)/libcodec.a $(BUILD)/libllhttp.a $(BUILD)/libcore.a $(BUILD)/libbase.a
 
 $(BUILD)/hearsay: $(call obj_of,cli) $(LINK)
@@ -59,7 +59,7 @@ define archive
 $(BUILD)/lib$(1).a: $(call obj_of,$(1))
 	rm -f $$@ && ar rcs $$@ $$^
 endef
-$(foreach f,base core codec store io server client,$(eval $(call archive,$(f))))
+$(foreach f,base core codec store io server client load,$(eval $(call archive,$(f))))
 
 # llhttp: Debian 12 has its sources, compiled where they lie; later ones have a library, and
 # then this archive is empty.
@@ -106,7 +106,7 @@ $(eval $(call tests_of,src/client,client io codec llhttp base))
 # The commands without main(), for their tests; the broker's needs the whole house.
 $(BUILD)/libcli.a: $(filter-out %/main.o %/broker.o,$(call obj_of,cli))
 	rm -f $@ && ar rcs $@ $^
-$(eval $(call tests_of,src/cli,cli client io codec llhttp base))
+$(eval $(call tests_of,src/cli,cli client load io codec llhttp base))
 $(eval $(call tests_of,sim,sim store codec llhttp core base))
 $(eval $(call tests_of,tests/scenario,sim store codec llhttp core base))
 

@@ -4,8 +4,8 @@
  * RATE 0: one after the other.  Else an open loop: message k is due at k / RATE, each turn
  * writes all that are due and syncs once, and the wait counts from when a message was due.
  * Prints the waits in us as JSON, as generator does. */
-#include "bench/histogram.h"
-#include "bench/load.h"
+#include "load/histogram.h"
+#include "load/load.h"
 
 #include <fcntl.h>
 #include <stdio.h>

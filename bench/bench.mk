@@ -8,17 +8,17 @@ SOAK  ?=
 PARTS ?=
 # The T of make fuzz has a default of its own.
 SOAK_T = $(if $(filter command environment,$(firstword $(origin T))),$(T),30m)
-$(addprefix $(BUILD)/bench/,lagging sink): %: %.o $(BUILD)/bench/load.o
+$(addprefix $(BUILD)/bench/,lagging sink): %: %.o $(BUILD)/libload.a
 	$(CC) $(LDFLAGS) -o $@ $^
-DRIVERS = $(patsubst %.c,$(BUILD)/%.o,bench/histogram.c bench/load.c $(wildcard bench/driver*.c))
-$(BUILD)/bench/generator: $(patsubst %,$(BUILD)/bench/%.o,generator loop) $(DRIVERS)
+DRIVERS = $(patsubst %.c,$(BUILD)/%.o,$(wildcard bench/driver*.c)) $(BUILD)/libload.a
+$(BUILD)/bench/generator: $(BUILD)/bench/generator.o $(DRIVERS)
 	$(CC) $(LDFLAGS) -o $@ $^ -lm
 # Run by make test, with the others.
 $(BUILD)/bench/generator_test: $(BUILD)/bench/generator_test.o $(DRIVERS)
 	$(CC) $(LDFLAGS) -o $@ $^ -lm -lcmocka
 TESTS += $(BUILD)/bench/generator_test
 test: $(BUILD)/bench/generator_test
-$(BUILD)/bench/append: $(patsubst %,$(BUILD)/bench/%.o,append histogram load)
+$(BUILD)/bench/append: $(BUILD)/bench/append.o $(BUILD)/libload.a
 	$(CC) $(LDFLAGS) -o $@ $^ -lm
 $(BUILD)/bench/history: $(BUILD)/bench/history.o $(call lib_of,store core base)
 	$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)

@@ -1,5 +1,5 @@
 /* driver_mqtt.c - MQTT 3.1.1 at QoS 0 and 1 (OASIS standard, sections 2 and 3). */
-#include "bench/driver.h"
+#include "bench/drivers.h"
 
 #include <stdio.h>
 #include <string.h>

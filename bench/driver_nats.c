@@ -1,6 +1,6 @@
 /* driver_nats.c - NATS core, and JetStream: a publish whose reply subject gets the
  * acknowledgement.  docs.nats.io, "Client Protocol". */
-#include "bench/driver.h"
+#include "bench/drivers.h"
 
 #include <stdio.h>
 #include <stdlib.h>

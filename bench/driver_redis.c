@@ -1,5 +1,5 @@
 /* driver_redis.c - PUBLISH and SUBSCRIBE, XADD and XREAD.  redis.io, "RESP protocol spec". */
-#include "bench/driver.h"
+#include "bench/drivers.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -5,10 +5,11 @@
  *   ids=FILE hold=0
  * PUBLISH: http ndjson json nchan nats jetstream redis redis-stream mqtt0 mqtt1
  * SUBSCRIBE: ndjson sse poll json nchan nats redis redis-stream mqtt0 mqtt1
- * A rate (messages a second, over all publishers) makes an open loop: loop.h says what that
+ * A rate (messages a second, over all publishers) makes an open loop: run.h says what that
  * is.  ids gets the acknowledged ids of Hearsay, two 64-bit numbers each.  hold=1 subscribes,
  * says "ready" and waits for the end of its input. */
-#include "bench/loop.h"
+#include "bench/drivers.h"
+#include "load/run.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -76,40 +77,11 @@ option(struct load *l, char *word)
     }
 }
 
-/* Of a core, from the first message until the last was there. */
-static double
-processor(const struct load *l, uint64_t before)
-{
-    return (double)(load_cpu_ns() - before) / (double)(load_ns() - l->begin + 1);
-}
-
-static void
-print_all(const struct load *l, double cpu)
-{
-    struct {
-        const char *name;
-        uint64_t    n;
-    } row[] = {{"published", l->published}, {"acked", l->acked}, {"delivered", l->delivered},
-               {"errors", l->errors},       {"lost", l->lost},   {"repeated", l->repeated}};
-    printf("{\"seconds\":%g,\"took\":%.6f", l->seconds, (double)(l->last_came - l->begin) / 1e9);
-    for (size_t i = 0; i < sizeof row / sizeof *row; i++)
-        printf(",\"%s\":%llu", row[i].name, (unsigned long long)row[i].n);
-    printf(",\"published_s\":%.1f,\"acked_s\":%.1f,\"delivered_s\":%.1f,\"cpu\":%.3f",
-           (double)l->published_warm / l->seconds, (double)l->acked_warm / l->seconds,
-           (double)l->delivered_warm / l->seconds, cpu);
-    printf(",");
-    histogram_print("ack", &l->ack);
-    printf(",");
-    histogram_print("delivery", &l->delivery);
-    printf(",");
-    histogram_print("late", &l->late);
-    printf("}\n");
-}
-
 int
 main(int argc, char **argv)
 {
     static struct load l     = {.publishers   = 4,
+                                .topic        = "bench",
                                 .topics       = 1,
                                 .window       = 1,
                                 .body_bytes   = 100,
@@ -140,11 +112,10 @@ main(int argc, char **argv)
                 MARK_BYTES);
         return 2;
     }
-    uint64_t before = load_cpu_ns();
-    loop_run(&l, roles);
+    load_run(&l, roles);
     if (l.hold)
         return 0;
-    print_all(&l, processor(&l, before));
+    load_print(&l);
     if (l.ids_path)
         load_ids_write(&l.ids, l.ids_path);
     return l.errors > 0;

@@ -1,6 +1,6 @@
 /* If these fail, figures of docs/BENCH.md are wrong: percentiles that are not, or answers that
  * are counted twice, or not at all, where a read cuts them. */
-#include "bench/driver.h"
+#include "bench/drivers.h"
 #include "tests/unit.h"
 
 #include <stdio.h>
@@ -22,7 +22,7 @@ begin(const struct driver *d)
     static char     cursor[4096];
     free(c.out);
     free(l.ids.at);
-    l           = (struct load){.publishers = 1, .topics = 1, .body_bytes = 32};
+    l           = (struct load){.publishers = 1, .topic = "bench", .topics = 1, .body_bytes = 32};
     l.end       = 1000;
     l.now       = 500;
     expected[0] = 0;

@@ -10,7 +10,7 @@
  *
  * Prints: seconds of publishing; highest resident KiB of PID by then, and by the end; seconds
  * of reading; bytes read; messages read; subscribers that got all; answers 503. */
-#include "bench/load.h"
+#include "load/load.h"
 
 #include <errno.h>
 #include <poll.h>

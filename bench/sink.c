@@ -5,7 +5,7 @@
  * Lines that begin with '{' are acknowledged as by a JSON socket.  Who says CONNECT is spoken
  * to as by NATS: publishes are dropped, and whoever subscribes gets prepared messages without
  * end.  Ends when its input does. */
-#include "bench/load.h"
+#include "load/load.h"
 
 #include <errno.h>
 #include <netinet/in.h>

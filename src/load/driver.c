@@ -1,34 +1,22 @@
-#include "bench/driver.h"
+#include "load/driver.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-const struct driver publish_drivers[] = {
+const struct driver load_publish[] = {
     {"http", post_hello, NULL, NULL, post_message, NULL, true, post_take},
     {"ndjson", lines_up_hello, NULL, NULL, lines_up_message, NULL, true, lines_up_take},
     {"json", json_hello, NULL, NULL, json_message, NULL, true, json_take},
-    {"nchan", post_hello, NULL, NULL, nchan_message, NULL, true, post_take},
-    {"nats", nats_hello, nats_ready, NULL, nats_message, NULL, false, nats_take},
-    {"jetstream", jetstream_hello, jetstream_ready, NULL, jetstream_message, NULL, true, nats_take},
-    {"redis", redis_hello, redis_ready, NULL, redis_message, NULL, true, redis_take},
-    {"redis-stream", redis_hello, redis_ready, NULL, xadd_message, NULL, true, redis_take},
-    {"mqtt0", mqtt0_hello, mqtt0_ready, NULL, mqtt0_message, NULL, false, mqtt0_take},
-    {"mqtt1", mqtt0_hello, mqtt0_ready, NULL, mqtt1_message, mqtt1_number, true, mqtt0_take},
     {NULL},
 };
 
-const struct driver subscribe_drivers[] = {
+const struct driver load_subscribe[] = {
     {"ndjson", lines_down_hello, sse_ready, NULL, NULL, NULL, false, sse_take},
     {"sse", sse_hello, sse_ready, NULL, NULL, NULL, false, sse_take},
     {"poll", poll_hello, poll_ready, poll_begin, NULL, NULL, false, poll_take},
     {"json", json_sub_hello, json_sub_ready, NULL, NULL, NULL, false, json_take},
-    {"nchan", nchan_sse_hello, sse_ready, NULL, NULL, NULL, false, sse_take},
-    {"nats", nats_sub_hello, nats_ready, NULL, NULL, NULL, false, nats_take},
-    {"redis", redis_sub_hello, redis_sub_ready, NULL, NULL, NULL, false, redis_sub_take},
-    {"redis-stream", redis_hello, redis_ready, xread_begin, NULL, NULL, false, xread_take},
-    {"mqtt0", mqtt0_sub_hello, mqtt0_sub_ready, NULL, NULL, NULL, false, mqtt0_take},
-    {"mqtt1", mqtt1_sub_hello, mqtt0_sub_ready, NULL, NULL, NULL, false, mqtt0_take},
     {NULL},
 };
 
@@ -94,6 +82,8 @@ driver_delivered(struct conn *c, const char *p)
 void
 driver_send(struct conn *c, const char *p, size_t n)
 {
+    if (n == 0)
+        return;
     if (c->out_at == c->out_end)
         c->out_at = c->out_end = 0;
     if (c->out_end + n > c->out_cap) {
@@ -110,7 +100,8 @@ void
 driver_error(struct conn *c, const char *p, size_t n)
 {
     if (c->load->errors++ == 0)
-        fprintf(stderr, "generator: %s: %.*s\n", c->driver->name, (int)(n < 300 ? n : 300), p);
+        fprintf(stderr, "%s: %s: %.*s\n", program_invocation_short_name, c->driver->name,
+                (int)(n < 300 ? n : 300), p);
 }
 
 void
@@ -125,12 +116,26 @@ driver_message(const struct load *l, struct message *m, const char *head, const 
     memcpy(m->at, head, head_bytes);
     memset(m->at + head_bytes, 'x', l->body_bytes);
     memcpy(m->at + head_bytes + l->body_bytes, tail, tail_bytes);
-    const char *digits = memmem(m->at, head_bytes, "bench/000000", 12);
-    m->topic           = l->topics > 1 && digits ? (size_t)(digits - m->at) + 6 : 0;
+    const char *topic = driver_topic(l), *at = memmem(m->at, head_bytes, topic, strlen(topic));
+    m->topic = l->topics > 1 && at ? (size_t)(at - m->at) + strlen(topic) - 6 : 0;
 }
 
 const char *
 driver_topic(const struct load *l)
 {
-    return l->topics > 1 ? "bench/000000" : "bench";
+    static char many[LOAD_TOPIC_BYTES + sizeof "/000000"];
+    if (l->topics == 1)
+        return l->topic;
+    snprintf(many, sizeof many, "%s/000000", l->topic);
+    return many;
+}
+
+const char *
+driver_filter(const struct load *l)
+{
+    static char all[LOAD_TOPIC_BYTES + sizeof "/#"];
+    if (l->topics == 1)
+        return l->topic;
+    snprintf(all, sizeof all, "%s/#", l->topic);
+    return all;
 }

@@ -7,15 +7,15 @@
  * Each body begins with a mark: '@', 16 hex digits of the time in ns at which the message was
  * to be sent, 4 of its publisher, 8 of its number there.  No protocol here has an '@' of its
  * own, so in a line of text the mark is found by memchr. */
-#ifndef BENCH_DRIVER_H
-#define BENCH_DRIVER_H
+#ifndef LOAD_DRIVER_H
+#define LOAD_DRIVER_H
 
-#include "bench/histogram.h"
-#include "bench/load.h"
+#include "load/histogram.h"
+#include "load/load.h"
 
 #include <stdbool.h>
 
-enum { MARK_BYTES = 29, HELLO_BYTES = 4096 };
+enum { MARK_BYTES = 29, HELLO_BYTES = 4096, LOAD_TOPIC_BYTES = 256 };
 
 struct driver;
 struct load;
@@ -75,23 +75,25 @@ struct driver {
 /* What a run is asked to do, and what it counted. */
 struct load {
     const char *host, *port, *ids_path;
-    size_t      body_bytes;
-    unsigned    publishers, subscribers, topics;
-    long        window;
-    double      rate, seconds, warm_seconds;
-    uint64_t    count; /* of messages in all; 0: until the time is over */
-    bool        hold;
+    char   topic[LOAD_TOPIC_BYTES]; /* of all messages, or what they begin with; no JSON escapes */
+    size_t body_bytes;
+    unsigned publishers, subscribers, topics;
+    long     window;
+    double   rate, seconds, warm_seconds;
+    uint64_t count; /* of messages in all; 0: until the time is over */
+    bool     hold;
 
     uint64_t now, begin, warm, end; /* ns */
     uint64_t published, acked, delivered, errors, lost, repeated;
     uint64_t acked_warm, delivered_warm, published_warm; /* within the measured time */
-    uint64_t last_came;
+    uint64_t last_came, cpu_ns; /* cpu_ns: of this process, from begin until all was there */
 
     struct histogram ack, delivery, late;
     struct load_ids  ids;
 };
 
-extern const struct driver publish_drivers[], subscribe_drivers[];
+/* Those of Hearsay; the last row has no name. */
+extern const struct driver load_publish[], load_subscribe[];
 
 /* ---- what drivers call ---- */
 /* The oldest message that waits is acknowledged; `id` may be NULL, else a quote follows it. */
@@ -102,10 +104,17 @@ void driver_send(struct conn *c, const char *p, size_t n);
 void driver_error(struct conn *c, const char *p, size_t n);
 /* Writes head, an empty body and tail into a message of its own. */
 void driver_message(const struct load *l, struct message *m, const char *head, const char *tail);
-/* "bench", or "bench/000000" when there are many topics. */
+/* l->topic, or a topic below it whose six digits driver.number's caller writes. */
 const char *driver_topic(const struct load *l);
+/* What a subscriber asks for: that topic, or all below it. */
+const char *driver_filter(const struct load *l);
 
-/* Each file of a protocol has its functions in the table of driver.c. */
+/* ---- HTTP, for whoever speaks it as Hearsay does ---- */
+void driver_post(const struct conn *c, struct message *m, const char *path);
+/* Returns the bytes written to `out`. */
+size_t driver_get(const char *path, const char *query, const char *accept, char *out);
+
+/* Each file of a protocol has its functions in a table. */
 #define DRIVER_FUNCTIONS(name)                                                                     \
     size_t name##_hello(const struct conn *c, char *out);                                          \
     long   name##_ready(struct conn *c, const char *p, size_t n);                                  \
@@ -113,27 +122,12 @@ const char *driver_topic(const struct load *l);
     void   name##_message(const struct conn *c, struct message *m)
 
 DRIVER_FUNCTIONS(post);
-DRIVER_FUNCTIONS(nchan);
 DRIVER_FUNCTIONS(lines_up);
 DRIVER_FUNCTIONS(lines_down);
 DRIVER_FUNCTIONS(sse);
-DRIVER_FUNCTIONS(nchan_sse);
 DRIVER_FUNCTIONS(poll);
 void poll_begin(struct conn *c);
 DRIVER_FUNCTIONS(json);
 DRIVER_FUNCTIONS(json_sub);
-DRIVER_FUNCTIONS(nats);
-DRIVER_FUNCTIONS(nats_sub);
-DRIVER_FUNCTIONS(jetstream);
-DRIVER_FUNCTIONS(redis);
-DRIVER_FUNCTIONS(redis_sub);
-DRIVER_FUNCTIONS(xadd);
-DRIVER_FUNCTIONS(xread);
-void xread_begin(struct conn *c);
-DRIVER_FUNCTIONS(mqtt0);
-DRIVER_FUNCTIONS(mqtt1);
-DRIVER_FUNCTIONS(mqtt0_sub);
-DRIVER_FUNCTIONS(mqtt1_sub);
-void mqtt1_number(char *message, uint32_t number);
 
 #endif

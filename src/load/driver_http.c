@@ -1,12 +1,11 @@
-/* driver_http.c - POST and its answers, streams of lines (SSE, x-ndjson) both ways, long poll;
- * for Hearsay, and for nchan where it is the same. */
-#include "bench/driver.h"
+/* driver_http.c - POST and its answers, streams of lines (SSE, x-ndjson) both ways, long poll. */
+#include "load/driver.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { CURSOR_BYTES = 4096, HEAD_BYTES = 512 };
+enum { CURSOR_BYTES = 4096, HEAD_BYTES = 1024 };
 
 /* ---- answers ---- */
 
@@ -47,8 +46,8 @@ post_hello(const struct conn *c, char *out)
     return 0;
 }
 
-static void
-post_to(const struct conn *c, struct message *m, const char *path)
+void
+driver_post(const struct conn *c, struct message *m, const char *path)
 {
     char head[HEAD_BYTES];
     snprintf(head, sizeof head, "POST %s%s HTTP/1.1\r\nHost: bench\r\nContent-Length: %zu\r\n\r\n",
@@ -59,13 +58,7 @@ post_to(const struct conn *c, struct message *m, const char *path)
 void
 post_message(const struct conn *c, struct message *m)
 {
-    post_to(c, m, "/topics/");
-}
-
-void
-nchan_message(const struct conn *c, struct message *m)
-{
-    post_to(c, m, "/pub/");
+    driver_post(c, m, "/topics/");
 }
 
 size_t
@@ -87,37 +80,33 @@ post_take(struct conn *c, char *p, size_t n)
 
 /* ---- streams ---- */
 
-static size_t
-get(const char *path, const char *query, const char *accept, char *out)
+size_t
+driver_get(const char *path, const char *query, const char *accept, char *out)
 {
     return (size_t)snprintf(out, HELLO_BYTES,
                             "GET %s%s HTTP/1.1\r\nHost: bench\r\nAccept: %s\r\n\r\n", path, query,
                             accept);
 }
 
+/* '#' begins a fragment, so it goes as its escape. */
 static const char *
 filter_path(const struct load *l)
 {
-    return l->topics > 1 ? "/topics/bench/%23" : "/topics/bench";
+    static char path[LOAD_TOPIC_BYTES + sizeof "/topics//%23"];
+    snprintf(path, sizeof path, "/topics/%s%s", l->topic, l->topics > 1 ? "/%23" : "");
+    return path;
 }
 
 size_t
 lines_down_hello(const struct conn *c, char *out)
 {
-    return get(filter_path(c->load), "", "application/x-ndjson", out);
+    return driver_get(filter_path(c->load), "", "application/x-ndjson", out);
 }
 
 size_t
 sse_hello(const struct conn *c, char *out)
 {
-    return get(filter_path(c->load), "", "text/event-stream", out);
-}
-
-size_t
-nchan_sse_hello(const struct conn *c, char *out)
-{
-    (void)c;
-    return get("/sub/bench", "", "text/event-stream", out);
+    return driver_get(filter_path(c->load), "", "text/event-stream", out);
 }
 
 /* The broker says something of its own once the subscription stands: a cursor, a comment. */
@@ -197,10 +186,11 @@ sse_take(struct conn *c, char *p, size_t n)
 size_t
 lines_up_hello(const struct conn *c, char *out)
 {
+    bool many = c->load->topics > 1;
     return (size_t)snprintf(out, HELLO_BYTES,
-                            "POST /topics%s HTTP/1.1\r\nHost: bench\r\nTransfer-Encoding: chunked"
+                            "POST /topics%s%s HTTP/1.1\r\nHost: bench\r\nTransfer-Encoding: chunked"
                             "\r\nContent-Type: application/x-ndjson\r\n\r\n",
-                            c->load->topics > 1 ? "" : "/bench");
+                            many ? "" : "/", many ? "" : c->load->topic);
 }
 
 /* A chunk for each line: what a client does that sends as things happen. */
@@ -208,7 +198,7 @@ void
 lines_up_message(const struct conn *c, struct message *m)
 {
     const struct load *l = c->load;
-    char               head[HEAD_BYTES], line[HEAD_BYTES / 2] = "";
+    char               head[HEAD_BYTES], line[HEAD_BYTES - 16] = "";
     const char        *tail = l->topics > 1 ? "\"}\n" : "\n";
     if (l->topics > 1)
         snprintf(line, sizeof line, "{\"topic\":\"%s\",\"body\":\"", driver_topic(l));
@@ -251,7 +241,7 @@ ask_page(struct conn *c)
 {
     char query[CURSOR_BYTES + 64], request[HELLO_BYTES + CURSOR_BYTES];
     snprintf(query, sizeof query, "?wait=60&cursor=%s", c->cursor);
-    driver_send(c, request, get(filter_path(c->load), query, "application/json", request));
+    driver_send(c, request, driver_get(filter_path(c->load), query, "application/json", request));
 }
 
 static void
@@ -270,7 +260,7 @@ keep_cursor(struct conn *c, const char *p)
 size_t
 poll_hello(const struct conn *c, char *out)
 {
-    return get(filter_path(c->load), "?wait=0", "application/json", out);
+    return driver_get(filter_path(c->load), "?wait=0", "application/json", out);
 }
 
 long

@@ -1,5 +1,5 @@
 /* driver_json.c - Hearsay's JSON sockets. */
-#include "bench/driver.h"
+#include "load/driver.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -15,7 +15,7 @@ json_hello(const struct conn *c, char *out)
 void
 json_message(const struct conn *c, struct message *m)
 {
-    char head[128];
+    char head[LOAD_TOPIC_BYTES + 64];
     snprintf(head, sizeof head, "{\"type\":\"publish\",\"topic\":\"%s\",\"message\":\"",
              driver_topic(c->load));
     driver_message(c->load, m, head, "\",\"lamport_timestamp\":1,\"ack\":true}\n");
@@ -27,7 +27,7 @@ json_sub_hello(const struct conn *c, char *out)
     return (size_t)snprintf(out, HELLO_BYTES,
                             "{\"type\":\"subscribe\",\"topic\":\"%s\",\"lamport_timestamp\":1,"
                             "\"ack\":true}\n",
-                            c->load->topics > 1 ? "bench/#" : "bench");
+                            driver_filter(c->load));
 }
 
 long
@@ -46,7 +46,7 @@ json_take(struct conn *c, char *p, size_t n)
 {
     static const char ack[] = "{\"type\":\"ack\",\"id\":\"", message[] = "{\"type\":\"publish\"";
     static const char live[] = "{\"type\":\"ack\",\"stored\":false";
-    size_t            used = 0;
+    size_t            used   = 0;
     for (char *end; (end = memchr(p + used, '\n', n - used)); used = (size_t)(end - p) + 1) {
         const char *line  = p + used;
         size_t      bytes = (size_t)(end - line);

@@ -3,8 +3,8 @@
  * Log-linear as HdrHistogram (G. Tene): below 2^7 each value has its own counter, above that
  * each power of two has 128.  So a percentile is at most 0.8 % above the value that it stands
  * for, never below it; the maximum is exact. */
-#ifndef BENCH_HISTOGRAM_H
-#define BENCH_HISTOGRAM_H
+#ifndef LOAD_HISTOGRAM_H
+#define LOAD_HISTOGRAM_H
 
 #include <stdint.h>
 

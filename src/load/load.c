@@ -1,11 +1,13 @@
-#include "bench/load.h"
+#include "load/load.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -13,8 +15,32 @@
 void
 load_die(const char *what)
 {
-    perror(what);
+    fprintf(stderr, "%s: %s: %s\n", program_invocation_short_name, what, strerror(errno));
     exit(1);
+}
+
+static _Noreturn void
+unreachable(const char *host, const char *port, const char *why)
+{
+    fprintf(stderr, "%s: cannot connect to %s:%s: %s; is a broker running there?\n",
+            program_invocation_short_name, host, port, why);
+    exit(3);
+}
+
+/* A name may stand for addresses of which some do not listen.  -1: errno says why. */
+static int
+connect_any(const struct addrinfo *a)
+{
+    for (; a; a = a->ai_next) {
+        int fd = socket(a->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        if (fd >= 0 && connect(fd, a->ai_addr, a->ai_addrlen) == 0)
+            return fd;
+        int why = errno;
+        if (fd >= 0)
+            close(fd);
+        errno = why;
+    }
+    return -1;
 }
 
 int
@@ -22,11 +48,12 @@ load_connect(const char *host, const char *port)
 {
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *a = NULL;
     int             one = 1;
-    if (getaddrinfo(host, port, &hints, &a) != 0)
-        load_die(host);
-    int fd = socket(a->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd < 0 || connect(fd, a->ai_addr, a->ai_addrlen) < 0)
-        load_die("connect");
+    int             e   = getaddrinfo(host, port, &hints, &a);
+    if (e != 0)
+        unreachable(host, port, gai_strerror(e));
+    int fd = connect_any(a);
+    if (fd < 0)
+        unreachable(host, port, strerror(errno));
     freeaddrinfo(a);
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
     if (fcntl(fd, F_SETFL, O_NONBLOCK) < 0)

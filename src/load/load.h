@@ -1,7 +1,7 @@
 /* load.h - what the load generators share: connections, a clock, and the ids that were
  * acknowledged, which are written to a file so that the driver can look for each. */
-#ifndef BENCH_LOAD_H
-#define BENCH_LOAD_H
+#ifndef LOAD_LOAD_H
+#define LOAD_LOAD_H
 
 #include <stddef.h>
 #include <stdint.h>

@@ -1,4 +1,4 @@
-#include "bench/loop.h"
+#include "load/run.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -28,8 +28,8 @@ static char         in[IN_BYTES];
 static _Noreturn void
 give_up(const struct conn *c, const char *what, const char *p, size_t n)
 {
-    fprintf(stderr, "generator: %s %u: %s\n%.*s\n", c->driver->name, c->index, what,
-            (int)(n < 500 ? n : 500), p);
+    fprintf(stderr, "%s: %s connection %u: %s\n%.*s%s", program_invocation_short_name,
+            c->driver->name, c->index, what, (int)(n < 500 ? n : 500), p, n > 0 ? "\n" : "");
     exit(1);
 }
 
@@ -307,6 +307,8 @@ drain(struct load *l)
     l->last_came = load_ns();
     while (!all_came(l) && load_ns() < l->last_came + PATIENCE * SECOND)
         turn(l, load_ns() + SECOND / 5, false);
+    if (l->delivered + l->lost < l->published * l->subscribers)
+        l->lost = l->published * l->subscribers - l->delivered;
 }
 
 /* Someone measures what these connections cost, and says when it is enough. */
@@ -321,7 +323,7 @@ hold(void)
 }
 
 void
-loop_run(struct load *l, struct roles roles)
+load_run(struct load *l, struct roles roles)
 {
     struct rlimit files;
     if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
@@ -337,12 +339,44 @@ loop_run(struct load *l, struct roles roles)
         hold();
         return;
     }
-    l->begin = load_ns();
-    l->warm  = l->begin + (uint64_t)(l->warm_seconds * 1e9);
-    l->end   = l->warm + (uint64_t)(l->seconds * 1e9);
+    uint64_t cpu = load_cpu_ns();
+    l->begin     = load_ns();
+    l->warm      = l->begin + (uint64_t)(l->warm_seconds * 1e9);
+    l->end       = l->warm + (uint64_t)(l->seconds * 1e9);
     if (l->rate > 0)
         open_loop(l);
     else
         closed_loop(l);
     drain(l);
+    l->cpu_ns = load_cpu_ns() - cpu;
+}
+
+/* Of a core, from the first message until the last was there. */
+static double
+processor(const struct load *l)
+{
+    return (double)l->cpu_ns / (double)(load_ns() - l->begin + 1);
+}
+
+void
+load_print(const struct load *l)
+{
+    struct {
+        const char *name;
+        uint64_t    n;
+    } row[] = {{"published", l->published}, {"acked", l->acked}, {"delivered", l->delivered},
+               {"errors", l->errors},       {"lost", l->lost},   {"repeated", l->repeated}};
+    printf("{\"seconds\":%g,\"took\":%.6f", l->seconds, (double)(l->last_came - l->begin) / 1e9);
+    for (size_t i = 0; i < sizeof row / sizeof *row; i++)
+        printf(",\"%s\":%llu", row[i].name, (unsigned long long)row[i].n);
+    printf(",\"published_s\":%.1f,\"acked_s\":%.1f,\"delivered_s\":%.1f,\"cpu\":%.3f",
+           (double)l->published_warm / l->seconds, (double)l->acked_warm / l->seconds,
+           (double)l->delivered_warm / l->seconds, processor(l));
+    printf(",");
+    histogram_print("ack", &l->ack);
+    printf(",");
+    histogram_print("delivery", &l->delivery);
+    printf(",");
+    histogram_print("late", &l->late);
+    printf("}\n");
 }
