@@ -107,6 +107,8 @@ verify_claim(struct store_reader *r, uint64_t lsn, struct mark said)
     if (e != ERR_OK || votes > 0)
         return e;
     e = read_batch_row(r, mark, &row); /* for its deps */
+    if (e == ERR_OK && (row.lsn != r->now.lsn || row.first != r->now.first))
+        return ERR_NOTFOUND; /* its own key does not lead to it */
     if (e == ERR_OK)
         e = rebuild_batch(r, &row, &b, &damaged);
     blob_drop(b);

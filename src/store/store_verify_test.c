@@ -174,6 +174,31 @@ a_batch_does_not_lie_before_the_log_while_its_messages_are_in_it(void **state)
     }
 }
 
+/* Broken when the batch before is asked whether the claim of one is right whose beginning is no
+ * whole number, so that its own key does not lead to it: its messages are told as others. */
+static void
+a_batch_whose_key_is_no_whole_number_claims_nothing(void **state)
+{
+    enum { COUNT = 6 };
+    (void)state;
+    struct writer w = kit_writer(STREAM);
+    struct disk   d;
+    disk_open(&d, false);
+    disk_put(&d, kit_batch(&w, COUNT, "t"), 1000);
+    disk_put(&d, kit_batch(&w, COUNT, "t"), 1000);
+    execute(&d, "UPDATE batches SET first = 4.5 WHERE lsn = 7");
+    struct read  read = {.lsn = 1, .lsn_last = 2 * COUNT, .bytes_max = 1 << 20};
+    struct page *p    = disk_read(&d, &read);
+    uint64_t     told = 0;
+    for (uint32_t i = 0; i < p->count; i++)
+        for (uint64_t seq = p->entry[i].mark.seq;
+             seq <= p->entry[i].gap_to || seq == p->entry[i].mark.seq; seq++)
+            told |= UINT64_C(1) << seq;
+    assert_int_equal(told, (UINT64_C(1) << (2 * COUNT + 1)) - 2);
+    page_drop(p);
+    disk_close(&d);
+}
+
 int
 main(void)
 {
@@ -181,6 +206,7 @@ main(void)
         cmocka_unit_test(a_gap_lies_between_the_batches_beside_it),
         cmocka_unit_test(a_gap_is_one_by_two_of_three_signs),
         cmocka_unit_test(a_row_that_strayed_to_the_front_is_lost_at_its_own_place),
+        cmocka_unit_test(a_batch_whose_key_is_no_whole_number_claims_nothing),
         cmocka_unit_test(a_batch_does_not_lie_before_the_log_while_its_messages_are_in_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
