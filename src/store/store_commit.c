@@ -9,6 +9,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
+enum { LSNS_TO_COUNT = 300000 }; /* by then whatever waits has to wait for the topics' rows */
+
 /* ---- batches ---- */
 
 /* One row for all of it: seq is that of the last, there is no topic and no text. */
@@ -319,7 +321,7 @@ transact(struct store *s, const struct commit *commit, uint32_t count, struct wa
     }
     if (e == ERR_OK)
         e = streams_write(s);
-    if (e == ERR_OK && s->lsn - s->topics.lsn >= 300000)
+    if (e == ERR_OK && topics_are_due(s, LSNS_TO_COUNT))
         e = topics_write(s);
     if (e == ERR_OK && rider && !s->wants_reload && !s->disk.is_scarce)
         return commit_with(s, rider, received);

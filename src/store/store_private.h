@@ -223,6 +223,8 @@ void topics_newest(struct topic *t, const struct entry *e);
 enum err topics_write_newest(struct store *s, const struct topic *t);
 /* Writes the rows of all that changed; within a transaction.  A rollback loads them anew. */
 enum err topics_write(struct store *s);
+/* Is it time for that: `least` messages came, or more where there are many topics? */
+bool topics_are_due(const struct store *s, uint64_t least);
 /* The same in a transaction of its own. */
 enum err topics_snapshot(struct store *s);
 

@@ -208,7 +208,7 @@ static bool
 wants_snapshot(const struct store *s)
 {
     return s->is_loaded && !s->is_refusing && s->topics.lsn < s->lsn &&
-           (s->tends_waited >= TENDS_TO_SNAPSHOT || s->lsn - s->topics.lsn >= LSNS_TO_SNAPSHOT);
+           (s->tends_waited >= TENDS_TO_SNAPSHOT || topics_are_due(s, LSNS_TO_SNAPSHOT));
 }
 
 bool

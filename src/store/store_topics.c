@@ -99,6 +99,17 @@ topics_write_newest(struct store *s, const struct topic *t)
     return sql_run(s->db, q);
 }
 
+/* A row for each topic that was written to: where they are many that is work for more messages
+ * than LEAST.  A start counts what came since, a million in a tenth of a second. */
+bool
+topics_are_due(const struct store *s, uint64_t least)
+{
+    enum { MESSAGES_PER_TOPIC = 8, MOST = 1000000 };
+    uint64_t wanted = (uint64_t)s->topics.count * MESSAGES_PER_TOPIC;
+    wanted          = wanted < MOST ? wanted : MOST;
+    return s->lsn - s->topics.lsn >= (wanted > least ? wanted : least);
+}
+
 enum err
 topics_write(struct store *s)
 {
