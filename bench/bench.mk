@@ -20,6 +20,8 @@ TESTS += $(BUILD)/bench/generator_test
 test: $(BUILD)/bench/generator_test
 $(BUILD)/bench/append: $(BUILD)/bench/append.o $(BUILD)/libload.a
 	$(CC) $(LDFLAGS) -o $@ $^ -lm
+$(BUILD)/bench/match: $(BUILD)/bench/match.o $(BUILD)/libload.a $(call lib_of,core base)
+	$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
 $(BUILD)/bench/history: $(BUILD)/bench/history.o $(call lib_of,store core base)
 	$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
 
@@ -30,7 +32,7 @@ bench: $(BUILD)/hearsay $(patsubst %,$(BUILD)/bench/%,generator history lagging 
 	bench/run --build $(BUILD) $(BENCH)
 
 #   make bench-peers           beside other brokers; ROUNDS and SECONDS from the environment
-bench-peers: $(BUILD)/hearsay $(patsubst %,$(BUILD)/bench/%,generator append sink history)
+bench-peers: $(BUILD)/hearsay $(patsubst %,$(BUILD)/bench/%,generator append sink history match)
 	bench/peers --build $(BUILD) $(BENCH)
 
 soak-load: $(BUILD)/hearsay

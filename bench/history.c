@@ -85,7 +85,8 @@ make_batch(struct fill *f, struct hash128 *chain)
 {
     static struct msg msg[BATCH_MESSAGES_MAX];
     static char       name[BATCH_MESSAGES_MAX][NAME];
-    static uint8_t    body[BODY];
+    uint8_t           body[BODY];
+    memset(body, 0x78, sizeof body);
     uint64_t          stream = f->at / f->per_stream, first = f->at % f->per_stream + 1;
     uint32_t          count = 0;
     for (; count < BATCH_MESSAGES_MAX && f->at < f->messages && f->at / f->per_stream == stream;
