@@ -1,7 +1,8 @@
 /* run.h - runs a load: one thread, epoll.
  *
  * With a rate the loop is open: message k is due at k / rate after the beginning, whatever came
- * back by then, and all its latencies count from that time.  Without one each publisher keeps
+ * back by then, and all its latencies count from that time; it is awake when one is due, or
+ * the lateness of its own timer would be counted as the broker's.  Without one each publisher keeps
  * `window` messages unacknowledged; a protocol without acknowledgements sends what its socket
  * takes. */
 #ifndef LOAD_RUN_H
