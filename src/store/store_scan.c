@@ -61,6 +61,8 @@ put_gap(struct scan *s, struct entry *e, bool damaged)
         have = floor;
     if (have >= e->gap_to)
         return ERR_OK;
+    if (e->mark.seq > e->gap_to) /* what lies beside it contradicts itself */
+        e->mark.seq = e->gap_to;
     if (have >= e->mark.seq)
         e->mark.seq = have + 1;
     e->wall = (struct wall){0};
