@@ -17,6 +17,7 @@
 #include <errno.h>
 #include <ftw.h>
 #include <signal.h>
+#include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -297,6 +298,22 @@ disk_put(struct disk *d, struct batch *b, int64_t received)
     assert_int_equal(r.err, ERR_OK);
     blob_drop(b);
     return r.lsn_first;
+}
+
+/* What somebody else does to broker.db; how many rows it changed. */
+static inline int
+disk_execute(const struct disk *d, const char *sql)
+{
+    sqlite3 *db;
+    char     path[128], *why = NULL;
+    snprintf(path, sizeof path, "%s/broker.db", d->dir);
+    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    sqlite3_busy_timeout(db, 1000);
+    if (sqlite3_exec(db, sql, NULL, NULL, &why) != SQLITE_OK)
+        fail_msg("%s: %s", sql, why);
+    int changes = sqlite3_changes(db);
+    sqlite3_close(db);
+    return changes;
 }
 
 static inline struct page *

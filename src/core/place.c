@@ -60,30 +60,17 @@ place_take(struct place *p, const struct sessions *all, const struct session *s,
     return true;
 }
 
-static bool
-same_filters(const struct filters *a, const struct filters *b)
-{
-    if (a == b)
-        return true;
-    if (a->count != b->count)
-        return false;
-    for (uint32_t i = 0; i < a->count; i++)
-        if (!str_eq(a->at[i], b->at[i]))
-            return false;
-    return true;
-}
-
 bool
 place_is(const struct place *p, const struct sessions *all, const struct session *s)
 {
     if (p->live > 0)
         return s->state == SESSION_HEAD && p->live == session_next_live(all, s) &&
-               same_filters(p->filters, s->filters);
+               filters_are_same(p->filters, s->filters);
     return p->filters && p->lsn == s->lsn && p->stamp == s->stamp && is_plain(s) &&
            p->seen.count == s->seen.count &&
            (s->seen.count == 0 ||
             memcmp(p->seen.at, s->seen.at, s->seen.count * sizeof *s->seen.at) == 0) &&
-           same_filters(p->filters, s->filters);
+           filters_are_same(p->filters, s->filters);
 }
 
 void

@@ -75,6 +75,19 @@ copy_filters(const struct str *filter, uint32_t count)
     return f;
 }
 
+bool
+filters_are_same(const struct filters *a, const struct filters *b)
+{
+    if (a == b)
+        return true;
+    if (a->count != b->count)
+        return false;
+    for (uint32_t i = 0; i < a->count; i++)
+        if (!str_eq(a->at[i], b->at[i]))
+            return false;
+    return true;
+}
+
 /* Runs on the reader's thread too: touches nothing but the blob. */
 static bool
 wants(const void *filters, struct str topic)

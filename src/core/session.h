@@ -102,6 +102,7 @@ struct filters {
     bool       literal; /* none has a wildcard */
     struct str at[];
 };
+bool filters_are_same(const struct filters *a, const struct filters *b);
 struct session {
     enum session_state state;
     uint64_t           ref;

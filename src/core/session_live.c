@@ -199,19 +199,10 @@ session_drop_live(struct sessions *all, struct session *s)
     s->live = NULL;
 }
 
-static bool
-is_same(const struct filters *a, const struct filters *b)
-{
-    bool same = a->count == b->count;
-    for (uint32_t i = 0; same && i < a->count; i++)
-        same = str_eq(a->at[i], b->at[i]);
-    return same;
-}
-
 void
 session_take_live(struct sessions *all, struct session *from, struct session *to)
 {
-    if (from == to || !from->live || to->live || !is_same(from->filters, to->filters))
+    if (from == to || !from->live || to->live || !filters_are_same(from->filters, to->filters))
         return;
     to->live   = from->live;
     from->live = NULL;

@@ -13,7 +13,7 @@ struct stream_state {
     uint64_t       floor; /* highest seq that retention took, or a gap at the front stands for */
     struct hash128 chain, floor_chain; /* at head, at floor */
     uint64_t       stamp, floor_stamp; /* lamport of the message there */
-    uint64_t       gap;    /* end of the highest gap in the log; 0: none */
+    uint64_t       gap;                /* end of the highest gap in the log; 0: none */
     struct wall    came;   /* when the newest of it came here, or to who told of a gap */
     uint64_t       waived; /* counts as held, for deps alone; 0: none */
     struct str     origin;

@@ -10,18 +10,6 @@ enum { GROUP = 8, PAGE = 8 << 10, TAIL = 1 << 20 };
 
 /* ---- a file ---- */
 
-static void
-execute(const struct disk *d, const char *sql)
-{
-    sqlite3 *db;
-    char     path[128], *why = NULL;
-    snprintf(path, sizeof path, "%s/broker.db", d->dir);
-    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
-    if (sqlite3_exec(db, sql, NULL, NULL, &why) != SQLITE_OK)
-        fail_msg("%s: %s", sql, why);
-    sqlite3_close(db);
-}
-
 /* The first column of all rows, a line each. */
 static char *
 ask(const struct disk *d, const char *sql)
@@ -245,7 +233,7 @@ only_rows_of_the_topic_are_looked_at(void **state)
     assert_int_equal(vector_seq(&f.seen, 5), end);
     vector_fini(&f.seen);
 
-    execute(&d, "DELETE FROM messages WHERE lsn % 401 <> 200"); /* nobody looks there */
+    disk_execute(&d, "DELETE FROM messages WHERE lsn % 401 <> 200"); /* nobody looks there */
     f = read_all(&d, 1, end, rare);
     assert_int_equal(f.count, all);
     assert_int_equal(f.stamp, end);
@@ -400,10 +388,10 @@ a_damaged_index_hides_nothing(void **state)
     (void)state;
     disk_open(&d, false);
     fill(&d, 5, 21000, 1000, topic_rare);
-    execute(&d, "CREATE TABLE s AS SELECT * FROM segments;"
-                "CREATE TABLE p AS SELECT * FROM postings");
+    disk_execute(&d, "CREATE TABLE s AS SELECT * FROM segments;"
+                     "CREATE TABLE p AS SELECT * FROM postings");
     for (size_t i = 0; i < sizeof damage / sizeof *damage; i++) {
-        execute(&d, damage[i]);
+        disk_execute(&d, damage[i]);
         for (size_t k = 0; k < sizeof filter / sizeof *filter; k++) {
             struct found f = read_all(&d, 1, 21000, filter[k]);
             assert_int_equal(f.count, k == 1 ? 0 : rare_below(21001));
@@ -411,8 +399,8 @@ a_damaged_index_hides_nothing(void **state)
             assert_int_equal(vector_seq(&f.seen, 5), 21000);
             vector_fini(&f.seen);
         }
-        execute(&d, "DELETE FROM segments; INSERT INTO segments SELECT * FROM s;"
-                    "DELETE FROM postings; INSERT INTO postings SELECT * FROM p");
+        disk_execute(&d, "DELETE FROM segments; INSERT INTO segments SELECT * FROM s;"
+                         "DELETE FROM postings; INSERT INTO postings SELECT * FROM p");
     }
     for (size_t k = 0; k < sizeof filter / sizeof *filter; k++)
         blob_drop(filter[k]);
@@ -428,7 +416,7 @@ a_damaged_topic_takes_no_memory(void **state)
     (void)state;
     disk_open(&d, false);
     fill(&d, 5, 300, 100, topic_rare);
-    execute(&d, "UPDATE messages SET topic = topic + (1 << 30) WHERE lsn = 100");
+    disk_execute(&d, "UPDATE messages SET topic = topic + (1 << 30) WHERE lsn = 100");
     struct found f = read_all(&d, 1, 300, filter);
     assert_int_equal(f.pages, 1);
     assert_true(d.r->verdicts_bytes < 1 << 16);
@@ -511,7 +499,7 @@ retention_leaves_the_index_of_what_is_left(void **state)
     (void)state;
     disk_open(&d, false);
     fill(&d, 5, 20500, 1000, topic_rare);
-    execute(&d, "DELETE FROM messages WHERE lsn <= 7000");
+    disk_execute(&d, "DELETE FROM messages WHERE lsn <= 7000");
     assert_int_equal(segments_retain(d.s, 7001), ERR_OK);
     expect(&d, "SELECT lsn_first FROM segments", "5001\n10001\n15001\n");
     expect(&d, "SELECT min(id) >= 5001 * 16 FROM postings", "1\n");
@@ -519,7 +507,7 @@ retention_leaves_the_index_of_what_is_left(void **state)
     struct found f = read_all(&d, 7001, 20500, rare);
     assert_int_equal(f.count, rare_below(20501) - rare_below(7001));
     vector_fini(&f.seen);
-    execute(&d, "DELETE FROM messages WHERE lsn <= 20499");
+    disk_execute(&d, "DELETE FROM messages WHERE lsn <= 20499");
     assert_int_equal(segments_retain(d.s, 20500), ERR_OK);
     expect(&d, "SELECT (SELECT count(*) FROM postings) + (SELECT count(*) FROM segments)", "0\n");
     disk_stop(&d);

@@ -2,21 +2,6 @@
 #include "base/trace.h"
 #include "tests/store_kit.h"
 
-#include <sqlite3.h>
-
-static void
-execute(const struct disk *d, const char *sql)
-{
-    sqlite3 *db;
-    char     path[128];
-    snprintf(path, sizeof path, "%s/broker.db", d->dir);
-    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
-    sqlite3_busy_timeout(db, 1000);
-    assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
-    assert_true(sqlite3_changes(db) > 0);
-    sqlite3_close(db);
-}
-
 static void
 commit(struct disk *d, enum commit_kind kind, struct batch *b)
 {
@@ -66,7 +51,7 @@ the_newest_is_one_that_can_be_read(void **state)
         blob_keep(b);
         disk_put(&d, b, 1);
         assert_newest(&d, 4, "nothing");
-        execute(&d, wound[i / 2]);
+        assert_true(disk_execute(&d, wound[i / 2]) > 0);
         for (int round = 0; round < 2; round++) {
             assert_newest(&d, 3, wound[i / 2]);
             if (i % 2)
@@ -103,7 +88,7 @@ what_is_kept_is_dropped_or_mended(void **state)
         struct batch *b = kit_batch(&w, 1, "t");
         commit(&d, COMMIT_LATEST, b);
         assert_newest(&d, 1, "nothing");
-        execute(&d, wound[i]);
+        assert_true(disk_execute(&d, wound[i]) > 0);
         for (int round = 0; round < 3; round++)
             assert_newest(&d, 0, wound[i]);
         commit(&d, COMMIT_LATEST, b);

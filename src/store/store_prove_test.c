@@ -1,22 +1,7 @@
 /* What stands in one place of broker.db alone, flipped. */
 #include "tests/store_kit.h"
 
-#include <sqlite3.h>
-
 enum { DEPS = 200, BODY = 1000000 };
-
-static void
-execute(const struct disk *d, const char *sql)
-{
-    sqlite3 *db;
-    char     path[128];
-    snprintf(path, sizeof path, "%s/broker.db", d->dir);
-    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
-    sqlite3_busy_timeout(db, 1000);
-    assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
-    assert_int_equal(sqlite3_changes(db), 1);
-    sqlite3_close(db);
-}
 
 /* Without it a flipped bit of many deps, or one of an origin, is given up beside a big message. */
 static void
@@ -38,7 +23,7 @@ one_bit_is_flipped_back(void **state)
         disk_open(&d, false);
         uint64_t lsn = disk_put(&d, kit_batch_with(&w, 1, "t", BODY, deps, DEPS), 1000);
         disk_put(&d, kit_batch(&w, 1, "t"), 1001);
-        execute(&d, wound[i]);
+        assert_int_equal(disk_execute(&d, wound[i]), 1);
         struct read read = {.lsn = lsn, .lsn_last = lsn, .batches = true, .bytes_max = 1 << 20};
         assert_int_equal(store_read(d.r, &read, &p), ERR_OK);
         assert_int_equal(p->count, 1);

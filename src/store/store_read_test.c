@@ -3,21 +3,7 @@
 
 #include "tests/store_kit.h"
 
-#include <sqlite3.h>
-
 enum { BATCHES = 4, MESSAGES = 3 };
-
-static void
-execute(const struct disk *d, const char *text)
-{
-    sqlite3 *db;
-    char     path[128];
-    snprintf(path, sizeof path, "%s/broker.db", d->dir);
-    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
-    assert_int_equal(sqlite3_exec(db, text, NULL, NULL, NULL), SQLITE_OK);
-    assert_true(sqlite3_changes(db) > 0);
-    sqlite3_close(db);
-}
 
 /* How many messages are told of, and how many of them as gone. */
 static void
@@ -60,7 +46,7 @@ what_is_lost_at_the_front_is_told(void **state)
         disk_open(&d, false);
         for (uint32_t k = 0; k < BATCHES; k++)
             disk_put(&d, kit_batch(&w[k % 2], MESSAGES, "t"), 1000 + k);
-        execute(&d, wound[i].sql);
+        assert_true(disk_execute(&d, wound[i].sql) > 0);
         count(&d, (struct read){.lsn = 1}, &told, &gone);
         assert_int_equal(told, BATCHES * MESSAGES);
         assert_int_equal(gone, wound[i].gone);

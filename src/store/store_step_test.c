@@ -29,17 +29,6 @@ number(const struct disk *d, const char *sql)
     return n;
 }
 
-static void
-execute(const struct disk *d, const char *sql)
-{
-    sqlite3 *db;
-    char     path[128];
-    snprintf(path, sizeof path, "%s/broker.db", d->dir);
-    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
-    assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
-    sqlite3_close(db);
-}
-
 /* What is written next: `group` batches of `count` messages. */
 struct load {
     struct writer w;
@@ -163,8 +152,8 @@ a_step_that_fails_fails_no_commit(void **state)
     (void)state;
     disk_open(&d, false);
     fill(&d, &l, 3);
-    execute(&d, "CREATE TRIGGER no BEFORE DELETE ON messages WHEN old.lsn = 70"
-                " BEGIN SELECT raise(ABORT, 'no'); END");
+    disk_execute(&d, "CREATE TRIGGER no BEFORE DELETE ON messages WHEN old.lsn = 70"
+                     " BEGIN SELECT raise(ABORT, 'no'); END");
     for (int i = 0; i < 2; i++) {
         assert_int_equal(put(&d, &l, &past, &went, &r), ERR_OK);
         assert_true(went);
@@ -176,7 +165,7 @@ a_step_that_fails_fails_no_commit(void **state)
     assert_int_equal(number(&d, "SELECT count(*) FROM messages"), 60);
     assert_int_equal(number(&d, "SELECT count(*) FROM batches"), 6);
     assert_int_equal(number(&d, "SELECT floor FROM streams"), 60);
-    execute(&d, "DROP TRIGGER no");
+    disk_execute(&d, "DROP TRIGGER no");
     assert_int_equal(put(&d, &l, &past, &went, &r), ERR_OK);
     assert_true(went && r && r->floor[0].floor == 80);
     retained_drop(r);

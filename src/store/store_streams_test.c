@@ -6,18 +6,6 @@
 
 enum { TAIL = 1000000, MANY = 20000 };
 
-static void
-run(const struct disk *d, const char *sql)
-{
-    sqlite3 *db;
-    char     path[128], *why = NULL;
-    snprintf(path, sizeof path, "%s/broker.db", d->dir);
-    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
-    if (sqlite3_exec(db, sql, NULL, NULL, &why) != SQLITE_OK)
-        fail_msg("%s: %s", sql, why);
-    sqlite3_close(db);
-}
-
 /* Steps of SQLite's machine that a read took: a measure that no other program disturbs. */
 static int
 steps_of(struct disk *d, const struct read *read, struct page **p)
@@ -60,7 +48,7 @@ streams_that_retired_cost_readers_nothing(void **state)
              " INSERT INTO streams SELECT i, 'h:1', 1, zeroblob(16), 1, 0, 10000, 1, zeroblob(16),"
              " 1, NULL, 2, 0 FROM n",
              100 + MANY);
-    run(&d, sql);
+    disk_execute(&d, sql);
     disk_start(&d);
     for (int i = 0; i < 2; i++) {
         int steps = steps_of(&d, &place[i], &p);

@@ -3,21 +3,7 @@
 
 #include "tests/store_kit.h"
 
-#include <sqlite3.h>
-
 enum { STREAM = 0x1111, BEFORE = 2, GAP_LAST = 6, AFTER = 3 };
-
-static void
-execute(const struct disk *d, const char *text)
-{
-    sqlite3 *db;
-    char     path[128];
-    snprintf(path, sizeof path, "%s/broker.db", d->dir);
-    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
-    assert_int_equal(sqlite3_exec(db, text, NULL, NULL, NULL), SQLITE_OK);
-    assert_true(sqlite3_changes(db) > 0);
-    sqlite3_close(db);
-}
 
 /* Two messages, a gap of four, and (`after`) three messages; the lsn of the last. */
 static uint64_t
@@ -52,7 +38,7 @@ a_gap_lies_between_the_batches_beside_it(void **state)
         struct disk d;
         disk_open(&d, false);
         uint64_t lsn_last = fill(&d, after);
-        execute(&d, wound[i / 2]);
+        assert_true(disk_execute(&d, wound[i / 2]) > 0);
         struct read  read = {.lsn = BEFORE + 1, .lsn_last = lsn_last, .bytes_max = 1 << 20};
         struct page *p    = disk_read(&d, &read);
         assert_int_equal(p->count, after ? 1 + AFTER : 1);
@@ -82,7 +68,7 @@ a_gap_is_one_by_two_of_three_signs(void **state)
         struct disk d;
         disk_open(&d, false);
         struct read read = {.lsn = 1, .lsn_last = fill(&d, true), .bytes_max = 1 << 20};
-        execute(&d, wound[i]);
+        assert_true(disk_execute(&d, wound[i]) > 0);
         struct page *p = disk_read(&d, &read);
         assert_int_equal(p->count, BEFORE + 1 + AFTER);
         assert_int_equal(p->entry[BEFORE].mark.seq, BEFORE + 1);
@@ -116,7 +102,7 @@ a_row_that_strayed_to_the_front_is_lost_at_its_own_place(void **state)
         struct retention policy = {.age_ms = 100};
         retained_drop(disk_retain(&d, &policy, 1500));
         snprintf(sql, sizeof sql, "UPDATE messages SET lsn = %d WHERE lsn = %d", (int)to, STRAYED);
-        execute(&d, sql);
+        assert_true(disk_execute(&d, sql) > 0);
         for (int filtered = 0; filtered < 2; filtered++) {
             struct mark  gone = {STREAM, GONE};
             struct read  read = {.lsn       = 1,
@@ -157,7 +143,7 @@ a_batch_does_not_lie_before_the_log_while_its_messages_are_in_it(void **state)
         uint64_t second = GONE + COUNT + 1;
         snprintf(sql, sizeof sql, "UPDATE batches SET lsn = %d WHERE lsn = %d", (int)to,
                  (int)second);
-        execute(&d, sql);
+        assert_true(disk_execute(&d, sql) > 0);
         struct read  read = {.lsn = 1, .lsn_last = second + COUNT - 1, .bytes_max = 1 << 20};
         struct page *p    = disk_read(&d, &read);
         assert_int_equal(p->entry[0].mark.stream, STREAM);
@@ -186,7 +172,7 @@ a_batch_whose_key_is_no_whole_number_claims_nothing(void **state)
     disk_open(&d, false);
     disk_put(&d, kit_batch(&w, COUNT, "t"), 1000);
     disk_put(&d, kit_batch(&w, COUNT, "t"), 1000);
-    execute(&d, "UPDATE batches SET first = 4.5 WHERE lsn = 7");
+    assert_true(disk_execute(&d, "UPDATE batches SET first = 4.5 WHERE lsn = 7") > 0);
     struct read  read = {.lsn = 1, .lsn_last = 2 * COUNT, .bytes_max = 1 << 20};
     struct page *p    = disk_read(&d, &read);
     uint64_t     told = 0;
