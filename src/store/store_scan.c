@@ -146,6 +146,23 @@ take_damaged(struct scan *s, uint64_t lsn, struct claim claim)
     return put_gap(s, &e, true);
 }
 
+/* A stream without a row of its own: either that is lost, or the stream was never there, and
+ * two rows say the same wrong thing.  The chain covers it. */
+static enum err
+check_stream(struct scan *s, struct mark mark, bool *fits)
+{
+    struct batch_row row;
+    struct batch    *b       = NULL;
+    bool             damaged = false;
+    enum err         err     = read_batch_row(s->r, mark, &row);
+    if (err == ERR_OK)
+        err = rebuild_batch(s->r, &row, &b, &damaged);
+    s->r->work += WORK_BATCH;
+    blob_drop(b);
+    *fits = err == ERR_OK;
+    return err == ERR_CORRUPT || err == ERR_NOTFOUND ? ERR_OK : err;
+}
+
 /* Its text, when it fits its digest: *e is whole then. */
 static enum err
 take_text(struct scan *s, sqlite3_stmt *q, struct entry *e, bool *fits)
@@ -164,7 +181,10 @@ take_text(struct scan *s, sqlite3_stmt *q, struct entry *e, bool *fits)
     e->topic   = name;
     e->headers = page_text(s->page, headers);
     e->body    = page_text(s->page, body);
-    return origin_of(s, e->mark.stream, &e->origin);
+    err        = origin_of(s, e->mark.stream, &e->origin);
+    if (err == ERR_OK && e->origin.n == 0)
+        err = check_stream(s, e->mark, fits);
+    return err;
 }
 
 /* `named`: the index says that its topic is wanted. */
