@@ -10,6 +10,11 @@
 #include <string.h>
 #include <sys/socket.h>
 
+/* Linux 6.15 and later; elsewhere it is refused, and nothing is lost but time. */
+#ifndef TCP_RTO_MAX_MS
+#define TCP_RTO_MAX_MS 44
+#endif
+
 enum {
     BULK_CHUNK_BYTES  = 64 << 10,  /* what others cannot overtake once it was begun */
     UNSENT_BYTES_MAX  = 128 << 10, /* in the kernel, where nothing overtakes */
@@ -597,9 +602,13 @@ sock_dial(struct loop *l, const struct endpoint *to, uint32_t timeout_ms,
 void
 sock_set_peer(struct sock *s, uint32_t timeout_ms)
 {
-    uv_os_fd_t fd;
-    if (uv_fileno((uv_handle_t *)&s->tcp, &fd) == 0)
-        setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &timeout_ms, sizeof timeout_ms);
+    static const int linear = 1, rto_max_ms = 1000;
+    uv_os_fd_t       fd;
+    if (uv_fileno((uv_handle_t *)&s->tcp, &fd) != 0)
+        return;
+    setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &timeout_ms, sizeof timeout_ms);
+    setsockopt(fd, IPPROTO_TCP, TCP_THIN_LINEAR_TIMEOUTS, &linear, sizeof linear);
+    setsockopt(fd, IPPROTO_TCP, TCP_RTO_MAX_MS, &rto_max_ms, sizeof rto_max_ms);
 }
 
 void
