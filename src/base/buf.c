@@ -1,10 +1,7 @@
 #include "base/buf.h"
 
-#include "base/check.h"
-
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 enum { CAP_MIN = 256 };
 
@@ -27,14 +24,8 @@ buf_clear_free(struct buf *b)
     buf_fini(b);
 }
 
-struct str
-buf_str(const struct buf *b)
-{
-    return (struct str){b->p + b->start, b->n};
-}
-
 enum err
-buf_room(struct buf *b, size_t bytes, uint8_t **room)
+buf_make_room(struct buf *b, size_t bytes, uint8_t **room)
 {
     if (bytes > b->limit || b->n > b->limit - bytes)
         return ERR_LIMIT;
@@ -51,27 +42,6 @@ buf_room(struct buf *b, size_t bytes, uint8_t **room)
         b->cap = cap;
     }
     *room = b->p + b->start + b->n;
-    return ERR_OK;
-}
-
-void
-buf_grew(struct buf *b, size_t bytes)
-{
-    CHECK(b->start + b->n + bytes <= b->cap);
-    b->n += bytes;
-}
-
-enum err
-buf_add(struct buf *b, struct str s)
-{
-    uint8_t *room;
-    if (s.n == 0)
-        return ERR_OK;
-    enum err e = buf_room(b, s.n, &room);
-    if (e != ERR_OK)
-        return e;
-    memcpy(room, s.p, s.n);
-    buf_grew(b, s.n);
     return ERR_OK;
 }
 

@@ -1,5 +1,9 @@
 #include "base/instant.h"
 
+#include "base/digits.h"
+
+#include <string.h>
+
 /* Days since 1970-01-01 to a civil date; Howard Hinnant, "chrono-Compatible
  * Low-Level Date Algorithms", civil_from_days. */
 static void
@@ -16,13 +20,6 @@ civil(int64_t days, int *year, int *month, int *day)
     *year       = (int)(yoe + era * 400 + (*month <= 2));
 }
 
-static void
-digits(char *out, int64_t value, int width)
-{
-    for (int i = width - 1; i >= 0; i--, value /= 10)
-        out[i] = (char)('0' + value % 10);
-}
-
 void
 wall_text(struct wall t, char text[WALL_TEXT_BYTES])
 {
@@ -33,14 +30,12 @@ wall_text(struct wall t, char text[WALL_TEXT_BYTES])
     int           year, month, day;
 
     civil(days, &year, &month, &day);
-    const char *pattern = "0000-00-00T00:00:00.000Z";
-    for (int i = 0; i < WALL_TEXT_BYTES; i++)
-        text[i] = pattern[i];
-    digits(text, year, 4);
-    digits(text + 5, month, 2);
-    digits(text + 8, day, 2);
-    digits(text + 11, rest / 3600000, 2);
-    digits(text + 14, rest / 60000 % 60, 2);
-    digits(text + 17, rest / 1000 % 60, 2);
-    digits(text + 20, rest % 1000, 3);
+    memcpy(text, "0000-00-00T00:00:00.000Z", WALL_TEXT_BYTES);
+    digits_fixed(text, 4, (uint64_t)year);
+    digits_fixed(text + 5, 2, (uint64_t)month);
+    digits_fixed(text + 8, 2, (uint64_t)day);
+    digits_fixed(text + 11, 2, (uint64_t)(rest / 3600000));
+    digits_fixed(text + 14, 2, (uint64_t)(rest / 60000 % 60));
+    digits_fixed(text + 17, 2, (uint64_t)(rest / 1000 % 60));
+    digits_fixed(text + 20, 3, (uint64_t)(rest % 1000));
 }

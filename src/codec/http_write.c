@@ -1,5 +1,6 @@
 #include "codec/http_write.h"
 
+#include "base/digits.h"
 #include "codec/http_head.h"
 #include "codec/json_write.h"
 
@@ -69,8 +70,8 @@ put(struct put *p, struct str s)
 static void
 put_u64(struct put *p, uint64_t value)
 {
-    char text[U64_TEXT_BYTES];
-    put(p, (struct str){(const uint8_t *)text, u64_text(value, text)});
+    char text[DIGITS_U64_MAX];
+    put(p, (struct str){(const uint8_t *)text, digits_u64(text, value)});
 }
 
 static void

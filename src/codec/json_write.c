@@ -1,22 +1,10 @@
 #include "codec/json_write.h"
 
+#include "base/digits.h"
 #include "base/utf8.h"
 #include "codec/json_plain.h"
 
 #include <string.h>
-
-size_t
-u64_text(uint64_t value, char text[U64_TEXT_BYTES])
-{
-    char   digit[U64_TEXT_BYTES];
-    size_t at = sizeof digit;
-    do {
-        digit[--at] = (char)('0' + value % 10);
-        value /= 10;
-    } while (value > 0);
-    memcpy(text, digit + at, sizeof digit - at);
-    return sizeof digit - at;
-}
 
 /* ---- strings ---- */
 
@@ -169,15 +157,15 @@ json_write_text(struct json_writer *w, struct str text)
 void
 json_write_u64(struct json_writer *w, uint64_t value)
 {
-    char text[U64_TEXT_BYTES];
-    put_value(w, (struct str){(const uint8_t *)text, u64_text(value, text)});
+    char text[DIGITS_U64_MAX];
+    put_value(w, (struct str){(const uint8_t *)text, digits_u64(text, value)});
 }
 
 void
 json_write_u64_text(struct json_writer *w, uint64_t value)
 {
-    char text[U64_TEXT_BYTES];
-    json_write_text(w, (struct str){(const uint8_t *)text, u64_text(value, text)});
+    char text[DIGITS_U64_MAX];
+    json_write_text(w, (struct str){(const uint8_t *)text, digits_u64(text, value)});
 }
 
 void

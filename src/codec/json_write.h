@@ -45,10 +45,6 @@ MUST_USE enum err json_write_end(struct json_writer *w);
 /* A single string with its quotes, escaped; nothing is appended unless OK. */
 MUST_USE enum err json_add_text(struct buf *out, struct str text);
 
-enum { U64_TEXT_BYTES = 20 };
-/* Decimal digits, not zero-terminated; how many. */
-size_t u64_text(uint64_t value, char text[U64_TEXT_BYTES]);
-
 MUST_USE enum err base64_encode(struct buf *out, struct str bytes);
 /* Into `room`, which has text.n / 4 * 3 bytes.  Strict: padded, no blanks, unused bits
  * zero; else INVALID. */

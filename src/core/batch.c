@@ -2,6 +2,7 @@
 
 #include "base/blob.h"
 #include "base/check.h"
+#include "base/digits.h"
 #include "base/mem.h"
 #include "base/utf8.h"
 #include "core/filter.h"
@@ -307,28 +308,15 @@ token_cmp(const struct token *a, const struct token *b)
     return a->nonce < b->nonce ? -1 : a->nonce > b->nonce;
 }
 
-static const char hex[] = "0123456789abcdef";
-
-static char *
-put_decimal(char *at, uint64_t value)
-{
-    char digit[20];
-    int  n = 0;
-    do
-        digit[n++] = (char)('0' + value % 10);
-    while ((value /= 10) > 0);
-    while (n > 0)
-        *at++ = digit[--n];
-    return at;
-}
-
-void
+size_t
 mark_text(struct mark m, char text[MARK_TEXT_BYTES])
 {
-    for (int i = 0; i < 16; i++)
-        text[i] = hex[m.stream >> (60 - 4 * i) & 15];
-    text[16]                       = '-';
-    *put_decimal(text + 17, m.seq) = '\0';
+    digits_hex64(text, m.stream);
+    text[DIGITS_HEX64] = '-';
+    size_t n           = DIGITS_HEX64 + 1;
+    n += digits_u64(text + n, m.seq);
+    text[n] = '\0';
+    return n;
 }
 
 /* RFC 5952: lower case, no leading zeros, the longest run of zero groups (two or
@@ -361,7 +349,7 @@ put_ip6(char *at, const uint8_t ip[16])
         for (int shift = 12; shift >= 0; shift -= 4) {
             unsigned nibble = group[i] >> shift & 15;
             if (nibble > 0 || begun || shift == 0) {
-                *at++ = hex[nibble];
+                *at++ = "0123456789abcdef"[nibble];
                 begun = true;
             }
         }
@@ -379,11 +367,12 @@ addr_text(const struct addr *a, char text[ADDR_TEXT_BYTES])
         *at++ = ']';
     } else {
         for (int i = 0; i < 4; i++) {
-            at = put_decimal(at, a->ip[i]);
+            at += digits_u64(at, a->ip[i]);
             if (i < 3)
                 *at++ = '.';
         }
     }
     *at++                     = ':';
-    *put_decimal(at, a->port) = '\0';
+    at += digits_u64(at, a->port);
+    *at = '\0';
 }

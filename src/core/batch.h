@@ -68,7 +68,8 @@ enum { ADDR_TEXT_BYTES = 56 };
 void addr_text(const struct addr *a, char text[ADDR_TEXT_BYTES]);
 
 enum { MARK_TEXT_BYTES = 38 };
-/* 16 hex digits of the stream, '-', seq in decimal: a message's id, zero-terminated. */
-void mark_text(struct mark m, char text[MARK_TEXT_BYTES]);
+/* 16 hex digits of the stream, '-', seq in decimal: a message's id, zero-terminated; its
+ * length. */
+size_t mark_text(struct mark m, char text[MARK_TEXT_BYTES]);
 
 #endif

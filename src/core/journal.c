@@ -537,7 +537,13 @@ journal_tail_at(const struct journal *j, uint64_t lsn)
 {
     if (lsn < j->tail_lsn || lsn > j->lsn)
         return NULL;
-    uint32_t low = 0, high = j->tail_count;
+    /* Most who ask are close behind the newest: in steps that double from there, then by halves. */
+    uint32_t low = j->tail_count - 1, high = j->tail_count;
+    while (item(j, low)->lsn > lsn) {
+        uint32_t step = 2 * (j->tail_count - low);
+        high          = low;
+        low           = step < j->tail_count ? j->tail_count - step : 0;
+    }
     while (high - low > 1) {
         uint32_t mid = low + (high - low) / 2;
         if (item(j, mid)->lsn <= lsn)

@@ -1,6 +1,7 @@
 #include "server/render.h"
 
 #include "base/check.h"
+#include "base/digits.h"
 #include "codec/json_write.h"
 #include "core/batch.h"
 
@@ -8,29 +9,11 @@
 #define SURE(call) CHECK((call) == ERR_OK)
 
 void
-render(struct buf *out, struct str s)
-{
-    SURE(buf_add(out, s));
-}
-
-uint8_t *
-render_digits(uint8_t *p, uint64_t value)
-{
-    uint8_t  digit[20];
-    unsigned n = 0;
-    do
-        digit[n++] = (uint8_t)('0' + value % 10);
-    while (value /= 10);
-    while (n > 0)
-        *p++ = digit[--n];
-    return p;
-}
-
-void
 render_u64(struct buf *out, uint64_t value)
 {
-    uint8_t text[20];
-    render(out, (struct str){text, (size_t)(render_digits(text, value) - text)});
+    uint8_t *to;
+    SURE(buf_room(out, DIGITS_U64_MAX, &to));
+    buf_grew(out, digits_u64((char *)to, value));
 }
 
 void
@@ -43,31 +26,26 @@ render_text(struct buf *out, struct str s)
 void
 render_hex(struct buf *out, uint64_t value)
 {
-    static const char hex[] = "0123456789abcdef";
-    uint8_t           text[18];
-    text[0] = text[17] = '"';
-    for (int i = 0; i < 16; i++)
-        text[1 + i] = (uint8_t)hex[value >> (60 - 4 * i) & 15];
-    render(out, (struct str){text, sizeof text});
+    char text[1 + DIGITS_HEX64 + 1];
+    text[0] = text[sizeof text - 1] = '"';
+    digits_hex64(text + 1, value);
+    render(out, (struct str){(const uint8_t *)text, sizeof text});
 }
 
-void
-render_mark(struct buf *out, struct mark m)
-{
-    char text[MARK_TEXT_BYTES];
-    mark_text(m, text);
-    render(out, STR("\""));
-    render(out, str_of(text));
-    render(out, STR("\""));
-}
-
-/* Cursors hold neither quotes nor backslashes. */
+/* Cursors, ids and times hold neither quotes nor backslashes. */
 static void
 quoted(struct buf *out, struct str plain)
 {
     render(out, STR("\""));
     render(out, plain);
     render(out, STR("\""));
+}
+
+void
+render_mark(struct buf *out, struct mark m)
+{
+    char text[MARK_TEXT_BYTES];
+    quoted(out, (struct str){(const uint8_t *)text, mark_text(m, text)});
 }
 
 /* `name` is `,"body` or `,"message`. */

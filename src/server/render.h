@@ -13,15 +13,17 @@
 #include "core/types.h"
 
 /* Append to a buffer that has no limit. */
-void render(struct buf *out, struct str s);
+static inline void
+render(struct buf *out, struct str s)
+{
+    CHECK(buf_add(out, s) == ERR_OK);
+}
 void render_u64(struct buf *out, uint64_t value);
 /* A string with its quotes; what is not UTF-8 becomes "\ufffd". */
 void render_text(struct buf *out, struct str s);
 /* 16 hex digits with quotes: random 64-bit numbers. */
 void render_hex(struct buf *out, uint64_t value);
 void render_mark(struct buf *out, struct mark m);
-/* Decimal digits at `p` (20 bytes); the end of them. */
-uint8_t *render_digits(uint8_t *p, uint64_t value);
 
 /* {"id":...,"topic":...,"lamport":...,"origin":...,"time":...,"type":...,"meta":{...},
  * "body":...,"cursor":...}; `cursor` may be empty.  Of one that is live there is no id, but
