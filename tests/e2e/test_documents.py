@@ -1,0 +1,254 @@
+"""Each command that a document shows is run as it stands there.
+
+A block of code whose first line begins with a command is run, line by line, by bash, in a
+folder of the document's own, with ports of the test's in place of 3000 to 3002.  Three
+brokers run there already, unless the first command of a document starts one.  What a
+reader does besides is said in comments that a rendered page does not show, before a block:
+
+    <!-- test: file NAME -->          the block is what the file holds
+    <!-- test: stop 3000 -->          that broker is ended with SIGTERM; `kill`: with SIGKILL
+    <!-- test: elsewhere PATH -->     the test at PATH runs the block
+    <!-- test: not run: REASON -->    nothing runs it
+"""
+
+import glob
+import os
+import re
+import signal
+import subprocess
+import tempfile
+import textwrap
+
+import pytest
+
+from cluster import BIN, ROOT, Http, clean_env, free_ports, wait_for
+
+COMMAND = re.compile(
+    r"\(?(curl|hearsay|nc|sqlite3|echo|printf|for|kill|cp|mv|rm|mkdir|cd|make|git|ls|grep|tail|sudo"
+    r"|\./run|\./test|tools/\S+|[A-Z_]+=\S+ (hearsay|make|\./\S+))(\s|$)")
+DIRECTIVE = re.compile(r"<!-- test: (file|stop|kill|elsewhere|not run:) (.*?) -->$")
+# These go on until somebody ends them: a message has to come out of each.
+STAYS = re.compile(r"hearsay subscribe (?!.*--count)|curl -N|wait=60|cat\) \| nc")
+HEARD = ("stocks", "stocks/nyse", "news/today")
+GIVEN = {"access.log": "GET /index.html\nGET /favicon.ico\n"}
+
+
+def documents():
+    found = glob.glob(os.path.join(ROOT, "*.md")) + glob.glob(os.path.join(ROOT, "docs", "*.md"))
+    return sorted(os.path.relpath(f, ROOT) for f in found)
+
+
+def blocks(name):
+    """(line, directive or None, its argument, lines) of each block of code, and of each
+    directive that stands by itself."""
+    with open(os.path.join(ROOT, name)) as f:
+        lines = f.read().split("\n")
+    found, told, i = [], None, 0
+    while i < len(lines):
+        directive = DIRECTIVE.match(lines[i])
+        if directive:
+            told = (i + 1, directive.group(1).rstrip(":"), directive.group(2))
+            if told[1] in ("stop", "kill"):
+                found.append((*told, []))
+                told = None
+            i += 1
+            continue
+        fenced, indented = lines[i].startswith("```"), is_indented(lines, i)
+        if not (fenced or indented):
+            assert not told or not lines[i].strip(), f"{name}:{told[0]}: no block follows"
+            i += 1
+            continue
+        start, i = i, i + 1
+        while i < len(lines) and (not lines[i].startswith("```") if fenced else
+                                  lines[i].startswith("    ") or inner_blank(lines, i)):
+            i += 1
+        inside = lines[start + 1:i] if fenced else lines[start:i]
+        text = textwrap.dedent("\n".join(inside)).split("\n")
+        i += fenced
+        where, what, argument = told or (start + 1, None, None)
+        found.append((start + 1 if not told else where, what, argument, text))
+        told = None
+    return found
+
+
+def is_indented(lines, i):
+    before = lines[i - 1].strip() if i > 0 else ""
+    return lines[i].startswith("    ") and (not before or bool(DIRECTIVE.match(before)))
+
+
+def inner_blank(lines, i):
+    return not lines[i].strip() and i + 1 < len(lines) and lines[i + 1].startswith("    ")
+
+
+def commands(name):
+    """What is to be run of a document, in order: (line, what, argument or text)."""
+    todo = []
+    for line, told, argument, text in blocks(name):
+        if told == "file":
+            todo.append((line, "file", (argument, "\n".join(text) + "\n")))
+        elif told in ("stop", "kill"):
+            todo.append((line, told, argument))
+        elif told == "elsewhere":
+            assert os.path.exists(os.path.join(ROOT, argument)), f"{name}:{line}: no {argument}"
+        elif told is None and text and COMMAND.match(text[0]):
+            joined = "\n".join(text).replace("\\\n", " ").split("\n")
+            todo += [(line, "run", command) for command in joined if command.strip()]
+    return todo
+
+
+def is_ready(port):
+    try:
+        with Http(port, "localhost", 2) as h:
+            return h("GET", "/readyz").status == 200
+    except OSError:
+        return False
+
+
+class Reader:
+    """Somebody who pastes what the document says."""
+
+    def __init__(self, name, folder):
+        self.name, self.folder = name, str(folder)
+        self.ports = free_ports(3)
+        self.running = {}  # port -> broker
+        home = os.path.join(self.folder, ".home")
+        os.makedirs(os.path.join(home, "bin"))
+        os.symlink(BIN, os.path.join(home, "bin", "hearsay"))
+        self.write(".home/.curlrc", "fail\nsilent\nshow-error\n")  # 404 is a failure here
+        self.env = clean_env({
+            "PATH": os.path.join(home, "bin") + ":" + os.environ["PATH"],
+            "CURL_HOME": home, "HOME": home, "HEARSAY_PORT": str(self.ports[0]),
+        })
+        for given, text in GIVEN.items():
+            self.write(given, text)
+
+    def write(self, name, text):
+        with open(os.path.join(self.folder, name), "w") as f:
+            f.write(text)
+
+    def ported(self, text):
+        return re.sub(r"\b300([0-2])\b", lambda m: str(self.ports[int(m[1])]), text)
+
+    def begin(self, command):
+        output = tempfile.TemporaryFile("w+", dir=self.folder)
+        process = subprocess.Popen(
+            ["bash", "-c", command], cwd=self.folder, env=self.env, text=True, stdout=output,
+            stderr=subprocess.STDOUT, stdin=subprocess.PIPE, start_new_session=True)
+        process.output = output
+        return process
+
+    @staticmethod
+    def said(process):
+        process.output.seek(0)
+        return process.output.read()
+
+    @staticmethod
+    def end(process, how=signal.SIGTERM):
+        if process.poll() is None:
+            os.killpg(process.pid, how)  # its session: bash and what it started
+        process.wait(20)
+        process.stdin.close()
+
+    def broker(self, command, where):
+        port = int(re.search(r"--port (\d+)", command)[1])
+        assert port not in self.running, f"{where}: that broker runs already"
+        process = self.running[port] = self.begin("exec " + command)
+
+        def ready():
+            assert process.poll() is None, f"{where}: {command}\n{self.said(process)}"
+            return is_ready(port)
+
+        wait_for(ready, 15, f"{where}: {command}")
+
+    def stays(self, command, where):
+        process = self.begin(command)
+        try:
+            def speaks():
+                for topic in HEARD:
+                    self.run(f"hearsay publish --topic {topic} 'Stock update' >/dev/null", where)
+                assert process.poll() in (None, 0), f"{where}: {command}\n{self.said(process)}"
+                return "Stock update" in self.said(process)
+
+            wait_for(speaks, 15, f"{where}: a message out of: {command}")
+        finally:
+            self.end(process)
+
+    def run(self, command, where):
+        """A reading curl that finds nothing yet is tried again, as a person would."""
+        patient = command.startswith("curl") and " -d " not in command and " -X" not in command
+        outcome = []
+
+        def works():
+            done = subprocess.run(["bash", "-c", command], cwd=self.folder, env=self.env,
+                                  stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                                  timeout=120)
+            outcome[:] = [done.returncode, done.stdout + done.stderr]
+            return done.returncode == 0
+
+        if patient:
+            wait_for(works, 10, f"{where}: {command}")
+        else:
+            assert works(), f"{where}: {command}\nended with {outcome[0]}:\n{outcome[1]}"
+
+    def do(self, line, what, argument):
+        where = f"{self.name}:{line}"
+        if what == "file":
+            self.write(argument[0], self.ported(argument[1]))
+        elif what in ("stop", "kill"):
+            process = self.running.pop(int(self.ported(argument)))
+            self.end(process, signal.SIGTERM if what == "stop" else signal.SIGKILL)
+            if what == "stop":
+                assert process.returncode == 0, f"{where}:\n{self.said(process)}"
+        elif argument.startswith("hearsay broker"):
+            self.broker(self.ported(argument), where)
+        elif STAYS.search(argument):
+            self.stays(self.ported(argument), where)
+        else:
+            self.run(self.ported(argument), where)
+
+    def start_three(self):
+        self.write("globalState.csv", "".join(f"localhost,{port}\n" for port in self.ports))
+        for port in self.ports:
+            self.broker(f"hearsay broker --host localhost --port {port}", "the three brokers")
+
+    def close(self):
+        for process in self.running.values():
+            self.end(process)
+
+
+WITH_COMMANDS = [d for d in documents() if any(what == "run" for _, what, _ in commands(d))]
+
+
+@pytest.mark.parametrize("name", WITH_COMMANDS)
+def test_what_a_document_says_works(name, tmp_path):
+    # Broken if a command of a document fails, or one that shows messages shows none.
+    todo = commands(name)
+    reader = Reader(name, tmp_path)
+    try:
+        first = next(text for _, what, text in todo if what == "run")
+        if not first.startswith("hearsay broker"):
+            reader.start_three()
+        for step in todo:
+            reader.do(*step)
+    finally:
+        reader.close()
+
+
+def test_the_commands_are_found():
+    # Broken if the above looks at nothing, or a block of commands escapes it.
+    assert {"README.md", "docs/HTTP.md", "docs/STORE.md"} <= set(WITH_COMMANDS)
+    assert len([1 for _, what, _ in commands("README.md") if what == "run"]) >= 15
+    for name in documents():
+        for line, told, _, text in blocks(name):
+            if told is None and text and not COMMAND.match(text[0]):
+                hidden = [x for x in text if COMMAND.match(x) and not x.startswith("for")]
+                assert not hidden, f"{name}:{line}: begins with no command, but holds: {hidden}"
+
+
+def test_the_demonstration(tmp_path):
+    # Broken if `./run` does not build, start three brokers and send a message across.
+    done = subprocess.run(["./run", "--once"], cwd=ROOT, env=clean_env({"TMPDIR": str(tmp_path)}),
+                          stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "coordinator" in done.stdout
+    assert not os.listdir(tmp_path), "it leaves files behind"
