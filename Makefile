@@ -8,6 +8,7 @@
 # make sim SEEDS=1000   random faults in virtual time; SEED=7 replays one, WITHOUT=crash,cut less
 # make fuzz-cover what their corpora reach            make fuzz-planted  what they find
 # make crash      power fails at each moment, and each call (a part of it is in make test)
+# make install prefix=/usr/local    the command and libhearsay (tools/install.mk)
 # make crash-memory     each time that SQLite asks for memory there is none
 CC      ?= gcc
 SAN     ?=
@@ -143,7 +144,7 @@ tidy: $(BUILD)/libbase.a $(BUILD)/libcore.a $(BUILD)/libcodec.a
 format:
 	clang-format -i $$(git ls-files '*.c' '*.h')
 
--include $(wildcard tools/cover.mk bench/bench.mk tests/fuzz/fuzz.mk tests/crash/crash.mk \
+-include $(wildcard tools/cover.mk tools/install.mk bench/bench.mk tests/fuzz/fuzz.mk tests/crash/crash.mk \
                     tests/chaos/chaos.mk)
 
 clean:

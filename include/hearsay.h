@@ -49,6 +49,11 @@
 extern "C" {
 #endif
 
+/* Of this header; hearsay_version() is of the library that runs.  Before 1.0.0 another second
+ * number may mean another ABI, and then the library has another soname. */
+#define HEARSAY_VERSION "0.1.0"
+const char *hearsay_version(void);
+
 struct hearsay; /* opaque */
 
 enum hearsay_status {

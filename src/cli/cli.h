@@ -6,8 +6,6 @@
 #include "cli/options.h"
 #include "hearsay.h"
 
-#define HEARSAY_VERSION "0.1.0"
-
 enum {
     EXIT_OK          = 0,
     EXIT_ERROR       = 1,

@@ -2,7 +2,7 @@
 #ifndef CLI_TABLE_H
 #define CLI_TABLE_H
 
-#include "client/view.h"
+#include "cli/view.h"
 
 struct table_column {
     const char *key;

@@ -9,6 +9,12 @@
 #include <string.h>
 
 const char *
+hearsay_version(void)
+{
+    return HEARSAY_VERSION;
+}
+
+const char *
 hearsay_status_text(enum hearsay_status status)
 {
     switch (status) {

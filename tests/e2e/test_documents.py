@@ -24,7 +24,7 @@ import pytest
 from cluster import BIN, ROOT, Http, clean_env, free_ports, wait_for
 
 COMMAND = re.compile(
-    r"\(?(curl|hearsay|nc|sqlite3|echo|printf|for|kill|cp|mv|rm|mkdir|cd|make|git|ls|grep|tail|sudo"
+    r"\(?(curl|hearsay|nc|sqlite3|echo|printf|for|kill|cp|mv|rm|mkdir|cd|make|git|ls|grep|tail|cc|sudo"
     r"|\./run|\./test|tools/\S+|[A-Z_]+=\S+ (hearsay|make|\./\S+))(\s|$)")
 DIRECTIVE = re.compile(r"<!-- test: (file|stop|kill|elsewhere|not run:) (.*?) -->$")
 # These go on until somebody ends them: a message has to come out of each.

@@ -1,9 +1,9 @@
-/* view.h - looking into the JSON of a broker, for the command line.
+/* view.h - looking into the JSON of a broker.
  *
  * What a broker says may hold bytes that a stranger published: what is shown to people
  * goes through view_show(). */
-#ifndef CLIENT_VIEW_H
-#define CLIENT_VIEW_H
+#ifndef CLI_VIEW_H
+#define CLI_VIEW_H
 
 #include "base/buf.h"
 #include "codec/json.h"

@@ -1,4 +1,4 @@
-#include "client/view.h"
+#include "cli/view.h"
 
 #include "base/check.h"
 #include "base/mem.h"
