@@ -114,6 +114,11 @@ $(eval $(call tests_of,tests/scenario,sim store codec llhttp core base))
 test: $(TESTS)
 	tools/run-tests $(TESTS)
 
+# ./run and ./test quick in a new Debian of its own, as root and as a user.
+fresh:
+	tests/fresh/run
+.PHONY: fresh
+
 # With TSAN=1: those of the folders that have threads.
 THREADED = $(filter $(BUILD)/src/io/% $(BUILD)/src/server/% $(BUILD)/src/client/%,$(TESTS))
 threads: $(THREADED)
