@@ -1,4 +1,5 @@
-/* hearsay.h - libhearsay: publish to and subscribe at Hearsay brokers, blocking.
+/* hearsay.h - libhearsay: publish to and subscribe at Hearsay brokers, blocking or in an event
+ * loop of the program's own (hearsay_fd).
  *
  *     struct hearsay *h = hearsay_open("localhost:3000,localhost:3001");
  *     struct hearsay_publish  p = {.topic = "stocks", .body = "up", .body_bytes = 2};
@@ -184,7 +185,8 @@ enum hearsay_status hearsay_subscribe(struct hearsay *h, const struct hearsay_su
 /* The next message.  GAP: m->gap_from and gap_to, m->json; it comes once, in its place: behind
  * the messages of its stream before it, before those behind it.  UNREACHABLE after each
  * broker failed once, REFUSED when each refuses for now (hearsay_http_status() is 503): call
- * again to go on trying; the library paces itself.  Any other REFUSED will not change. */
+ * again to go on trying; the library paces itself.  Any other REFUSED will not change.
+ * With a timeout of 0 it takes what is there and waits for nothing, as hearsay_work(). */
 enum hearsay_status hearsay_next(struct hearsay *h, int timeout_ms, struct hearsay_message *m);
 
 /* At most so many messages at a time from the next fetch on. */
@@ -196,6 +198,43 @@ void hearsay_set_page(struct hearsay *h, int page);
  * before the first subscribe, and after one from "earliest" or a time while its first page
  * is not used up. */
 const char *hearsay_cursor(const struct hearsay *h);
+
+/* ---- in an event loop ---- */
+
+/* A handle has one descriptor for poll(), epoll, libuv...: it is readable when hearsay_work() has
+ * something to do or there is something to take, and stays so until that is done.  Wait for
+ * nothing but readable, and for as long as you like: the library's own deadlines make it
+ * readable too.
+ *
+ *     hearsay_publish_begin(h, &p), hearsay_subscribe_begin(h, &s)...
+ *     poll() says that hearsay_fd(h) is readable:
+ *         int has = hearsay_work(h);
+ *         if (has & HEARSAY_HAS_RECEIPT)
+ *             status = hearsay_publish_end(h, &r);
+ *         if (has & HEARSAY_HAS_MESSAGE)
+ *             status = hearsay_next(h, 0, &m);
+ *
+ * Several may be there: take as many as you like, ask hearsay_work() for what is left, or poll().
+ *
+ * The same from the first call until hearsay_close(), which closes it.  Do not read from it.
+ * -1: no descriptors are left.  After this call hearsay_publish_begin() sends nothing itself,
+ * and so waits for nothing.  A thread may poll it while another calls the library. */
+int hearsay_fd(struct hearsay *h);
+
+/* Connect, send, receive, move on to another broker: what can be done without waiting.  The only
+ * thing it waits for is the name of a broker that it connects to, as long as the system's
+ * resolver takes; addresses need none.  A call takes the answers to at most
+ * HEARSAY_OUTSTANDING_MAX publishes, and one page of messages.  What is there, as bits: */
+enum {
+    HEARSAY_HAS_RECEIPT = 1, /* hearsay_publish_end() comes back at once */
+    HEARSAY_HAS_MESSAGE = 2  /* hearsay_next() does, with a message or what else there is to say */
+};
+int hearsay_work(struct hearsay *h);
+
+/* As hearsay_subscribe(), but the place is pinned later, when hearsay_subscribed() says so; what
+ * a broker has against it hearsay_next() says. */
+enum hearsay_status hearsay_subscribe_begin(struct hearsay *h, const struct hearsay_subscribe *s);
+int                 hearsay_subscribed(const struct hearsay *h);
 
 /* ---- everything else ---- */
 

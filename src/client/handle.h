@@ -38,9 +38,10 @@ struct said {
 };
 
 struct hearsay {
-    char       text[HANDLE_TEXT_BYTES];
-    int        http_status;
-    struct buf room; /* texts of the last receipt or problem */
+    char         text[HANDLE_TEXT_BYTES];
+    int          http_status;
+    struct watch watch; /* hearsay_fd(); not open: nobody asked for it */
+    struct buf   room;  /* texts of the last receipt or problem */
 
     /* ---- publish ---- */
     struct line         pub;
@@ -53,6 +54,7 @@ struct hearsay {
     struct said         said;    /* why */
     uint64_t            patience_ms; /* how long to try on after a round has failed */
     struct mono         trouble;     /* since when none worked; 0: one does */
+    struct mono         answer_by;   /* the answer that is waited for; 0: for none yet */
     struct buf          context;     /* zero-terminated cursor: Hearsay-After */
     unsigned            context_via; /* the broker of this connection has all of it; 0: none */
 
@@ -62,10 +64,14 @@ struct hearsay {
     struct buf  from;    /* zero-terminated: what to ask next */
     struct buf  cursor;  /* zero-terminated: what hearsay_cursor() says */
     int         page_limit;
+    bool        pinned; /* the first poll was answered: the place is known */
     bool        poll_sent;
     struct mono poll_deadline;
     struct page page;
     bool        in_page, page_is_new;
+    /* What hearsay_work() met, for hearsay_next() to tell; OK: nothing. */
+    enum hearsay_status met;
+    struct said         met_said;
 };
 
 /* Sets the text and passes the status on. */
@@ -81,6 +87,25 @@ enum hearsay_status handle_refused(struct hearsay *h, const char *broker, int ht
 /* Of what handle_refused() came to: another broker may say yes to the same, and nothing was
  * stored. */
 bool handle_refusal_is_local(const struct hearsay *h, enum hearsay_status status);
+/* Keep what the text and HTTP status are now, and have them back, with `status`. */
+void                handle_keep_said(const struct hearsay *h, struct said *to);
+enum hearsay_status handle_say_again(struct hearsay *h, enum hearsay_status status,
+                                     const struct said *said);
+
+/* ---- for an event loop (work.c) ---- */
+
+/* Last in each call: the descriptor tells of what there is to do now. */
+void handle_arm(struct hearsay *h);
+/* What can be done without waiting. */
+void publish_work(struct hearsay *h);
+void subscribe_work(struct hearsay *h);
+/* Would hearsay_publish_end(), hearsay_next() come back at once, with more than TIMEOUT? */
+bool publish_is_ready(struct hearsay *h);
+bool subscribe_is_ready(const struct hearsay *h);
+/* When there is something to do, whatever the sockets say; MONO_NEVER. */
+struct mono publish_due(struct hearsay *h);
+struct mono subscribe_due(const struct hearsay *h);
+
 /* Replace what is in b by a zero-terminated copy. */
 void        handle_set(struct buf *b, const char *text);
 const char *handle_get(const struct buf *b);

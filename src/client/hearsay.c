@@ -49,6 +49,7 @@ hearsay_open(const char *brokers)
     struct hearsay *h = mem_new(sizeof *h);
     line_init(&h->pub);
     line_init(&h->sub);
+    watch_init(&h->watch);
     h->pub.brokers = h->sub.brokers = list;
     h->page_limit                   = PAGE_MESSAGES;
     page_init(&h->page);
@@ -71,6 +72,7 @@ hearsay_close(struct hearsay *h)
         return;
     line_fini(&h->pub);
     line_fini(&h->sub);
+    watch_close(&h->watch); /* behind the sockets, which leave it */
     page_fini(&h->page);
     buf_fini(&h->room);
     buf_fini(&h->context);
@@ -172,6 +174,21 @@ handle_refused(struct hearsay *h, const char *broker, int http_status, struct st
     return strcmp(p.code, "outcome_unknown") == 0 ? HEARSAY_UNCERTAIN : HEARSAY_REFUSED;
 }
 
+void
+handle_keep_said(const struct hearsay *h, struct said *to)
+{
+    memcpy(to->text, h->text, sizeof to->text);
+    to->http_status = h->http_status;
+}
+
+enum hearsay_status
+handle_say_again(struct hearsay *h, enum hearsay_status status, const struct said *said)
+{
+    memcpy(h->text, said->text, sizeof h->text);
+    h->http_status = said->http_status;
+    return status;
+}
+
 bool
 handle_refusal_is_local(const struct hearsay *h, enum hearsay_status status)
 {
@@ -181,9 +198,8 @@ handle_refusal_is_local(const struct hearsay *h, enum hearsay_status status)
 /* ---- everything else ---- */
 
 /* Only what may be asked twice without harm comes this way, so any failure moves on. */
-enum hearsay_status
-hearsay_call(struct hearsay *h, const char *method, const char *path, const char **body,
-             size_t *body_bytes)
+static enum hearsay_status
+call(struct hearsay *h, const char *method, const char *path, const char **body, size_t *body_bytes)
 {
     struct line        *l = &h->pub;
     enum hearsay_status status;
@@ -194,7 +210,7 @@ hearsay_call(struct hearsay *h, const char *method, const char *path, const char
     for (;;) {
         const char *broker = brokers_now(&l->brokers)->text;
         bool        reused = line_is_open(l) && l->answered;
-        enum err    e      = line_is_open(l) ? ERR_OK : line_open(l);
+        enum err    e      = line_is_open(l) ? ERR_OK : line_open(l, MONO_NEVER);
         if (e == ERR_OK && request_call(&l->out, broker, method, path) != ERR_OK)
             return handle_say(h, HEARSAY_INVALID, "not a method and a path");
         if (e == ERR_OK)
@@ -215,4 +231,13 @@ hearsay_call(struct hearsay *h, const char *method, const char *path, const char
     if (l->status >= 300)
         return handle_refused(h, brokers_now(&l->brokers)->text, l->status, buf_str(&l->body));
     return HEARSAY_OK;
+}
+
+enum hearsay_status
+hearsay_call(struct hearsay *h, const char *method, const char *path, const char **body,
+             size_t *body_bytes)
+{
+    enum hearsay_status status = call(h, method, path, body, body_bytes);
+    handle_arm(h);
+    return status;
 }

@@ -43,7 +43,7 @@ line_close(struct line *l)
 bool
 line_is_open(const struct line *l)
 {
-    return l->dial.fd >= 0;
+    return dial_is_open(&l->dial);
 }
 
 void
@@ -60,13 +60,26 @@ line_problem(const struct line *l)
 }
 
 enum err
-line_open(struct line *l)
+line_open(struct line *l, struct mono until)
 {
     const struct broker_at *at = brokers_now(&l->brokers);
-    line_close(l);
-    l->opened++;
-    dial_wait_until(l->brokers.not_before);
-    return dial_open(&l->dial, at->host, at->port, mono_after(mono_now(), (uint64_t)l->connect_ms));
+    if (!dial_is_connecting(&l->dial)) {
+        line_close(l);
+        dial_wait_until(mono_min(l->brokers.not_before, until));
+        if (!mono_reached(mono_now(), l->brokers.not_before))
+            return ERR_MORE;
+        l->opened++;
+        enum err e = dial_start(&l->dial, at->host, at->port, (uint64_t)l->connect_ms);
+        if (e != ERR_OK)
+            return e;
+    }
+    return dial_open(&l->dial, until);
+}
+
+struct mono
+line_open_at(const struct line *l)
+{
+    return dial_is_connecting(&l->dial) ? l->dial.try_by : l->brokers.not_before;
 }
 
 static enum err

@@ -42,8 +42,11 @@ bool line_is_open(const struct line *l);
 void        line_check(struct line *l);
 const char *line_problem(const struct line *l);
 
-/* Connect to the broker whose turn it is, after the pause of a failed round. */
-MUST_USE enum err line_open(struct line *l);
+/* Connect to the broker whose turn it is, after the pause of a failed round.  MORE: not yet,
+ * and `until` has come: call again. */
+MUST_USE enum err line_open(struct line *l, struct mono until);
+/* When line_open() has something to do, whatever the socket says. */
+struct mono line_open_at(const struct line *l);
 /* Send without waiting for an answer.  A failure leaves the answers that have come to be read:
  * line_answer() fails behind them. */
 MUST_USE enum err line_flush(struct line *l, struct mono deadline);

@@ -99,21 +99,6 @@ take_back(struct hearsay *h, bool first_was_heard)
 
 /* ---- getting answers ---- */
 
-static void
-keep_said(const struct hearsay *h, struct said *to)
-{
-    memcpy(to->text, h->text, sizeof to->text);
-    to->http_status = h->http_status;
-}
-
-static enum hearsay_status
-say_again(struct hearsay *h, enum hearsay_status status, const struct said *said)
-{
-    memcpy(h->text, said->text, sizeof h->text);
-    h->http_status = said->http_status;
-    return status;
-}
-
 /* This one failed or refused.  OK: there is another one to try, or time to try on. */
 static enum hearsay_status
 move_on(struct hearsay *h, enum hearsay_status status)
@@ -123,7 +108,7 @@ move_on(struct hearsay *h, enum hearsay_status status)
         h->trouble = now;
     if (!brokers_failed(&h->pub.brokers, now) || mono_since(now, h->trouble) < h->patience_ms)
         return HEARSAY_OK;
-    keep_said(h, &h->said);
+    handle_keep_said(h, &h->said);
     return status;
 }
 
@@ -132,6 +117,7 @@ take_answer(struct hearsay *h, struct pending *p)
 {
     struct line *l    = &h->pub;
     struct buf   swap = p->answer;
+    h->answer_by      = (struct mono){0};
     p->answer         = l->body;
     l->body           = swap;
     p->status         = l->status;
@@ -140,7 +126,7 @@ take_answer(struct hearsay *h, struct pending *p)
     if ((p->status == 503 || p->status == 507) &&
         handle_refusal_is_local(
             h, handle_refused(h, brokers_now(&l->brokers)->text, p->status, buf_str(&p->answer)))) {
-        keep_said(h, &h->refusal);
+        handle_keep_said(h, &h->refusal);
         h->leaving = true;
         enter(p, PENDING_WRITTEN);
         return;
@@ -159,6 +145,7 @@ line_failed(struct hearsay *h, enum err e)
     enum hearsay_status status = handle_line_failed(h, l, brokers_now(&l->brokers)->text, e);
     line_close(l);
     take_back(h, heard);
+    h->answer_by = (struct mono){0};
     if (idled)
         return HEARSAY_OK; /* or it restarted: the same broker, anew */
     /* A publish that timed out is UNCERTAIN; those that had not left are just not published. */
@@ -166,34 +153,86 @@ line_failed(struct hearsay *h, enum err e)
     return heard ? HEARSAY_OK : status; /* who was heard is settled; the next call tries on */
 }
 
-/* One step towards the answer of the first.  OK: look again.  Else what those come to that no
- * broker has taken. */
-static enum hearsay_status
-advance(struct hearsay *h)
+/* One step towards the answers that are owed.  OK: look again.  MORE: `until` has come.
+ * Else *status is what those come to that no broker has taken. */
+static enum err
+step(struct hearsay *h, struct mono until, enum hearsay_status *status)
 {
     struct line *l = &h->pub;
     enum err     e = ERR_OK;
     if (h->leaving && !first_sent(h)) {
         line_close(l);
         take_back(h, false);
-        say_again(h, HEARSAY_REFUSED, &h->refusal);
-        return move_on(h, HEARSAY_REFUSED);
+        handle_say_again(h, HEARSAY_REFUSED, &h->refusal);
+        *status = move_on(h, HEARSAY_REFUSED);
+        return *status == HEARSAY_OK ? ERR_OK : ERR_REFUSED;
     }
     if (!line_is_open(l)) {
         take_back(h, false); /* a broker may close behind any answer */
-        e = line_open(l);
+        e = line_open(l, until);
+        if (e == ERR_MORE)
+            return e;
     }
     if (e == ERR_OK) {
         h->stuck = h->stuck && first_sent(h);
         put_written(h);
         struct pending *p = first_sent(h);
-        e = line_answer(l, METHOD_POST, mono_after(mono_now(), (uint64_t)p->answer_ms));
+        if (h->answer_by.ms == 0)
+            h->answer_by = mono_after(mono_now(), (uint64_t)p->answer_ms);
+        e = line_answer(l, METHOD_POST, mono_min(until, h->answer_by));
         if (e == ERR_OK) {
             take_answer(h, p);
-            return HEARSAY_OK;
+            return ERR_OK;
         }
+        if (e == ERR_TIMEOUT && line_is_open(l) && !mono_reached(mono_now(), h->answer_by))
+            return ERR_MORE;
     }
-    return line_failed(h, e);
+    *status = line_failed(h, e);
+    return *status == HEARSAY_OK ? ERR_OK : ERR_REFUSED;
+}
+
+/* false: `until` has come, or no broker takes them: the verdict. */
+static bool
+advance(struct hearsay *h, struct mono until)
+{
+    enum hearsay_status status = HEARSAY_OK;
+    enum err            e      = step(h, until, &status);
+    h->verdict                 = status;
+    return e == ERR_OK;
+}
+
+static bool
+has_open(struct hearsay *h)
+{
+    for (unsigned i = 0; i < h->outstanding; i++)
+        if (is_open(pending_at(h, i)))
+            return true;
+    return false;
+}
+
+void
+publish_work(struct hearsay *h)
+{
+    if (h->outstanding == 0)
+        line_check(&h->pub); /* an end would leave the descriptor readable for ever */
+    while (h->verdict == HEARSAY_OK && has_open(h) && advance(h, mono_now()))
+        ;
+}
+
+bool
+publish_is_ready(struct hearsay *h)
+{
+    return h->outstanding > 0 && (h->verdict != HEARSAY_OK || !is_open(pending_at(h, 0)));
+}
+
+struct mono
+publish_due(struct hearsay *h)
+{
+    if (publish_is_ready(h))
+        return (struct mono){0};
+    if (h->outstanding == 0 || !has_open(h))
+        return MONO_NEVER;
+    return line_is_open(&h->pub) ? h->answer_by : line_open_at(&h->pub);
 }
 
 /* ---- the calls ---- */
@@ -204,8 +243,8 @@ hearsay_outstanding(const struct hearsay *h)
     return (int)h->outstanding;
 }
 
-enum hearsay_status
-hearsay_publish_begin(struct hearsay *h, const struct hearsay_publish *p)
+static enum hearsay_status
+begin(struct hearsay *h, const struct hearsay_publish *p)
 {
     const char  *why = "";
     struct line *l   = &h->pub;
@@ -227,10 +266,20 @@ hearsay_publish_begin(struct hearsay *h, const struct hearsay_publish *p)
     if (h->outstanding++ == 0)
         line_check(l);
     put_written(h);
+    if (h->watch.fd >= 0) /* hearsay_work() sends, as the socket takes it */
+        return HEARSAY_OK;
     /* A failure is found again, and dealt with, when the first answer is taken. */
     if (line_is_open(l) && !h->stuck && l->out.n >= FLUSH_BYTES)
         h->stuck = line_flush(l, mono_after(mono_now(), (uint64_t)l->answer_ms)) != ERR_OK;
     return HEARSAY_OK;
+}
+
+enum hearsay_status
+hearsay_publish_begin(struct hearsay *h, const struct hearsay_publish *p)
+{
+    enum hearsay_status status = begin(h, p);
+    handle_arm(h);
+    return status;
 }
 
 /* What the broker said to the first one. */
@@ -267,7 +316,7 @@ read_answer(struct hearsay *h, const struct pending *p, struct hearsay_receipt *
 static enum hearsay_status
 give_up(struct hearsay *h, const struct pending *p)
 {
-    say_again(h, h->verdict, &h->said);
+    handle_say_again(h, h->verdict, &h->said);
     if (!p->again)
         return h->verdict;
     return handle_say(h, HEARSAY_UNCERTAIN,
@@ -284,7 +333,7 @@ hearsay_publish_end(struct hearsay *h, struct hearsay_receipt *r)
     if (h->outstanding == 0)
         return handle_say(h, HEARSAY_INVALID, "no publish is on its way");
     while (is_open(p) && h->verdict == HEARSAY_OK)
-        h->verdict = advance(h);
+        advance(h, MONO_NEVER);
 
     if (p->state == PENDING_ANSWERED)
         status = read_answer(h, p, r);
@@ -297,6 +346,7 @@ hearsay_publish_end(struct hearsay *h, struct hearsay_receipt *r)
     h->first = (h->first + 1) % HEARSAY_OUTSTANDING_MAX;
     if (--h->outstanding == 0)
         h->verdict = HEARSAY_OK;
+    handle_arm(h);
     return status;
 }
 

@@ -68,14 +68,18 @@ send_poll(struct hearsay *h, int wait)
     return HEARSAY_OK;
 }
 
-/* Has it been silent for longer than it may?  A long page over a slow line is not. */
+/* When it has been silent for as long as it may.  A long page over a slow line is not. */
+static struct mono
+silent_at(const struct hearsay *h)
+{
+    const struct line *l = &h->sub;
+    return l->heard ? mono_after(l->heard_at, (uint64_t)l->answer_ms) : h->poll_deadline;
+}
+
 static bool
 is_silent(const struct hearsay *h)
 {
-    const struct line *l = &h->sub;
-    struct mono        last =
-        l->heard ? mono_after(l->heard_at, (uint64_t)l->answer_ms) : h->poll_deadline;
-    return mono_reached(mono_now(), last);
+    return mono_reached(mono_now(), silent_at(h));
 }
 
 /* This broker failed or has no time for us: the next one.  True: each has failed. */
@@ -87,7 +91,7 @@ move_on(struct hearsay *h)
     return brokers_failed(&h->sub.brokers, mono_now());
 }
 
-/* Is there still time to connect before the deadline, after the pause of a failed round? */
+/* Connect, after the pause of a failed round.  TIMEOUT: the deadline came first. */
 static enum hearsay_status
 connect_in_time(struct hearsay *h, struct mono deadline, enum err *e)
 {
@@ -96,12 +100,8 @@ connect_in_time(struct hearsay *h, struct mono deadline, enum err *e)
     if (line_is_open(l))
         return HEARSAY_OK;
     h->poll_sent = false;
-    if (l->brokers.not_before.ms > deadline.ms) {
-        dial_wait_until(deadline);
-        return handle_say(h, HEARSAY_TIMEOUT, "no broker answers yet");
-    }
-    *e = line_open(l);
-    return HEARSAY_OK;
+    *e           = line_open(l, deadline);
+    return *e == ERR_MORE ? handle_say(h, HEARSAY_TIMEOUT, "no broker answers yet") : HEARSAY_OK;
 }
 
 /* TIMEOUT: the deadline, or the broker is silent. */
@@ -180,15 +180,17 @@ hearsay_set_page(struct hearsay *h, int page)
     h->page_limit = page > 0 && page < PAGE_MESSAGES ? page : PAGE_MESSAGES;
 }
 
-enum hearsay_status
-hearsay_subscribe(struct hearsay *h, const struct hearsay_subscribe *s)
+/* Everything but asking a broker. */
+static enum hearsay_status
+begin(struct hearsay *h, const struct hearsay_subscribe *s)
 {
     h->http_status             = 0;
     enum hearsay_status status = check_subscribe(h, s);
     if (status != HEARSAY_OK)
         return status;
     line_close(&h->sub);
-    h->poll_sent = h->in_page = false;
+    h->poll_sent = h->in_page = h->pinned = false;
+    h->met                                = HEARSAY_OK;
     hearsay_set_page(h, s->page);
     buf_reset(&h->cursor);
     buf_reset(&h->filters);
@@ -199,15 +201,46 @@ hearsay_subscribe(struct hearsay *h, const struct hearsay_subscribe *s)
     handle_set(&h->from, s->from && s->from[0] ? s->from : "latest");
     if (is_place(handle_get(&h->from)))
         handle_set(&h->cursor, handle_get(&h->from));
+    return HEARSAY_OK;
+}
 
-    /* The first poll does not wait: its answer pins the place. */
-    uint64_t patience = (uint64_t)(h->sub.connect_ms + h->sub.answer_ms) * h->sub.brokers.count;
-    status            = fetch(h, 0, mono_after(mono_now(), patience + PAUSE_MS_MAX));
-    if (status != HEARSAY_OK) {
-        buf_reset(&h->filters);
-        buf_reset(&h->cursor);
-    }
+/* One poll.  The first does not wait: its answer pins the place. */
+static enum hearsay_status
+poll_once(struct hearsay *h, struct mono deadline)
+{
+    enum hearsay_status status = fetch(h, h->pinned ? wait_s(&h->sub) : 0, deadline);
+    h->pinned                  = h->pinned || status == HEARSAY_OK;
     return status;
+}
+
+enum hearsay_status
+hearsay_subscribe(struct hearsay *h, const struct hearsay_subscribe *s)
+{
+    uint64_t patience = (uint64_t)(h->sub.connect_ms + h->sub.answer_ms) * h->sub.brokers.count;
+    enum hearsay_status status = begin(h, s);
+    if (status == HEARSAY_OK) {
+        status = poll_once(h, mono_after(mono_now(), patience + PAUSE_MS_MAX));
+        if (status != HEARSAY_OK) {
+            buf_reset(&h->filters);
+            buf_reset(&h->cursor);
+        }
+    }
+    handle_arm(h);
+    return status;
+}
+
+enum hearsay_status
+hearsay_subscribe_begin(struct hearsay *h, const struct hearsay_subscribe *s)
+{
+    enum hearsay_status status = begin(h, s);
+    handle_arm(h);
+    return status;
+}
+
+int
+hearsay_subscribed(const struct hearsay *h)
+{
+    return h->filters.n > 0 && h->pinned;
 }
 
 static enum hearsay_status
@@ -240,19 +273,62 @@ next_of_page(struct hearsay *h, struct hearsay_message *m)
     return status;
 }
 
-enum hearsay_status
-hearsay_next(struct hearsay *h, int timeout_ms, struct hearsay_message *m)
+static enum hearsay_status
+next(struct hearsay *h, struct mono deadline, struct hearsay_message *m)
 {
-    struct mono deadline = mono_after(mono_now(), timeout_ms > 0 ? (uint64_t)timeout_ms : 0);
-    *m                   = (struct hearsay_message){0};
     if (h->filters.n == 0)
         return handle_say(h, HEARSAY_INVALID, "subscribe first");
+    if (h->met != HEARSAY_OK) {
+        enum hearsay_status met = h->met;
+        h->met                  = HEARSAY_OK;
+        return handle_say_again(h, met, &h->met_said);
+    }
     while (!h->in_page) {
-        enum hearsay_status status = fetch(h, wait_s(&h->sub), deadline);
+        enum hearsay_status status = poll_once(h, deadline);
         if (status != HEARSAY_OK)
             return status;
         if (!h->in_page && mono_reached(mono_now(), deadline))
             return handle_say(h, HEARSAY_TIMEOUT, "no message in time");
     }
     return next_of_page(h, m);
+}
+
+enum hearsay_status
+hearsay_next(struct hearsay *h, int timeout_ms, struct hearsay_message *m)
+{
+    struct mono deadline       = mono_after(mono_now(), timeout_ms > 0 ? (uint64_t)timeout_ms : 0);
+    *m                         = (struct hearsay_message){0};
+    enum hearsay_status status = next(h, deadline, m);
+    handle_arm(h);
+    return status;
+}
+
+/* ---- for an event loop ---- */
+
+void
+subscribe_work(struct hearsay *h)
+{
+    while (h->filters.n > 0 && !subscribe_is_ready(h)) {
+        enum hearsay_status status = poll_once(h, mono_now());
+        if (status == HEARSAY_TIMEOUT)
+            return;
+        h->met = status;
+        handle_keep_said(h, &h->met_said);
+    }
+}
+
+bool
+subscribe_is_ready(const struct hearsay *h)
+{
+    return h->filters.n > 0 && (h->met != HEARSAY_OK || h->in_page);
+}
+
+struct mono
+subscribe_due(const struct hearsay *h)
+{
+    if (h->filters.n == 0)
+        return MONO_NEVER;
+    if (subscribe_is_ready(h) || (line_is_open(&h->sub) && !h->poll_sent))
+        return (struct mono){0};
+    return line_is_open(&h->sub) ? silent_at(h) : line_open_at(&h->sub);
 }

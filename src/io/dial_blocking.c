@@ -39,12 +39,36 @@ dial_init(struct dial *d)
     *d = (struct dial){.fd = -1};
 }
 
+static void
+close_socket(struct dial *d)
+{
+    if (d->fd >= 0 && d->watched)
+        watch_forget(d->watch, d->fd);
+    if (d->fd >= 0)
+        close(d->fd);
+    d->fd      = -1;
+    d->watched = false;
+}
+
 void
 dial_close(struct dial *d)
 {
-    if (d->fd >= 0)
-        close(d->fd);
-    d->fd = -1;
+    close_socket(d);
+    if (d->addresses)
+        freeaddrinfo(d->addresses);
+    d->addresses = d->address = NULL;
+}
+
+bool
+dial_is_open(const struct dial *d)
+{
+    return d->fd >= 0 && !d->addresses;
+}
+
+bool
+dial_is_connecting(const struct dial *d)
+{
+    return d->addresses != NULL;
 }
 
 static enum err
@@ -72,22 +96,34 @@ wait_for(struct dial *d, short events, struct mono deadline, short *got)
     }
 }
 
+/* The next address gets its share of what is left of the time. */
 static enum err
-connect_to(struct dial *d, const struct addrinfo *a, struct mono deadline)
+begin(struct dial *d)
 {
-    int one = 1, error = 0;
-    d->fd = socket(a->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    struct mono now   = mono_now();
+    uint64_t    share = d->by.ms > now.ms ? (d->by.ms - now.ms) / d->left : 0;
+    int         one   = 1;
+
+    d->try_by = mono_after(now, share);
+    d->fd     = socket(d->address->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (d->fd < 0)
         return failed(d, ERR_IO, strerror(errno));
     setsockopt(d->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
     setsockopt(d->fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof one);
-    if (connect(d->fd, a->ai_addr, a->ai_addrlen) == 0)
+    if (connect(d->fd, d->address->ai_addr, d->address->ai_addrlen) == 0 || errno == EINPROGRESS)
         return ERR_OK;
-    if (errno != EINPROGRESS)
-        return failed(d, ERR_IO, strerror(errno));
+    return failed(d, ERR_IO, strerror(errno));
+}
 
+/* OK: connected.  MORE: not yet. */
+static enum err
+end(struct dial *d, struct mono until)
+{
     short    got;
-    enum err e = wait_for(d, POLLOUT, deadline, &got);
+    int      error = 0;
+    enum err e     = wait_for(d, POLLOUT, mono_min(until, d->try_by), &got);
+    if (e == ERR_TIMEOUT && !mono_reached(mono_now(), d->try_by))
+        return ERR_MORE;
     if (e != ERR_OK)
         return e;
     socklen_t n = sizeof error;
@@ -97,31 +133,55 @@ connect_to(struct dial *d, const struct addrinfo *a, struct mono deadline)
 }
 
 enum err
-dial_open(struct dial *d, const char *host, uint16_t port, struct mono deadline)
+dial_start(struct dial *d, const char *host, uint16_t port, uint64_t ms)
 {
-    struct addrinfo  hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
-    struct addrinfo *all   = NULL;
-    char             service[8];
-    unsigned         left = 0;
-    enum err         e    = ERR_NOTFOUND;
+    struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
+    char            service[8];
 
     dial_close(d);
     snprintf(service, sizeof service, "%u", port);
-    int gai = getaddrinfo(host, service, &hints, &all);
-    if (gai != 0)
+    int gai = getaddrinfo(host, service, &hints, &d->addresses);
+    if (gai != 0) {
+        d->addresses = NULL;
         return failed(d, ERR_NOTFOUND, gai_strerror(gai));
-    for (struct addrinfo *a = all; a; a = a->ai_next)
-        left++;
-    for (struct addrinfo *a = all; a; a = a->ai_next, left--) {
-        struct mono now   = mono_now();
-        uint64_t    share = deadline.ms > now.ms ? (deadline.ms - now.ms) / left : 0;
-        e                 = connect_to(d, a, mono_after(now, share));
-        if (e == ERR_OK)
-            break;
-        dial_close(d);
     }
-    freeaddrinfo(all);
+    d->by      = mono_after(mono_now(), ms);
+    d->address = d->addresses;
+    d->left    = 0;
+    for (struct addrinfo *a = d->addresses; a; a = a->ai_next)
+        d->left++;
+    return ERR_OK;
+}
+
+enum err
+dial_open(struct dial *d, struct mono until)
+{
+    enum err e = ERR_IO;
+    for (; d->address; d->address = d->address->ai_next, d->left--) {
+        e = d->fd < 0 ? begin(d) : ERR_OK;
+        if (e == ERR_OK)
+            e = end(d, until);
+        if (e == ERR_MORE)
+            return e;
+        if (e == ERR_OK) {
+            freeaddrinfo(d->addresses);
+            d->addresses = d->address = NULL;
+            return e;
+        }
+        close_socket(d);
+    }
+    dial_close(d);
     return e;
+}
+
+enum err
+dial_watch(struct dial *d, bool out)
+{
+    if (!d->watch || d->fd < 0 || (d->watched && d->watched_out == out))
+        return ERR_OK;
+    d->watched     = true;
+    d->watched_out = out;
+    return watch_socket(d->watch, d->fd, out);
 }
 
 bool
