@@ -3,6 +3,7 @@
 #include "base/err.h"
 #include "base/list.h"
 #include "base/mem.h"
+#include "base/nearest.h"
 #include "base/prng.h"
 #include "base/trace.h"
 #include "tests/unit.h"
@@ -180,10 +181,24 @@ new_memory_is_zeroed(void **state)
     mem_free(NULL);
 }
 
+/* Broken when typos get odd advice. */
+static void
+the_nearest_name_is_near(void **state)
+{
+    (void)state;
+    static const char *const name[] = {"publish", "subscribe", "status"};
+    assert_string_equal(nearest_name("publsih", name, 3), "publish");
+    assert_string_equal(nearest_name("stat", name, 3), "status");
+    assert_null(nearest_name("x", name, 3));
+    assert_null(nearest_name("nonsense", name, 3));
+    assert_null(nearest_name("subscribesubscribesubscribesubscribe", name, 3));
+}
+
 int
 main(void)
 {
     const struct CMUnitTest test[] = {
+        cmocka_unit_test(the_nearest_name_is_near),
         cmocka_unit_test(prng_repeats_itself),
         cmocka_unit_test(lists_keep_their_order),
         cmocka_unit_test(traces_are_one_harmless_line),

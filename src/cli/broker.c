@@ -14,7 +14,7 @@ complain(const struct buf *problem, int code)
 }
 
 static int
-serve(const struct config *config, struct buf *problem)
+serve(struct config *config, struct buf *problem)
 {
     struct server  *s;
     struct endpoint at;
@@ -31,7 +31,7 @@ serve(const struct config *config, struct buf *problem)
 }
 
 static int
-act(enum config_do what, const struct config *config, struct buf *problem)
+act(enum config_do what, struct config *config, struct buf *problem)
 {
     switch (what) {
     case CONFIG_RUN:

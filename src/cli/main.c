@@ -1,5 +1,7 @@
 #include "cli/cli.h"
 
+#include "base/nearest.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -40,7 +42,7 @@ run(const char *name, int argc, char **argv)
         if (strcmp(name, command[i].name) == 0)
             return command[i].run(argc, argv);
     }
-    const char *near = options_nearest(name, all, COMMANDS);
+    const char *near = nearest_name(name, all, COMMANDS);
     fprintf(stderr, "hearsay: unknown command '%.40s'", name);
     if (near)
         fprintf(stderr, "; did you mean '%s'?", near);

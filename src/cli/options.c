@@ -1,5 +1,6 @@
 #include "cli/options.h"
 
+#include "base/nearest.h"
 #include "base/check.h"
 #include "base/str.h"
 #include "cli/cli.h"
@@ -80,49 +81,6 @@ wrong_value(enum option_kind kind, const char *text)
     return NULL;
 }
 
-/* ---- the nearest name ---- */
-
-enum { WORD_MAX = 32 };
-
-/* Levenshtein's distance of two short words. */
-static unsigned
-distance(const char *a, const char *b)
-{
-    unsigned row[WORD_MAX + 1];
-    size_t   na = strlen(a), nb = strlen(b);
-    if (na > WORD_MAX || nb > WORD_MAX)
-        return UINT_MAX;
-    for (size_t j = 0; j <= nb; j++)
-        row[j] = (unsigned)j;
-    for (size_t i = 1; i <= na; i++) {
-        unsigned corner = row[0];
-        row[0]          = (unsigned)i;
-        for (size_t j = 1; j <= nb; j++) {
-            unsigned best = corner + (a[i - 1] != b[j - 1]);
-            best          = row[j] + 1 < best ? row[j] + 1 : best;
-            best          = row[j - 1] + 1 < best ? row[j - 1] + 1 : best;
-            corner        = row[j];
-            row[j]        = best;
-        }
-    }
-    return row[nb];
-}
-
-const char *
-options_nearest(const char *word, const char *const *name, unsigned count)
-{
-    const char *best      = NULL;
-    unsigned    best_away = (unsigned)strlen(word) / 3 + 1;
-    for (unsigned i = 0; i < count; i++) {
-        unsigned away = distance(word, name[i]);
-        if (away <= best_away && (!best || away < best_away)) {
-            best      = name[i];
-            best_away = away;
-        }
-    }
-    return best;
-}
-
 /* ---- the command line ---- */
 
 static int
@@ -150,11 +108,11 @@ static int
 unknown_option(const struct command_line *c, const char *arg, size_t n)
 {
     const char *name[OPTION_ROWS_MAX];
-    char        word[WORD_MAX + 1];
+    char        word[NEAREST_WORD_MAX + 1];
     for (unsigned i = 0; i < c->row_count; i++)
         name[i] = c->row[i].name;
-    snprintf(word, sizeof word, "%.*s", (int)(n < WORD_MAX ? n : WORD_MAX), arg);
-    const char *near = options_nearest(word, name, c->row_count);
+    snprintf(word, sizeof word, "%.*s", (int)(n < NEAREST_WORD_MAX ? n : NEAREST_WORD_MAX), arg);
+    const char *near = nearest_name(word, name, c->row_count);
     if (near)
         return say_wrong(c, "unknown option --%s; did you mean --%s?", word, near);
     return say_wrong(c, "unknown option --%s", word);

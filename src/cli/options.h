@@ -63,7 +63,5 @@ const struct option_value *options_value(const struct options *o, const char *na
 
 /* Milliseconds; false: not a time, or beyond 24 days. */
 bool options_time(const char *text, int *ms);
-/* The name that is closest to `word`, or NULL when none is near. */
-const char *options_nearest(const char *word, const char *const *name, unsigned count);
 
 #endif

@@ -1,38 +1,18 @@
 #include "server/config.h"
 
+#include "base/check.h"
 #include "base/limits.h"
 #include "base/mem.h"
+#include "base/nearest.h"
 #include "io/file.h"
+#include "server/config_row.h"
 #include "server/origin.h"
 
 #include <ini.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 
-enum { FILE_BYTES_MAX = 64 << 10, LIST_BYTES_MAX = 8 << 10, CAUSAL_WAIT_MS_MIN = 100 };
-
-enum kind { TEXT, LIST, PORT, SIZE, LEVEL, TIME, FLAG };
-
-struct row {
-    const char *name, *fallback, *shape, *help;
-    enum kind   kind;
-    size_t      value, given; /* offsets in struct config */
-};
-
-static const struct row row[] = {
-#define OPTION(field, kind, name, fallback, shape, help)                                           \
-    {name,                                                                                         \
-     fallback,                                                                                     \
-     shape,                                                                                        \
-     help,                                                                                         \
-     kind,                                                                                         \
-     offsetof(struct config, field),                                                               \
-     offsetof(struct config, given.field)},
-#include "server/config.def"
-#undef OPTION
-};
-enum { ROWS = sizeof row / sizeof *row };
+enum { FILE_BYTES_MAX = 64 << 10, LIST_BYTES_MAX = 8 << 10 };
 
 static void
 say(struct buf *problem, const char *format, const char *a, const char *b, const char *c)
@@ -45,13 +25,31 @@ say(struct buf *problem, const char *format, const char *a, const char *b, const
     (void)full;
 }
 
-static const struct row *
+struct wrong {
+    char text[96];
+};
+
+static const struct config_row *
 find(const char *name)
 {
-    for (unsigned i = 0; i < ROWS; i++)
+    for (unsigned i = 0; i < CONFIG_ROWS; i++)
         if (strcmp(row[i].name, name) == 0)
             return &row[i];
     return NULL;
+}
+
+/* "; did you mean 'port'?", or nothing. */
+static const char *
+guess(const char *name, const char *before, char *to, size_t bytes)
+{
+    const char *all[CONFIG_ROWS];
+    for (unsigned i = 0; i < CONFIG_ROWS; i++)
+        all[i] = row[i].name;
+    const char *near = nearest_name(name, all, CONFIG_ROWS);
+    to[0]            = '\0';
+    if (near)
+        snprintf(to, bytes, "; did you mean %s%s?", before, near);
+    return to;
 }
 
 /* ---- values ---- */
@@ -119,7 +117,7 @@ parse_level(const char *text, enum trace_level *level)
 }
 
 static const char *
-text_problem(const struct row *r, const char *text)
+text_problem(const struct config_row *r, const char *text)
 {
     for (const char *at = text; *at; at++)
         if ((unsigned char)*at < ' ' || *at == 0x7f)
@@ -154,22 +152,55 @@ set_text(char **value, bool append, const char *text)
     return NULL;
 }
 
-static const char *
-set_time(const struct row *r, const char *text, uint64_t *value)
+/* In the units of its kind; false: not such a value. */
+static bool
+parse_number(enum config_kind kind, const char *text, uint64_t *n)
 {
-    if (!parse_time(text, value))
-        return "a time is 0, or a number with ms, s, m, h or d";
-    if (strcmp(r->name, "causal-wait") == 0 && *value < CAUSAL_WAIT_MS_MIN)
-        return "it must be 100ms or more: members tell each other within 50ms what they have";
-    return NULL;
+    switch (kind) {
+    case PORT:
+        return str_to_u64(str_of(text), n);
+    case SIZE:
+        return parse_size(text, n);
+    case TIME:
+        return parse_time(text, n);
+    case TEXT:
+    case LIST:
+    case LEVEL:
+    case FLAG:
+        break;
+    }
+    return false;
+}
+
+/* NULL, or what is wrong; `why` is room for it. */
+static const char *
+set_number(const struct config_row *r, const char *text, uint64_t *n, struct wrong *why)
+{
+    static const char *const form[] = {
+        [PORT] = "a port is a number",
+        [SIZE] = "a size is a number of bytes, or ends in K, M or G",
+        [TIME] = "a time is 0, or a number with ms, s, m, h or d",
+    };
+    uint64_t least, most;
+    bool     has_least = parse_number(r->kind, r->least, &least);
+    bool     has_most  = parse_number(r->kind, r->most, &most);
+    CHECK(has_least && has_most); /* ours */
+    if (!parse_number(r->kind, text, n))
+        snprintf(why->text, sizeof why->text, "%s", form[r->kind]);
+    else if (*n < least || *n > most)
+        snprintf(why->text, sizeof why->text, "it must be from %s to %s", r->least, r->most);
+    else
+        return NULL;
+    return why->text;
 }
 
 /* NULL, or what is wrong with the text.  `append`: another item for a list. */
 static const char *
-set(struct config *c, const struct row *r, bool append, const char *text)
+set(struct config *c, const struct config_row *r, bool append, const char *text, struct wrong *why)
 {
-    void    *value = (char *)c + r->value;
-    uint64_t n;
+    void       *value = (char *)c + r->value;
+    const char *bad;
+    uint64_t    n;
     switch (r->kind) {
     case TEXT:
     case LIST: {
@@ -177,16 +208,15 @@ set(struct config *c, const struct row *r, bool append, const char *text)
         return wrong ? wrong : set_text(value, append && r->kind == LIST, text);
     }
     case PORT:
-        if (!str_to_u64(str_of(text), &n) || n < 1 || n > UINT16_MAX)
-            return "a port is a number from 1 to 65535";
-        *(uint16_t *)value = (uint16_t)n;
-        return NULL;
+        bad = set_number(r, text, &n, why);
+        if (!bad)
+            *(uint16_t *)value = (uint16_t)n;
+        return bad;
     case SIZE:
-        return parse_size(text, value) ? NULL : "a size is a number of bytes, or ends in K, M or G";
+    case TIME:
+        return set_number(r, text, value, why);
     case LEVEL:
         return parse_level(text, value) ? NULL : "a level is error, warn, info or debug";
-    case TIME:
-        return set_time(r, text, value);
     case FLAG:
         return parse_flag(text, value) ? NULL : "it is yes or no";
     }
@@ -197,15 +227,15 @@ set(struct config *c, const struct row *r, bool append, const char *text)
 struct source {
     struct config *config;
     struct buf    *problem;
-    const char    *path; /* of the file */
-    bool           seen[ROWS];
+    bool           seen[CONFIG_ROWS];
+    struct wrong   why;
 };
 
 static const char *
-take(struct source *s, const struct row *r, const char *text)
+take(struct source *s, const struct config_row *r, const char *text)
 {
     size_t      index = (size_t)(r - row);
-    const char *wrong = set(s->config, r, s->seen[index], text);
+    const char *wrong = set(s->config, r, s->seen[index], text, &s->why);
     s->seen[index]    = true;
 
     *((bool *)((char *)s->config + r->given)) = true;
@@ -224,7 +254,7 @@ on_topic_line(struct source *s, uint32_t number, const char *name, const char *v
         return 1;
     snprintf(text, sizeof text, "[topic \"%.*s\"], %.16s", (int)filter.n, (const char *)filter.p,
              name);
-    say(s->problem, "config file '%s': %s: %s", s->path, text, wrong);
+    say(s->problem, "%s: %s%s", text, wrong, "");
     return 0;
 }
 
@@ -237,35 +267,46 @@ on_ini_line(void *ctx, const char *section, const char *name, const char *value)
         return on_topic_line(s, number, name, value);
     if (*section != '\0' && strcmp(section, "broker") != 0) {
         say(s->problem,
-            "config file '%s': section [%s] is unknown; use [broker], [topic \"FILTER\"] or none%s",
-            s->path, section, "");
+            "section [%s] is unknown; use [broker], [topic \"FILTER\"] or none%s%s", section, "",
+            "");
         return 0;
     }
-    const struct row *r = find(name);
+    const struct config_row *r = find(name);
     if (!r || strcmp(name, "config") == 0) {
-        say(s->problem, "config file '%s': unknown option '%s'; see hearsay broker --help%s",
-            s->path, name, "");
+        char near[64];
+        say(s->problem, "unknown option '%s'%s; see hearsay broker --help%s", name,
+            r ? "" : guess(name, "", near, sizeof near), "");
         return 0;
     }
     const char *wrong = take(s, r, value);
     if (wrong)
-        say(s->problem, "config file '%s': %s: %s", s->path, name, wrong);
+        say(s->problem, "%s: %s%s", name, wrong, "");
     return !wrong;
+}
+
+static void
+say_line(struct buf *problem, const char *path, int line, const char *why)
+{
+    char number[16];
+    snprintf(number, sizeof number, "%d", line);
+    say(problem, "config file '%s', line %s: %s", path, number, why);
 }
 
 static bool
 load_file(struct config *c, struct buf *problem)
 {
-    struct source s = {.config = c, .problem = problem, .path = c->config};
-    struct buf    text;
+    struct buf    text, wrong; /* in a line */
+    struct source s = {.config = c, .problem = &wrong};
     const char   *why = "";
     if (c->config[0] == '\0')
         return true;
+    buf_init(&wrong, 0);
     buf_init(&text, FILE_BYTES_MAX);
     if (file_read(c->config, &text, &why) != ERR_OK ||
         buf_add(&text, (struct str){(const uint8_t *)"", 1}) != ERR_OK) {
         say(problem, "config file '%s': %s%s", c->config, why, "");
         buf_fini(&text);
+        buf_fini(&wrong);
         return false;
     }
     int line = (int)config_topics_heads(&c->topics, &text, &why);
@@ -275,12 +316,14 @@ load_file(struct config *c, struct buf *problem)
     }
     config_topics_settle(&c->topics);
     buf_fini(&text);
-    if (line != 0 && problem->n == 0) {
-        char number[16];
-        snprintf(number, sizeof number, "%d", line);
-        say(problem, "config file '%s', line %s: %s", c->config, number, why);
+    if (line != 0) {
+        bool     is_said = wrong.n > 0;
+        enum err e       = buf_add(&wrong, (struct str){(const uint8_t *)"", 1});
+        CHECK(e == ERR_OK);
+        say_line(problem, c->config, line, is_said ? (const char *)buf_str(&wrong).p : why);
     }
-    return line == 0 && problem->n == 0;
+    buf_fini(&wrong);
+    return line == 0;
 }
 
 /* ---- the environment ---- */
@@ -289,7 +332,7 @@ static bool
 load_env(struct config *c, char *(*env)(const char *), bool only_config, struct buf *problem)
 {
     struct source s = {.config = c, .problem = problem};
-    for (unsigned i = 0; i < ROWS; i++) {
+    for (unsigned i = 0; i < CONFIG_ROWS; i++) {
         char name[64] = "HEARSAY_";
         for (size_t k = 0, at = 8; row[i].name[k] && at < sizeof name - 1; k++, at++) {
             char b   = row[i].name[k];
@@ -325,9 +368,11 @@ load_flag(struct source *s, int argc, char *const *argv, int *at, bool only_conf
     char        name[64] = "";
     if (strncmp(word, "--", 2) == 0)
         snprintf(name, sizeof name, "%.*s", (int)strcspn(word + 2, "="), word + 2);
-    const struct row *r = find(name);
+    const struct config_row *r = find(name);
     if (!r) {
-        say(s->problem, "unknown option '%.64s'%s; see hearsay broker --help%s", word, "", "");
+        char near[64];
+        say(s->problem, "unknown option '%.64s'%s; see hearsay broker --help%s", word,
+            guess(name, "--", near, sizeof near), "");
         return false;
     }
     const char *text = value_of(argc, argv, at);
@@ -368,9 +413,10 @@ enum config_do
 config_load(struct config *c, int argc, char *const *argv, char *(*env)(const char *),
             struct buf *problem)
 {
-    *c = (struct config){.version = ""};
-    for (unsigned i = 0; i < ROWS; i++)
-        set(c, &row[i], false, row[i].fallback);
+    struct wrong why;
+    *c = (struct config){.version = "", .argc = argc, .argv = argv, .env = env};
+    for (unsigned i = 0; i < CONFIG_ROWS; i++)
+        CHECK(!set(c, &row[i], false, row[i].fallback, &why));
     /* First which file: it ranks below what names it. */
     if (!load_env(c, env, true, problem))
         return CONFIG_USAGE;
@@ -387,7 +433,7 @@ config_load(struct config *c, int argc, char *const *argv, char *(*env)(const ch
 void
 config_free(struct config *c)
 {
-    for (unsigned i = 0; i < ROWS; i++) {
+    for (unsigned i = 0; i < CONFIG_ROWS; i++) {
         if (row[i].kind == TEXT || row[i].kind == LIST) {
             char **text = (char **)(void *)((char *)c + row[i].value);
             mem_free(*text);
@@ -397,34 +443,75 @@ config_free(struct config *c)
     config_topics_free(&c->topics);
 }
 
-static void
-help_line(struct buf *out, const char *name, const char *shape, const char *help)
+/* ---- once more ---- */
+
+static bool
+is_same(const struct config *a, const struct config *b, const struct config_row *r)
 {
-    char left[64];
-    snprintf(left, sizeof left, "--%s %s", name, shape);
-    enum err full = buf_addf(out, "  %-24s %s", left, help);
+    const void *x = (const char *)a + r->value, *y = (const char *)b + r->value;
+    switch (r->kind) {
+    case TEXT:
+    case LIST:
+        return strcmp(*(char *const *)x, *(char *const *)y) == 0;
+    case PORT:
+        return memcmp(x, y, sizeof(config_PORT)) == 0;
+    case SIZE:
+    case TIME:
+        return memcmp(x, y, sizeof(uint64_t)) == 0;
+    case LEVEL:
+        return memcmp(x, y, sizeof(config_LEVEL)) == 0;
+    case FLAG:
+        return memcmp(x, y, sizeof(config_FLAG)) == 0;
+    }
+    return true;
+}
+
+static bool
+are_same_topics(const struct config_topics *a, const struct config_topics *b)
+{
+    for (uint32_t i = 0; i < a->count && i < b->count; i++)
+        if (!str_eq(a->rule[i].filter, b->rule[i].filter) || a->rule[i].store != b->rule[i].store)
+            return false;
+    return a->count == b->count;
+}
+
+static void
+name_later(struct buf *later, const char *before, const char *name)
+{
+    enum err full = buf_addf(later, "%s%s%s", later->n > 0 ? ", " : "", before, name);
     (void)full;
 }
 
-void
-config_help(struct buf *out)
+/* What `fresh` says of it; that gets what it was, to be freed. */
+static void
+take_over(struct config *c, struct config *fresh, const struct config_row *r)
 {
-    enum err full =
-        buf_add(out, STR("usage: hearsay broker [OPTION...]\n\n"
-                         "Runs a broker: clients and other brokers share its port.\n\n"));
-    for (unsigned i = 0; i < ROWS; i++) {
-        help_line(out, row[i].name, row[i].shape, row[i].help);
-        full = row[i].fallback[0] != '\0' ? buf_addf(out, " (%s)\n", row[i].fallback)
-                                          : buf_add(out, STR("\n"));
+    static const size_t bytes[] = {
+        [TEXT] = sizeof(config_TEXT), [LIST] = sizeof(config_LIST),   [PORT] = sizeof(config_PORT),
+        [SIZE] = sizeof(config_SIZE), [LEVEL] = sizeof(config_LEVEL), [TIME] = sizeof(config_TIME),
+        [FLAG] = sizeof(config_FLAG),
+    };
+    uint8_t kept[sizeof(uint64_t)];
+    char   *mine = (char *)c + r->value, *its = (char *)fresh + r->value;
+    memcpy(kept, mine, bytes[r->kind]);
+    memcpy(mine, its, bytes[r->kind]);
+    memcpy(its, kept, bytes[r->kind]);
+    *((bool *)((char *)c + r->given)) = *((bool *)((char *)fresh + r->given));
+}
+
+enum err
+config_reload(struct config *c, struct buf *later, struct buf *problem)
+{
+    struct config  fresh;
+    enum config_do what = config_load(&fresh, c->argc, c->argv, c->env, problem);
+    for (unsigned i = 0; what == CONFIG_RUN && i < CONFIG_ROWS; i++) {
+        if (row[i].when == AT_SIGHUP)
+            take_over(c, &fresh, &row[i]);
+        else if (!is_same(c, &fresh, &row[i]))
+            name_later(later, "--", row[i].name);
     }
-    help_line(out, "check-config", "", "check the options and the peers file, then exit\n");
-    help_line(out, "help, --version", "", "this text; the version\n");
-    full =
-        buf_add(out, STR("\nEach option is also HEARSAY_<NAME> in the environment (HEARSAY_PORT) "
-                         "and a line\nof the file (port = 3000); a flag wins over the "
-                         "environment, that over the file.\n"
-                         "SIGTERM and SIGINT say goodbye and stop; SIGHUP reads the peers file "
-                         "again.\n"
-                         "exit codes: 0 ok, 1 error, 2 wrong use\n"));
-    (void)full;
+    if (what == CONFIG_RUN && !are_same_topics(&c->topics, &fresh.topics))
+        name_later(later, "[topic] sections", "");
+    config_free(&fresh);
+    return what == CONFIG_RUN ? ERR_OK : ERR_INVALID;
 }

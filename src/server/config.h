@@ -19,16 +19,19 @@ typedef uint64_t         config_TIME; /* milliseconds */
 typedef bool             config_FLAG;
 
 struct config {
-#define OPTION(field, kind, name, fallback, shape, help) config_##kind field;
+#define OPTION(field, kind, name, fallback, least, most, when, shape, help) config_##kind field;
 #include "server/config.def"
 #undef OPTION
     struct {
-#define OPTION(field, kind, name, fallback, shape, help) bool field;
+#define OPTION(field, kind, name, fallback, least, most, when, shape, help) bool field;
 #include "server/config.def"
 #undef OPTION
     } given;                     /* not by default */
     struct config_topics topics; /* of the file alone */
     const char          *version;
+    int                  argc; /* where it is from, to be read again; borrowed */
+    char *const         *argv;
+    char *(*env)(const char *);
 };
 
 enum config_do {
@@ -45,6 +48,17 @@ enum config_do {
 enum config_do config_load(struct config *c, int argc, char *const *argv,
                            char *(*env)(const char *), struct buf *problem);
 void           config_free(struct config *c);
-void           config_help(struct buf *out);
+
+/* The same sources once more, while `c` is in use.  OK: what can change without a new start is of
+ * now, and `later` names what else is different, as "--port, --data", or stays empty.  Else nothing
+ * has changed, and `problem` says what is wrong. */
+MUST_USE enum err config_reload(struct config *c, struct buf *later, struct buf *problem);
+
+/* ---- config_text.c: the table as text ---- */
+
+void config_help(struct buf *out);
+/* hearsay.conf.example, and the table of docs/CONFIG.md. */
+void config_example(struct buf *out);
+void config_table(struct buf *out);
 
 #endif

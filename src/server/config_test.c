@@ -190,6 +190,139 @@ test_wrong_files_are_named(void **state)
 }
 
 static void
+test_the_nearest_name_is_told(void **state)
+{
+    /* Broken if who mistyped a name has to look it up. */
+    (void)state;
+    assert_int_equal(LOAD("--prot", "1"), CONFIG_USAGE);
+    assert_true(says("'--prot'; did you mean --port?"));
+    write_file("port = 1\n\nretention-byte = 1G\n");
+    assert_int_equal(LOAD("--config", path), CONFIG_BAD);
+    assert_true(says(path) && says(", line 3: ") && says("did you mean retention-bytes?"));
+    assert_int_equal(LOAD("--nonsense", "1"), CONFIG_USAGE);
+    assert_false(says("did you mean"));
+}
+
+static void
+test_bounds_are_told(void **state)
+{
+    /* Broken if a value beyond its bounds is taken, or the message does not say which they are. */
+    (void)state;
+    assert_int_equal(LOAD("--port", "65536"), CONFIG_USAGE);
+    assert_true(says("--port '65536': it must be from 1 to 65535"));
+    assert_int_equal(LOAD("--causal-wait", "99ms"), CONFIG_USAGE);
+    assert_true(says("from 100ms to 24h"));
+    assert_int_equal(LOAD("--causal-wait", "24h"), CONFIG_RUN);
+    assert_int_equal(LOAD("--tail-bytes", "65G"), CONFIG_USAGE);
+    assert_true(says("from 0 to 64G"));
+    write_file("cluster = a\ncausal-wait = 25h\n");
+    assert_int_equal(LOAD("--config", path), CONFIG_BAD);
+    assert_true(says(", line 2: causal-wait: it must be from 100ms to 24h"));
+}
+
+/* Reads all of it once more.  What is wrong or has to wait is in `problem`. */
+static enum err
+reload(void)
+{
+    struct buf wrong, later;
+    buf_init(&wrong, 0);
+    buf_init(&later, 0);
+    enum err e = config_reload(&config, &later, &wrong);
+    buf_reset(&problem);
+    assert_int_equal(buf_add(&problem, buf_str(e == ERR_OK ? &later : &wrong)), ERR_OK);
+    buf_fini(&wrong);
+    buf_fini(&later);
+    return e;
+}
+
+static void
+test_what_can_change_does(void **state)
+{
+    /* Broken if a reload changes what a running broker cannot, leaves out what it can, or does
+     * not say so; or if what a flag said is overruled by the file. */
+    (void)state;
+    char *argv[] = {"broker", "--config", path, "--retention-bytes", "1G"};
+    write_file("port = 1111\nretention = 1d\njoin = a:1\n");
+    config_free(&config);
+    assert_int_equal(config_load(&config, 5, argv, test_env, &problem), CONFIG_RUN);
+    write_file("port = 2222\nretention = 2d\nretention-bytes = 5G\ntrace = debug\n"
+               "join = b:2\njoin = c:3\n[topic \"x\"]\nstore = no\n");
+    assert_int_equal(reload(), ERR_OK);
+    assert_true(says("--port, [topic] sections"));
+    assert_int_equal(config.port, 1111);
+    assert_int_equal(config.topics.count, 0);
+    assert_int_equal(config.retention, 2 * 86400000);
+    assert_int_equal(config.retention_bytes, 1 << 30);
+    assert_int_equal(config.trace, TRACE_DEBUG);
+    assert_string_equal(config.join, "b:2,c:3");
+    write_file("port = 1111\n"); /* what is not said any more is as by default */
+    assert_int_equal(reload(), ERR_OK);
+    assert_int_equal(problem.n, 0);
+    assert_int_equal(config.retention, (uint64_t)30 * 86400000);
+    assert_string_equal(config.join, "");
+}
+
+static void
+test_a_faulty_file_changes_nothing(void **state)
+{
+    /* Broken if a reload takes over the half of a file that is fine. */
+    (void)state;
+    write_file("retention = 1d\n");
+    char *argv[] = {"broker", "--config", path};
+    config_free(&config);
+    assert_int_equal(config_load(&config, 3, argv, test_env, &problem), CONFIG_RUN);
+    write_file("retention = 2d\ntrace = debug\nretention-bytes = many\n");
+    assert_int_equal(reload(), ERR_INVALID);
+    assert_true(says(path) && says("line 3: retention-bytes"));
+    assert_int_equal(config.retention, 86400000);
+    assert_int_equal(config.trace, TRACE_INFO);
+    unlink(path);
+    assert_int_equal(reload(), ERR_INVALID);
+    assert_true(says(path));
+    assert_int_equal(config.retention, 86400000);
+}
+
+/* The file at `name` from its mark on, or all of it; GOLDEN=1 writes it. */
+static void
+stands_in(const char *name, const char *mark, struct buf *want)
+{
+    static char text[1 << 16];
+    FILE       *f = fopen(name, "r");
+    size_t      n = f ? fread(text, 1, sizeof text - 1, f) : 0;
+    text[n]       = '\0';
+    if (f)
+        fclose(f);
+    char *at = mark ? strstr(text, mark) : text;
+    assert_non_null(at);
+    at += mark ? strlen(mark) : 0;
+    if (getenv("GOLDEN")) {
+        f = fopen(name, "w");
+        assert_non_null(f);
+        fprintf(f, "%.*s%.*s", (int)(at - text), text, STR_ARG(buf_str(want)));
+        fclose(f);
+    } else if (!str_eq(str_of(at), buf_str(want))) {
+        fail_msg("%s is not what config.def says: GOLDEN=1 %s writes it", name,
+                 "build/src/server/config_test");
+    }
+    buf_fini(want);
+}
+
+static void
+test_documents_are_of_the_table(void **state)
+{
+    /* Broken if an option changes and what is written of it does not. */
+    (void)state;
+    struct buf text;
+    buf_init(&text, 0);
+    config_example(&text);
+    stands_in("hearsay.conf.example", NULL, &text);
+    buf_init(&text, 0);
+    config_table(&text);
+    stands_in("docs/CONFIG.md", "<!-- of src/server/config.def -->\n\n", &text);
+    assert_int_equal(LOAD("--config", "hearsay.conf.example"), CONFIG_RUN);
+}
+
+static void
 rule_is(uint32_t i, const char *filter, bool store)
 {
     assert_true(i < config.topics.count);
@@ -271,6 +404,11 @@ main(void)
         TEST(test_flag_over_environment_over_file),
         TEST(test_wrong_options_are_named),
         TEST(test_wrong_files_are_named),
+        TEST(test_the_nearest_name_is_told),
+        TEST(test_bounds_are_told),
+        TEST(test_what_can_change_does),
+        TEST(test_a_faulty_file_changes_nothing),
+        TEST(test_documents_are_of_the_table),
         TEST(test_rules_for_topics),
         TEST(test_too_many_rules),
         TEST(test_words_that_do_not_run),

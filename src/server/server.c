@@ -243,6 +243,26 @@ server_stop(struct server *s)
     server_step(s, &fact);
 }
 
+/* What can change while we run does; with any fault in it nothing does. */
+static void
+read_options(struct server *s)
+{
+    struct buf later, problem;
+    buf_init(&later, 0);
+    buf_init(&problem, 0);
+    if (config_reload(s->config, &later, &problem) != ERR_OK) {
+        tracef(TRACE_ERROR, "%.*s; the options stay as they are", STR_ARG(buf_str(&problem)));
+    } else {
+        trace_set_level(s->config->trace);
+        server_retention_is(s);
+        tracef(TRACE_INFO, "the options were read again");
+        if (later.n > 0)
+            tracef(TRACE_WARN, "it takes a new start to change %.*s", STR_ARG(buf_str(&later)));
+    }
+    buf_fini(&later);
+    buf_fini(&problem);
+}
+
 static void
 on_signal(void *ctx, int signum)
 {
@@ -251,6 +271,7 @@ on_signal(void *ctx, int signum)
         server_stop(s);
         return;
     }
+    read_options(s);
     struct buf problem;
     buf_init(&problem, 0);
     if (server_load_seeds(s, &problem) == ERR_OK)
@@ -354,7 +375,7 @@ recover(struct server *s, struct buf *problem)
         .seed           = entropy_u64(),
         .tail_bytes     = s->config->tail_bytes,
         .causal_wait_ms = s->config->causal_wait,
-        .retire_ms      = server_retention(s->config).retire_ms,
+        .retire_ms      = s->retire_ms,
         .recovered      = recovered,
         .rule           = s->config->topics.rule,
         .rule_count     = s->config->topics.count,
@@ -364,7 +385,7 @@ recover(struct server *s, struct buf *problem)
 }
 
 static struct server *
-make(const struct config *config)
+make(struct config *config)
 {
     struct server *s      = mem_new(sizeof *s);
     s->config             = config;
@@ -375,6 +396,7 @@ make(const struct config *config)
     s->facts.host         = str_of(config->host);
     s->facts.cors         = str_of(config->cors);
     s->facts.version      = str_of(config->version);
+    s->retire_ms          = server_retire_ms(config);
     s->facts.started      = server_now(s);
     s->facts.started_wall = server_wall(s);
     s->deadline           = (struct loop_timer){.fire = on_broker_deadline, .ctx = s};
@@ -382,6 +404,7 @@ make(const struct config *config)
     s->retain             = (struct loop_timer){.fire = server_on_retain, .ctx = s};
     s->retry              = (struct loop_timer){.fire = server_on_retry, .ctx = s};
     s->stop               = (struct loop_timer){.fire = on_stop_late, .ctx = s};
+    server_retention_is(s);
     pool_init(&s->conns, sizeof(struct conn), CONNS_MAX + LINKS_MAX);
     pool_init(&s->subs, sizeof(struct sub), SESSIONS_MAX);
     pool_init(&s->waits, sizeof(struct wait), AWAITS_MAX);
@@ -397,7 +420,7 @@ make(const struct config *config)
 }
 
 enum err
-server_open(struct server **out, const struct config *config, struct buf *problem)
+server_open(struct server **out, struct config *config, struct buf *problem)
 {
     /* Three threads share one allocator: more arenas would only hold memory back.  So would
      * batches and pages that are freed, once glibc raises its threshold to their size. */
@@ -432,7 +455,7 @@ server_open(struct server **out, const struct config *config, struct buf *proble
 }
 
 enum err
-server_check(const struct config *config, struct buf *problem)
+server_check(struct config *config, struct buf *problem)
 {
     struct server *s = make(config);
     enum err       e = server_load_seeds(s, problem);

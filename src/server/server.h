@@ -14,12 +14,11 @@
 struct server;
 
 /* Everything is open and recovered, and it listens, when this returns OK.  `config`
- * is borrowed for the server's lifetime.  On failure `problem` gets one line that
- * says what to do. */
-MUST_USE enum err server_open(struct server **out, const struct config *config,
-                              struct buf *problem);
+ * is borrowed for the server's lifetime, which changes it at SIGHUP.  On failure
+ * `problem` gets one line that says what to do. */
+MUST_USE enum err server_open(struct server **out, struct config *config, struct buf *problem);
 /* Would server_open() take these options and this peers file?  Makes and opens nothing. */
-MUST_USE enum err server_check(const struct config *config, struct buf *problem);
+MUST_USE enum err server_check(struct config *config, struct buf *problem);
 /* Until SIGTERM, SIGINT or server_stop(); then it says goodbye and drains. */
 void server_run(struct server *s);
 /* It ended since something is broken, and has said what. */

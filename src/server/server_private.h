@@ -73,7 +73,7 @@ struct seed {
 };
 
 struct server {
-    const struct config   *config;
+    struct config         *config; /* the loop's alone */
     struct server_facts    facts;
     struct server_counters counters;
     char                   data_dir[4096];
@@ -113,6 +113,8 @@ struct server {
     uint64_t          commits_tended;   /* counters.commits when it was tended last */
     uint64_t          reads_tended;     /* likewise */
     uint64_t          commits_retained; /* when it was asked to take from the front */
+    _Atomic uint64_t  retain_ms, retain_bytes; /* of the options, for the store's thread */
+    uint64_t          retire_ms;
     bool              retain_waits;     /* for a group to go with */
     bool              retains;          /* groups take a step along; the store's thread alone */
     bool              reader_rests;     /* nothing was read since it gave its memory back */
@@ -154,7 +156,10 @@ void             server_start_workers(struct server *s);
 void             server_stop_workers(struct server *s);
 void             server_on_tend(void *ctx);
 void             server_on_retain(void *ctx);
-struct retention server_retention(const struct config *c);
+/* Of options with which a broker starts; core and store have to agree on it. */
+uint64_t server_retire_ms(const struct config *c);
+/* The options say something, or something new, of what is kept. */
+void server_retention_is(struct server *s);
 
 /* ---- server_disk.c ---- */
 /* The store's thread has looked at the disk. */

@@ -64,12 +64,19 @@ struct read_job {
 
 /* ---- on the store's thread ---- */
 
+static struct retention
+retention_of(struct server *s)
+{
+    return (struct retention){
+        .age_ms = s->retain_ms, .bytes = s->retain_bytes, .retire_ms = s->retire_ms};
+}
+
 /* A step needs no sync of its own then. */
 static void
 commit_retain(struct server *s, const struct commit *commit, uint32_t count,
               struct commit_result *result, struct store_job *last)
 {
-    struct retention policy = server_retention(s->config);
+    struct retention policy = retention_of(s);
     last->carried =
         store_commit_retain(s->store, commit, count, wall_now(), result, &policy, &last->retained);
     if (last->carried)
@@ -114,7 +121,7 @@ add_topic(void *ctx, struct str name, uint64_t count, uint64_t newest_lsn)
 static void
 retain(struct server *s, struct store_job *j)
 {
-    struct retention policy = server_retention(s->config);
+    struct retention policy = retention_of(s);
     s->retains              = !j->alone;
     if (!j->alone)
         return;
@@ -439,13 +446,22 @@ server_on_tend(void *ctx)
 
 /* ---- retention ---- */
 
-struct retention
-server_retention(const struct config *c)
+/* The same as long as the broker runs: core goes on with a stream of its own by it, and the
+ * store must not retire that one before. */
+uint64_t
+server_retire_ms(const struct config *c)
 {
     uint64_t quiet = c->retention > RETIRE_MS_MIN ? c->retention : RETIRE_MS_MIN;
-    return (struct retention){.age_ms    = c->retention,
-                              .bytes     = c->retention_bytes,
-                              .retire_ms = c->retention > 0 || c->retention_bytes > 0 ? quiet : 0};
+    return c->retention > 0 || c->retention_bytes > 0 ? quiet : 0;
+}
+
+void
+server_retention_is(struct server *s)
+{
+    s->retain_ms    = s->config->retention;
+    s->retain_bytes = s->config->retention_bytes;
+    if (s->store_worker)
+        retain_in(s, 0);
 }
 
 /* While commits come, steps go with them.  By itself one is made when none came since the
