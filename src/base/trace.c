@@ -1,6 +1,7 @@
 #include "base/trace.h"
 
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdio.h>
 
@@ -14,7 +15,7 @@ to_stderr(void *ctx, enum trace_level level, const char *line)
 
 static trace_sink      *sink     = to_stderr;
 static void            *sink_ctx = NULL;
-static enum trace_level highest  = TRACE_INFO;
+static atomic_int       highest  = TRACE_INFO; /* may change while other threads trace */
 
 void
 trace_set_sink(trace_sink *s, void *ctx)
@@ -26,7 +27,7 @@ trace_set_sink(trace_sink *s, void *ctx)
 void
 trace_set_level(enum trace_level level)
 {
-    highest = level;
+    atomic_store_explicit(&highest, (int)level, memory_order_relaxed);
 }
 
 void
@@ -34,7 +35,7 @@ tracef(enum trace_level level, const char *format, ...)
 {
     char    line[1024];
     va_list ap;
-    if (level > highest)
+    if ((int)level > atomic_load_explicit(&highest, memory_order_relaxed))
         return;
     va_start(ap, format);
     vsnprintf(line, sizeof line, format, ap);
