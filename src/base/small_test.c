@@ -102,8 +102,11 @@ traces_are_one_harmless_line(void **state)
     (void)state;
     trace_set_sink(remember, last);
     tracef(TRACE_WARN, "refused %s", "a\nb\r\t\x1b[2J\x7f\x01 \xc3\xa4");
-    assert_string_equal(last, "refused a?b???[2J?? \xc3\xa4");
+    assert_string_equal(last, "refused a\\x0ab\\x0d\\x09\\x1b[2J\\x7f\\x01 \xc3\xa4");
     assert_int_equal(last_level, TRACE_WARN);
+
+    tracef(TRACE_WARN, "%s", "\xff\xc2\x9b" "1m \xc3");
+    assert_string_equal(last, "\\xff\\xc2\\x9b1m \\xc3");
 
     char name[3000];
     memset(name, 'n', sizeof name);
@@ -120,6 +123,30 @@ traces_are_one_harmless_line(void **state)
     trace_set_level(TRACE_ERROR);
     tracef(TRACE_WARN, "no more");
     assert_int_equal(lines, 1);
+    trace_set_level(TRACE_INFO);
+    trace_set_sink(NULL, NULL);
+}
+
+/* Broken when the level of one part changes another's, or a file counts to the wrong part. */
+static void
+each_part_has_its_level(void **state)
+{
+    (void)state;
+    struct trace_levels levels = {{0}};
+    memset(levels.of, TRACE_WARN, sizeof levels.of);
+    levels.of[TRACE_OF_STORE] = TRACE_DEBUG;
+    trace_set_sink(remember, last);
+    trace_set_levels(&levels);
+    lines = 0;
+    trace_line(TRACE_DEBUG, TRACE_OF_STORE, "one");
+    trace_line(TRACE_INFO, TRACE_OF_CORE, "two");
+    assert_int_equal(lines, 1);
+    assert_string_equal(last, "one");
+    assert_int_equal(trace_module_of("src/store/store_sql.c"), TRACE_OF_STORE);
+    assert_int_equal(trace_module_of("src/core/gossip.c"), TRACE_OF_CORE);
+    assert_int_equal(trace_module_of("src/server/front_peer.c"), TRACE_OF_PEER);
+    assert_int_equal(trace_module_of("src/server/server.c"), TRACE_OF_SERVER);
+    assert_int_equal(trace_module_of("sim/main.c"), TRACE_OF_OTHERS);
     trace_set_level(TRACE_INFO);
     trace_set_sink(NULL, NULL);
 }
@@ -202,6 +229,7 @@ main(void)
         cmocka_unit_test(prng_repeats_itself),
         cmocka_unit_test(lists_keep_their_order),
         cmocka_unit_test(traces_are_one_harmless_line),
+        cmocka_unit_test(each_part_has_its_level),
         cmocka_unit_test(arenas_give_memory_of_its_own),
         cmocka_unit_test(every_error_has_its_text),
         cmocka_unit_test(new_memory_is_zeroed),

@@ -23,7 +23,10 @@ serve(struct config *config, struct buf *problem)
         return complain(problem, EXIT_ERROR);
     server_listening(s, &at);
     endpoint_text(&at, text);
-    fprintf(stderr, "hearsay: listening on %s (data in %s)\n", text, server_data_dir(s));
+    if (config->trace_format == TRACE_JSON)
+        tracef(TRACE_INFO, "listening on %s (data in %s)", text, server_data_dir(s));
+    else
+        fprintf(stderr, "hearsay: listening on %s (data in %s)\n", text, server_data_dir(s));
     server_run(s);
     int code = server_failed(s) ? EXIT_ERROR : EXIT_OK;
     server_free(s);
@@ -64,7 +67,6 @@ cli_broker(int argc, char **argv)
     buf_init(&problem, 0);
     enum config_do what = config_load(&config, argc, argv, getenv, &problem);
     config.version      = HEARSAY_VERSION;
-    trace_set_level(config.trace);
     int code = act(what, &config, &problem);
     config_free(&config);
     buf_fini(&problem);

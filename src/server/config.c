@@ -38,7 +38,7 @@ find(const char *name)
     return NULL;
 }
 
-/* "; did you mean 'port'?", or nothing. */
+/* "; did you mean port?", or nothing. */
 static const char *
 guess(const char *name, const char *before, char *to, size_t bytes)
 {
@@ -104,16 +104,50 @@ parse_flag(const char *text, bool *flag)
 }
 
 static bool
-parse_level(const char *text, enum trace_level *level)
+parse_level(struct str text, uint8_t *level)
 {
     static const char *const name[] = {"error", "warn", "info", "debug"};
     for (unsigned i = 0; i < sizeof name / sizeof *name; i++) {
-        if (strcmp(text, name[i]) == 0) {
-            *level = (enum trace_level)i;
+        if (str_eq(text, str_of(name[i]))) {
+            *level = (uint8_t)i;
             return true;
         }
     }
     return false;
+}
+
+/* "info", or "info,store=debug,http=error": a level for all, or of one part. */
+static bool
+parse_levels(const char *text, struct trace_levels *levels)
+{
+    struct str rest = str_of(text);
+    memset(levels->of, TRACE_INFO, sizeof levels->of);
+    do {
+        size_t     end    = str_index(rest, ',');
+        struct str item   = str_trim(str_cut(rest, 0, end));
+        size_t     equals = str_index(item, '=');
+        bool       all    = equals == item.n, known = false;
+        uint8_t    level;
+        if (!parse_level(all ? item : str_cut(item, equals + 1, item.n), &level))
+            return false;
+        for (unsigned i = 0; i < TRACE_MODULES; i++) {
+            if (all || str_eq(str_cut(item, 0, equals), str_of(trace_module_name[i]))) {
+                levels->of[i] = level;
+                known         = true;
+            }
+        }
+        if (!known)
+            return false;
+        rest = str_cut(rest, end + 1, rest.n);
+    } while (rest.n > 0);
+    return true;
+}
+
+static bool
+parse_format(const char *text, enum trace_format *format)
+{
+    *format = strcmp(text, "json") == 0 ? TRACE_JSON : TRACE_TEXT;
+    return *format == TRACE_JSON || strcmp(text, "text") == 0;
 }
 
 static const char *
@@ -165,7 +199,8 @@ parse_number(enum config_kind kind, const char *text, uint64_t *n)
         return parse_time(text, n);
     case TEXT:
     case LIST:
-    case LEVEL:
+    case LEVELS:
+    case FORMAT:
     case FLAG:
         break;
     }
@@ -215,8 +250,13 @@ set(struct config *c, const struct config_row *r, bool append, const char *text,
     case SIZE:
     case TIME:
         return set_number(r, text, value, why);
-    case LEVEL:
-        return parse_level(text, value) ? NULL : "a level is error, warn, info or debug";
+    case LEVELS:
+        return parse_levels(text, value)
+                   ? NULL
+                   : "a level is error, warn, info or debug, and that of a part (core, store, io, "
+                     "server, http, json, peer, others) as in info,store=debug";
+    case FORMAT:
+        return parse_format(text, value) ? NULL : "it is text or json";
     case FLAG:
         return parse_flag(text, value) ? NULL : "it is yes or no";
     }
@@ -458,8 +498,10 @@ is_same(const struct config *a, const struct config *b, const struct config_row 
     case SIZE:
     case TIME:
         return memcmp(x, y, sizeof(uint64_t)) == 0;
-    case LEVEL:
-        return memcmp(x, y, sizeof(config_LEVEL)) == 0;
+    case LEVELS:
+        return memcmp(x, y, sizeof(config_LEVELS)) == 0;
+    case FORMAT:
+        return memcmp(x, y, sizeof(config_FORMAT)) == 0;
     case FLAG:
         return memcmp(x, y, sizeof(config_FLAG)) == 0;
     }
@@ -487,11 +529,13 @@ static void
 take_over(struct config *c, struct config *fresh, const struct config_row *r)
 {
     static const size_t bytes[] = {
-        [TEXT] = sizeof(config_TEXT), [LIST] = sizeof(config_LIST),   [PORT] = sizeof(config_PORT),
-        [SIZE] = sizeof(config_SIZE), [LEVEL] = sizeof(config_LEVEL), [TIME] = sizeof(config_TIME),
-        [FLAG] = sizeof(config_FLAG),
+        [TEXT] = sizeof(config_TEXT),     [LIST] = sizeof(config_LIST),
+        [PORT] = sizeof(config_PORT),     [SIZE] = sizeof(config_SIZE),
+        [LEVELS] = sizeof(config_LEVELS), [FORMAT] = sizeof(config_FORMAT),
+        [TIME] = sizeof(config_TIME),     [FLAG] = sizeof(config_FLAG),
     };
     uint8_t kept[sizeof(uint64_t)];
+    CHECK(bytes[r->kind] <= sizeof kept);
     char   *mine = (char *)c + r->value, *its = (char *)fresh + r->value;
     memcpy(kept, mine, bytes[r->kind]);
     memcpy(mine, its, bytes[r->kind]);

@@ -14,7 +14,8 @@ typedef char            *config_TEXT;
 typedef char            *config_LIST; /* items joined by ',' */
 typedef uint16_t         config_PORT;
 typedef uint64_t         config_SIZE;
-typedef enum trace_level config_LEVEL;
+typedef struct trace_levels config_LEVELS;
+typedef enum trace_format config_FORMAT;
 typedef uint64_t         config_TIME; /* milliseconds */
 typedef bool             config_FLAG;
 

@@ -6,7 +6,7 @@
 
 #include <stddef.h>
 
-enum config_kind { TEXT, LIST, PORT, SIZE, LEVEL, TIME, FLAG };
+enum config_kind { TEXT, LIST, PORT, SIZE, LEVELS, FORMAT, TIME, FLAG };
 enum config_when { AT_START, AT_SIGHUP };
 
 struct config_row {

@@ -86,7 +86,7 @@ test_defaults(void **state)
     assert_false(config.given.peers);
     assert_string_equal(config.cluster, "hearsay");
     assert_int_equal(config.tail_bytes, 64 << 20);
-    assert_int_equal(config.trace, TRACE_INFO);
+    assert_int_equal(config.trace.of[TRACE_OF_STORE], TRACE_INFO);
 }
 
 static void
@@ -204,6 +204,28 @@ test_the_nearest_name_is_told(void **state)
 }
 
 static void
+test_levels_of_parts(void **state)
+{
+    /* Broken if a part cannot be listened to alone, or a mistyped one is ignored. */
+    (void)state;
+    assert_int_equal(LOAD("--trace", "warn,store=debug,http=error"), CONFIG_RUN);
+    assert_int_equal(config.trace.of[TRACE_OF_CORE], TRACE_WARN);
+    assert_int_equal(config.trace.of[TRACE_OF_STORE], TRACE_DEBUG);
+    assert_int_equal(config.trace.of[TRACE_OF_HTTP], TRACE_ERROR);
+    assert_int_equal(LOAD("--trace", "peer=debug"), CONFIG_RUN);
+    assert_int_equal(config.trace.of[TRACE_OF_CORE], TRACE_INFO);
+    assert_int_equal(config.trace.of[TRACE_OF_PEER], TRACE_DEBUG);
+    static const char *const bad[] = {"stoer=debug", "", "store=", "=info", "info store"};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        assert_int_equal(LOAD("--trace", bad[i]), CONFIG_USAGE);
+        assert_true(says("--trace") && says("info,store=debug"));
+    }
+    assert_int_equal(LOAD("--trace-format", "json"), CONFIG_RUN);
+    assert_int_equal(config.trace_format, TRACE_JSON);
+    assert_int_equal(LOAD("--trace-format", "xml"), CONFIG_USAGE);
+}
+
+static void
 test_bounds_are_told(void **state)
 {
     /* Broken if a value beyond its bounds is taken, or the message does not say which they are. */
@@ -253,7 +275,7 @@ test_what_can_change_does(void **state)
     assert_int_equal(config.topics.count, 0);
     assert_int_equal(config.retention, 2 * 86400000);
     assert_int_equal(config.retention_bytes, 1 << 30);
-    assert_int_equal(config.trace, TRACE_DEBUG);
+    assert_int_equal(config.trace.of[TRACE_OF_STORE], TRACE_DEBUG);
     assert_string_equal(config.join, "b:2,c:3");
     write_file("port = 1111\n"); /* what is not said any more is as by default */
     assert_int_equal(reload(), ERR_OK);
@@ -275,7 +297,7 @@ test_a_faulty_file_changes_nothing(void **state)
     assert_int_equal(reload(), ERR_INVALID);
     assert_true(says(path) && says("line 3: retention-bytes"));
     assert_int_equal(config.retention, 86400000);
-    assert_int_equal(config.trace, TRACE_INFO);
+    assert_int_equal(config.trace.of[TRACE_OF_STORE], TRACE_INFO);
     unlink(path);
     assert_int_equal(reload(), ERR_INVALID);
     assert_true(says(path));
@@ -405,6 +427,7 @@ main(void)
         TEST(test_wrong_options_are_named),
         TEST(test_wrong_files_are_named),
         TEST(test_the_nearest_name_is_told),
+        TEST(test_levels_of_parts),
         TEST(test_bounds_are_told),
         TEST(test_what_can_change_does),
         TEST(test_a_faulty_file_changes_nothing),

@@ -243,6 +243,13 @@ server_stop(struct server *s)
     server_step(s, &fact);
 }
 
+static void
+trace_as(const struct config *c)
+{
+    trace_set_levels(&c->trace);
+    trace_set_format(c->trace_format, wall_now);
+}
+
 /* What can change while we run does; with any fault in it nothing does. */
 static void
 read_options(struct server *s)
@@ -253,7 +260,7 @@ read_options(struct server *s)
     if (config_reload(s->config, &later, &problem) != ERR_OK) {
         tracef(TRACE_ERROR, "%.*s; the options stay as they are", STR_ARG(buf_str(&problem)));
     } else {
-        trace_set_level(s->config->trace);
+        trace_as(s->config);
         server_retention_is(s);
         tracef(TRACE_INFO, "the options were read again");
         if (later.n > 0)
@@ -426,6 +433,7 @@ server_open(struct server **out, struct config *config, struct buf *problem)
      * batches and pages that are freed, once glibc raises its threshold to their size. */
     mallopt(M_ARENA_MAX, 2);
     mallopt(M_MMAP_THRESHOLD, LARGE_BLOCK_BYTES);
+    trace_as(config);
     uint64_t       files = loop_raise_file_limit();
     struct server *s     = make(config);
     enum err       e     = server_load_seeds(s, problem);
