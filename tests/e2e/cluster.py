@@ -256,6 +256,11 @@ class Broker:
         with Http(self.port, self.ip, timeout) as h:
             return h(method, path, body, headers)
 
+    def metric(self, name, timeout=30):
+        """Of /metrics, without hearsay_; 0 or more."""
+        text = self.http("GET", "/metrics", timeout=timeout).body.decode()
+        return int(re.search(rf"^hearsay_{name} (\d+)$", text, re.M)[1])
+
     def publish(self, topic, body, query="", headers=None, timeout=30):
         """Returns the receipt; raises when it was not acknowledged."""
         path = "/topics/" + urllib.parse.quote(topic, safe="/") + query

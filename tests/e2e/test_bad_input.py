@@ -7,7 +7,6 @@ import json
 import os
 import sqlite3
 import struct
-import zlib
 
 import pytest
 

@@ -130,8 +130,7 @@ def test_what_lies_behind_a_hole_is_dropped(short):
     # Broken if batches that can never be stored filled the memory for ever, or if they could
     # not come again.
     def held_back():
-        text = short.http("GET", "/metrics").body.decode().splitlines()
-        return next(int(x.split()[1]) for x in text if x.startswith("hearsay_held_back "))
+        return short.metric("held_back")
 
     b = Stream()
     one, two = b.batch("one"), b.batch("two")

@@ -4,7 +4,6 @@ import http.client
 import itertools
 import json
 import os
-import re
 import sqlite3
 import subprocess
 import threading
@@ -63,11 +62,6 @@ def is_full(broker):
     except OSError:
         return False  # it has only just started
     return a.status == 503 and a.json()["code"] == "disk_full"
-
-
-def metric(broker, name):
-    text = broker.http("GET", "/metrics").body.decode()
-    return int(re.search(rf"^hearsay_{name} (\d+)$", text, re.M)[1])
 
 
 def takes(broker, body="it takes again"):
@@ -165,7 +159,7 @@ def test_a_disk_at_the_edge_does_not_flap(cluster, small):
         rounds += 1
         fill(a, 50000)
         # What the WAL takes is given back when it is quiet: then there may be room once more.
-        wait_for(lambda: metric(a, "wal_bytes") == 0, 10, "the WAL to be cut")
+        wait_for(lambda: a.metric("wal_bytes") == 0, 10, "the WAL to be cut")
     assert rounds <= 2
     assert a.stderr().count("there is room again") < rounds
     assert 7 * MiB < a.disk.free() < 12 * MiB
@@ -480,7 +474,7 @@ def test_network_file_systems(cluster):
 def test_a_reader_that_does_not_end(broker):
     # Broken if a WAL that grows for another program's sake is not told, stops the broker, or
     # stays long when that program is done.
-    wait_for(lambda: metric(broker, "coordinates"), 10, "the last commit of a start")
+    wait_for(lambda: broker.metric("coordinates"), 10, "the last commit of a start")
     broker.publish("x", "first")
     reader = sqlite3.connect(f"file:{broker.db}?mode=ro", uri=True, isolation_level=None)
     reader.execute("BEGIN")
@@ -493,10 +487,10 @@ def test_a_reader_that_does_not_end(broker):
     assert 1 <= len(said) <= 2 and "broker.db-wal holds" in said[0] and "end it" in said[0], said
     # By then it was tidied up, as far as the reader allows; nothing follows that it could
     # be tidied up after.
-    wait_for(lambda: metric(broker, "tail_bytes") <= 2 * MiB, 10, "a quiet second")
-    assert metric(broker, "wal_bytes") > 100 * MiB
+    wait_for(lambda: broker.metric("tail_bytes") <= 2 * MiB, 10, "a quiet second")
+    assert broker.metric("wal_bytes") > 100 * MiB
     reader.close()
-    wait_for(lambda: metric(broker, "wal_bytes") == 0, 10, "the WAL to be cut")
+    wait_for(lambda: broker.metric("wal_bytes") == 0, 10, "the WAL to be cut")
     assert os.path.getsize(broker.db + "-wal") < MiB
-    assert metric(broker, "file_bytes") == os.path.getsize(broker.db) > 100 * MiB
-    assert metric(broker, "disk_free_bytes") > 0
+    assert broker.metric("file_bytes") == os.path.getsize(broker.db) > 100 * MiB
+    assert broker.metric("disk_free_bytes") > 0

@@ -45,11 +45,6 @@ def publish_many(broker, numbers, topic, size=100):
     conn.close()
 
 
-def metric(broker, name):
-    text = broker.http("GET", "/metrics").body.decode()
-    return int(re.search(rf"^hearsay_{name} (\d+)", text, re.M).group(1))
-
-
 def resident_mib(broker):
     with open(f"/proc/{broker.pid}/status") as f:
         return int(re.search(r"VmRSS:\s+(\d+)", f.read()).group(1)) / 1024
@@ -104,8 +99,8 @@ class Bursts(threading.Thread):
                     taken += len(data)
                     self.numbers.take(data)
                 # A pause ends when this much more was published: no clock is asked.
-                lsn = metric(self.broker, "lsn")
-                while not self.calm.is_set() and metric(self.broker, "lsn") < lsn + PAUSE:
+                lsn = self.broker.metric("lsn")
+                while not self.calm.is_set() and self.broker.metric("lsn") < lsn + PAUSE:
                     time.sleep(0.01)
         except OSError as e:
             self.problem = e
@@ -124,20 +119,20 @@ def test_who_lags_goes_from_memory_to_disk_and_back(cluster, accept):
     wanted = ["a", "b", "abc", "bc"]
     topic = lambda i: "aab"[i % 3] if i % 1000 else "c"
     publish_many(broker, range(total), topic)
-    assert metric(broker, "reads_total") > 0, "nobody fell behind what is in memory"
+    assert broker.metric("reads_total") > 0, "nobody fell behind what is in memory"
     for r in readers:
         r.calm.set()
     expected = [[i for i in range(total) if topic(i) in w] for w in wanted]
     for r, e in zip(readers, expected):
         wait_for(lambda: len(r.numbers.got) >= len(e) or r.problem, 60, "the rest to come")
         assert r.numbers.got == e
-    reads = metric(broker, "reads_total")
+    reads = broker.metric("reads_total")
     publish_many(broker, range(total, total + 300), lambda i: "abc"[i % 3])
     for r, w, e in zip(readers, wanted, expected):
         more = [i for i in range(total, total + 300) if "abc"[i % 3] in w]
         wait_for(lambda: len(r.numbers.got) >= len(e) + len(more) or r.problem, 20, "what is new")
         assert r.numbers.got == e + more
-    assert metric(broker, "reads_total") == reads, "live messages were read from disk"
+    assert broker.metric("reads_total") == reads, "live messages were read from disk"
     for r in readers:
         r.sock.shutdown(socket.SHUT_RDWR)
         r.join(10)
@@ -242,7 +237,7 @@ def test_thousands_that_never_read_take_next_to_no_memory(cluster):
     # The kernel would take megabytes for each, which is not the broker's memory.
     socks = [ask_stream(broker, "/t", kinds[i % 2], None if i < readers else 4096)
              for i in range(idle)]
-    wait_for(lambda: metric(broker, "conns_open") >= idle, 20, "all subscriptions")
+    wait_for(lambda: broker.metric("conns_open") >= idle, 20, "all subscriptions")
     # An answer's head says that the subscription stands.
     for s in socks:
         assert s.recv(12, socket.MSG_PEEK) == b"HTTP/1.1 200"
@@ -336,5 +331,5 @@ def test_readers_do_not_hold_up_the_log_beside_the_file(cluster):
     stop.set()
     for r in readers:
         r.join(30)
-    assert metric(broker, "reads_total") > 200
+    assert broker.metric("reads_total") > 200
     assert most < 48 << 20, f"{most >> 20} MiB of WAL for 100 MiB published"

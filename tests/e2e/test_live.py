@@ -96,11 +96,6 @@ def listen(cluster):
         x.close()
 
 
-def metric(broker, name):
-    text = broker.http("GET", "/metrics").body.decode()
-    return int(re.search(rf"^hearsay_{name} (\d+)$", text, re.M)[1])
-
-
 def send(broker, topic, body, *more):
     code, out = curl("-w", "\n%{http_code}", broker.url(f"/topics/{topic}"), "-d", body, "-H",
                      "Content-Type:", *more)
@@ -180,9 +175,9 @@ def test_it_is_delivered_at_both_brokers(pair, listen):
         stamps = [m["lamport"] for m in got]
         assert stamps == sorted(set(stamps)) and got[0]["origin"].endswith(f":{a.port}")
     assert [x.text().splitlines()[0] for x in there[:2]] == before
-    assert metric(b, "live_from_peers_total") == 20 and metric(a, "live_publishes_total") == 20
-    assert metric(b, "live_deliveries_total") == 60
-    assert metric(b, "stamp") == 0 and metric(b, "lamport") >= stamps[-1]
+    assert b.metric("live_from_peers_total") == 20 and a.metric("live_publishes_total") == 20
+    assert b.metric("live_deliveries_total") == 60
+    assert b.metric("stamp") == 0 and b.metric("lamport") >= stamps[-1]
 
 
 def test_nothing_is_in_the_file_and_a_restart_leaves_nothing(pair, listen):
@@ -215,7 +210,7 @@ def test_a_long_poll_that_waits_gets_it_and_its_cursor_stays(alone):
     cursor = alone.publish("kept", "1")["cursor"]
     poll = subprocess.Popen(["curl", "-s", alone.url(f"/topics/%23?wait=20&cursor={cursor}")],
                             stdout=subprocess.PIPE, env=clean_env())
-    wait_for(lambda: metric(alone, "conns_open") >= 2, 10, "the poll")
+    wait_for(lambda: alone.metric("conns_open") >= 2, 10, "the poll")
     while poll.poll() is None:
         send(alone, "ticks/a", "wake up")
     page = json.loads(poll.communicate()[0])
@@ -263,10 +258,10 @@ def test_who_does_not_read_is_told_what_it_lost(alone):
     assert b"subscribed" in kept
     lines = ("x" * 60000 + "\n") * 100
     for _ in range(50):
-        if metric(alone, "live_lost_total") > 0:
+        if alone.metric("live_lost_total") > 0:
             break
         alone.http("POST", "/topics/ticks/a", lines, {"Content-Type": "application/x-ndjson"})
-    assert metric(alone, "live_waiting_bytes") <= 33 << 20
+    assert alone.metric("live_waiting_bytes") <= 33 << 20
     while b'"lost":' not in kept:
         more = slow.recv(1 << 20)
         assert more

@@ -1,12 +1,5 @@
 """A peer that cannot keep up is caught up, and then pushed to again."""
 
-def metric(broker, name):
-    for line in broker.http("GET", "/metrics").body.decode().splitlines():
-        if line.startswith(f"hearsay_{name} "):
-            return int(line.split()[1])
-    raise AssertionError(f"no metric {name}")
-
-
 def test_pushes_go_on_after_a_full_queue(cluster):
     # Broken if a peer whose queue was full once has to pull everything from then on.
     a, b = cluster.make(2)
@@ -22,8 +15,8 @@ def test_pushes_go_on_after_a_full_queue(cluster):
     # What is pushed is not pulled; right after the flood a pull may still be under way.
     pushed = 0
     for i in range(20):
-        before = metric(b, "pulls_total")
+        before = b.metric("pulls_total")
         a.publish("t", str(i))
         cluster.wait_equal()
-        pushed = pushed + 1 if metric(b, "pulls_total") == before else 0
+        pushed = pushed + 1 if b.metric("pulls_total") == before else 0
     assert pushed >= 5
