@@ -274,12 +274,12 @@ publish(struct work *w)
 static void
 prepare_publish(struct work *w)
 {
-    const struct broker_config c = {.cluster    = STR("hearsay"),
-                                    .self       = {.family = 4, .ip = {127, 0, 0, 1}, .port = 3001},
-                                    .host       = STR("localhost"),
-                                    .nonce      = 1,
-                                    .seed       = 5,
-                                    .tail_bytes = 8 << 20};
+    const struct broker_config c = {.cluster = STR("hearsay"),
+                                    .self    = {.family = 4, .ip = {127, 0, 0, 1}, .port = 3001},
+                                    .host    = STR("localhost"),
+                                    .nonce   = 1,
+                                    .seed    = 5,
+                                    .options = {.tail_bytes = 8 << 20}};
     w->b                         = broker_new(&c, (struct mono){50000});
     publish(w);
 }

@@ -339,17 +339,17 @@ sim_start(struct sim *s, uint32_t i)
     n->nonce                     = prng_next(&s->prng) | 1;
     const struct topic_rule rule = {STR("live/#"), false};
     struct broker_config    bc   = {
-             .cluster        = STR("sim"),
-             .self           = n->addr,
-             .host           = str_of(n->host),
-             .nonce          = n->nonce,
-             .seed           = prng_next(&s->prng),
-             .tail_bytes     = s->config.tail_bytes,
-             .causal_wait_ms = s->config.causal_wait_ms,
-             .retire_ms      = n->retention.retire_ms,
-             .rule           = &rule,
-             .rule_count     = sim_rules_live(i),
-             .recovered      = store_mem_recover(n->disk),
+             .cluster   = STR("sim"),
+             .self      = n->addr,
+             .host      = str_of(n->host),
+             .nonce     = n->nonce,
+             .seed      = prng_next(&s->prng),
+             .retire_ms = n->retention.retire_ms,
+             .recovered = store_mem_recover(n->disk),
+             .options   = {.tail_bytes     = s->config.tail_bytes,
+                           .causal_wait_ms = s->config.causal_wait_ms,
+                           .rule           = &rule,
+                           .rule_count     = sim_rules_live(i)},
     };
     n->broker   = broker_new(&bc, (struct mono){s->now_ms});
     n->wake_ms  = UINT64_MAX;

@@ -42,13 +42,13 @@ at_port(uint16_t port)
 static inline void
 open_desk_retiring(struct desk *d, uint64_t retire_ms)
 {
-    const struct broker_config config = {.cluster    = STR("hearsay"),
-                                         .self       = at_port(SELF_PORT),
-                                         .host       = STR("localhost"),
-                                         .nonce      = SELF_NONCE,
-                                         .seed       = 5,
-                                         .tail_bytes = 1 << 20,
-                                         .retire_ms  = retire_ms};
+    const struct broker_config config = {.cluster   = STR("hearsay"),
+                                         .self      = at_port(SELF_PORT),
+                                         .host      = STR("localhost"),
+                                         .nonce     = SELF_NONCE,
+                                         .seed      = 5,
+                                         .retire_ms = retire_ms,
+                                         .options   = {.tail_bytes = 1 << 20}};
     memset(d, 0, sizeof *d);
     d->blobs = blob_bytes_used();
     d->now   = (struct mono){50000};

@@ -58,15 +58,14 @@ broker_new(const struct broker_config *config, struct mono now)
     b->ping_at = b->probe_at = b->retry_at = b->members_at = b->mended_at = MONO_NEVER;
     out_init(&b->out);
     commits_init(&b->commits);
-    journal_init(&b->journal, config->recovered, config->tail_bytes);
+    journal_init(&b->journal, config->recovered, config->options.tail_bytes);
     b->journal.retire_ms = config->retire_ms;
     stamp_init(&b->clock, b->journal.stamp);
     own_init(&b->own, b->origin, config->seed);
-    rules_init(&b->rules, config->rule, config->rule_count);
+    rules_init(&b->rules, config->options.rule, config->options.rule_count);
     live_init(&b->live, b->origin);
     gossip_init(&b->gossip);
-    if (config->causal_wait_ms > 0)
-        b->gossip.causal_wait_ms = config->causal_wait_ms;
+    gossip_set_causal_wait(&b->gossip, config->options.causal_wait_ms);
     sessions_init(&b->sessions);
     awaits_init(&b->awaits, config->seed);
     roster_init(&b->roster,
@@ -605,6 +604,17 @@ on_room(struct broker *b, const struct fact *f)
     return ERR_OK;
 }
 
+/* What was published stays what it was then: stored, or not. */
+static enum err
+on_options(struct broker *b, const struct fact *f)
+{
+    journal_set_tail(&b->journal, f->options->tail_bytes);
+    gossip_set_causal_wait(&b->gossip, f->options->causal_wait_ms);
+    rules_fini(&b->rules);
+    rules_init(&b->rules, f->options->rule, f->options->rule_count);
+    return ERR_OK;
+}
+
 static enum err
 on_stop(struct broker *b, const struct fact *f)
 {
@@ -636,6 +646,7 @@ static on_fact *const on[] = {
     [FACT_IDLE]        = on_idle,
     [FACT_RETAINED]    = on_retained,
     [FACT_ROOM]        = on_room,
+    [FACT_OPTIONS]     = on_options,
     [FACT_STOP]        = on_stop,
 };
 

@@ -19,18 +19,23 @@
 struct broker;
 struct place;
 
-struct broker_config {
-    struct str              cluster;
-    struct addr             self;           /* announced */
-    struct str              host;           /* as the operator wrote it */
-    uint64_t                nonce, seed;    /* from the system's entropy */
-    size_t                  tail_bytes;     /* newest messages kept in memory */
-    uint64_t                causal_wait_ms; /* what nobody can supply holds up so long; 0: 10 s */
-    uint64_t                retire_ms;      /* as in struct retention */
-    const struct recovered *recovered;      /* borrowed for the call */
+/* What may change while the broker runs, by FACT_OPTIONS. */
+struct broker_options {
+    size_t   tail_bytes;     /* newest messages kept in memory */
+    uint64_t causal_wait_ms; /* what nobody can supply holds up so long; 0: 10 s */
     /* Which topics are stored: see rules.h.  TOPIC_RULES_MAX at most, of valid filters; copied. */
     const struct topic_rule *rule;
     uint32_t                 rule_count;
+};
+
+struct broker_config {
+    struct str              cluster;
+    struct addr             self;        /* announced */
+    struct str              host;        /* as the operator wrote it */
+    uint64_t                nonce, seed; /* from the system's entropy */
+    uint64_t                retire_ms;   /* as in struct retention */
+    const struct recovered *recovered;   /* borrowed for the call */
+    struct broker_options   options;
 };
 
 /* ---- facts ---- */
@@ -56,6 +61,7 @@ enum fact_kind {
     FACT_IDLE,      /* nothing was stored for a while: memory is given back */
     FACT_RETAINED,  /* a step of retention is on disk */
     FACT_ROOM,      /* free disk fell below the reserve, or is above it again */
+    FACT_OPTIONS,   /* the operator changed what can change */
     FACT_STOP,      /* say goodbye: seal, AWAY; publishes get REFUSED from now on */
 };
 
@@ -134,7 +140,8 @@ struct fact {
         struct {
             struct addr addr;
         } forget;
-        const struct retained *retained; /* borrowed */
+        const struct retained       *retained; /* borrowed */
+        const struct broker_options *options;  /* borrowed */
         struct {
             bool enough;
         } room;

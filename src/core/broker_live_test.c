@@ -13,14 +13,13 @@ static void
 open_ruled(struct desk *d)
 {
     const struct topic_rule    rule[] = {{STR("live/#"), false}};
-    const struct broker_config config = {.cluster    = STR("hearsay"),
-                                         .self       = at_port(SELF_PORT),
-                                         .host       = STR("localhost"),
-                                         .nonce      = SELF_NONCE,
-                                         .seed       = 5,
-                                         .tail_bytes = 1 << 20,
-                                         .rule       = rule,
-                                         .rule_count = 1};
+    const struct broker_config config = {
+        .cluster = STR("hearsay"),
+        .self    = at_port(SELF_PORT),
+        .host    = STR("localhost"),
+        .nonce   = SELF_NONCE,
+        .seed    = 5,
+        .options = {.tail_bytes = 1 << 20, .rule = rule, .rule_count = 1}};
     open_desk(d);
     broker_free(d->b);
     d->b = broker_new(&config, d->now);
@@ -110,6 +109,41 @@ all_in_one_turn_and_nothing_on_disk(void **state)
     assert_int_equal(broker_journal(d.b)->lsn, 0);
     pass(&d, 1000);
     assert_int_equal(count_sent(&d, 0, FRAME_LIVE), 1); /* once, and never again */
+    close_desk(&d);
+}
+
+/* Broken when other rules hold for what was published before them, or not for what is now. */
+static void
+other_rules_hold_from_now_on(void **state)
+{
+    (void)state;
+    struct desk                 d;
+    struct entry                e;
+    const struct topic_rule     rule[] = {{STR("t"), false}, {STR("live/kept"), true}};
+    const struct broker_options now    = {
+           .tail_bytes = 1 << 20, .causal_wait_ms = 500, .rule = rule, .rule_count = 2};
+    open_ruled(&d);
+    settle(&d);
+    subscribe(&d, "#");
+    turn(&d);
+    pull_all(&d, &e);
+    publish_to(&d, "live/a", "not stored");
+    publish_to(&d, "t", "stored");
+    assert_false(d.last.live);
+    assert_int_equal(step(&d, &(struct fact){.kind = FACT_OPTIONS, .options = &now}), ERR_OK);
+    publish_to(&d, "live/a", "stored");
+    assert_false(d.last.live);
+    publish_to(&d, "t", "not stored");
+    assert_true(d.last.live);
+    turn(&d);
+    settle(&d);
+    assert_int_equal(pull_all(&d, &e), 4);
+    assert_int_equal(broker_journal(d.b)->lsn, 2);
+    assert_int_equal(broker_gossip(d.b)->causal_wait_ms, 500);
+    assert_int_equal(
+        step(&d, &(struct fact){.kind = FACT_OPTIONS, .options = &(struct broker_options){0}}),
+        ERR_OK);
+    assert_true(broker_stores(d.b, STR("t")));
     close_desk(&d);
 }
 
@@ -319,13 +353,12 @@ without_stamps_it_is_refused(void **state)
     struct desk                d;
     const struct recovered     was    = {.stamp = STAMP_MAX};
     const struct topic_rule    rule[] = {{STR("live/#"), false}};
-    const struct broker_config c      = {.cluster    = STR("hearsay"),
-                                         .self       = at_port(SELF_PORT),
-                                         .host       = STR("localhost"),
-                                         .nonce      = SELF_NONCE,
-                                         .recovered  = &was,
-                                         .rule       = rule,
-                                         .rule_count = 1};
+    const struct broker_config c      = {.cluster   = STR("hearsay"),
+                                         .self      = at_port(SELF_PORT),
+                                         .host      = STR("localhost"),
+                                         .nonce     = SELF_NONCE,
+                                         .recovered = &was,
+                                         .options   = {.rule = rule, .rule_count = 1}};
     open_desk(&d);
     broker_free(d.b);
     d.b = broker_new(&c, d.now);
@@ -398,6 +431,7 @@ main(void)
 {
     const struct CMUnitTest test[] = {
         cmocka_unit_test(all_in_one_turn_and_nothing_on_disk),
+        cmocka_unit_test(other_rules_hold_from_now_on),
         cmocka_unit_test(it_takes_no_seq_and_no_serial),
         cmocka_unit_test(the_disk_does_not_matter),
         cmocka_unit_test(the_origin_decides),

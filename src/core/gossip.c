@@ -28,6 +28,12 @@ gossip_init(struct gossip *g)
 }
 
 void
+gossip_set_causal_wait(struct gossip *g, uint64_t ms)
+{
+    g->causal_wait_ms = ms > 0 ? ms : CAUSAL_WAIT_MS;
+}
+
+void
 gossip_fini(struct gossip *g)
 {
     for (uint32_t i = 0; i < LINKS_MAX; i++) {

@@ -46,6 +46,8 @@ struct gossip;
 
 void gossip_init(struct gossip *g);
 void gossip_fini(struct gossip *g);
+/* 0: CAUSAL_WAIT_MS.  Holds for what waits already, too. */
+void gossip_set_causal_wait(struct gossip *g, uint64_t ms);
 
 /* A link shook hands; `member` is the peer's slot in the roster. */
 void gossip_link_up(struct gossip *g, struct journal *j, uint32_t link, uint32_t member,

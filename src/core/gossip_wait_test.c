@@ -242,6 +242,29 @@ the_longest_wait_ends_first(void **state)
     close_desk(&d);
 }
 
+/* Broken when another bound does not hold for what waits already. */
+static void
+another_bound_holds_for_what_waits(void **state)
+{
+    (void)state;
+    struct desk   d;
+    struct writer b = writer_of(B);
+    open_with(&d, 1);
+    uint64_t came = d.now.ms;
+    take(&d, 0, write_after(&b, A, 1));
+    gossip_set_causal_wait(&d.g, 2 * WAIT);
+    turn_at(&d, came + WAIT);
+    assert_int_equal(d.g.waived, 0);
+    gossip_set_causal_wait(&d.g, WAIT + 500);
+    assert_int_equal(gossip_deadline(&d.g, &d.j).ms, came + WAIT + 500);
+    turn_at(&d, came + WAIT + 500);
+    assert_int_equal(d.g.waived, 1);
+    assert_waived(&d, 0, A, 1);
+    assert_stored(&d, 1, B, 1, true);
+    commit_all(&d);
+    close_desk(&d);
+}
+
 /* Broken when a batch that is stored another way meanwhile leaves a waiver behind. */
 static void
 nobody_waits_no_waiver(void **state)
@@ -619,6 +642,7 @@ main(void)
         cmocka_unit_test(many_missing_ones_are_waited_for_together),
         cmocka_unit_test(what_is_missing_behind_is_not_waived_early),
         cmocka_unit_test(the_longest_wait_ends_first),
+        cmocka_unit_test(another_bound_holds_for_what_waits),
         cmocka_unit_test(nobody_waits_no_waiver),
         cmocka_unit_test(a_waiver_counts_from_the_disk_on),
         cmocka_unit_test(a_waiver_outlives_a_restart),

@@ -450,6 +450,21 @@ journal_trim_tail(struct journal *j, size_t bytes)
     }
 }
 
+/* The newest batch stays: whoever follows is served from it. */
+static void
+fit_tail(struct journal *j)
+{
+    while (j->tail_used > j->tail_bytes && j->tail_count > 1)
+        drop_oldest(j);
+}
+
+void
+journal_set_tail(struct journal *j, size_t bytes)
+{
+    j->tail_bytes = bytes;
+    fit_tail(j);
+}
+
 static void
 tail_push(struct journal *j, struct tail_item fresh)
 {
@@ -467,8 +482,7 @@ tail_push(struct journal *j, struct tail_item fresh)
     j->tail_used += batch_bytes(fresh.batch);
     j->tail_count++;
     *item(j, j->tail_count - 1) = fresh;
-    while (j->tail_used > j->tail_bytes && j->tail_count > 1)
-        drop_oldest(j);
+    fit_tail(j);
 }
 
 static void

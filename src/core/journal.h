@@ -141,6 +141,8 @@ uint64_t journal_first_missing(const struct journal *j, const struct vector *hav
 void journal_vector_before(const struct journal *j, uint64_t lsn, struct vector *v);
 /* The same batch: if it has more of its messages, what is in memory of it gives way. */
 void journal_mend(struct journal *j, struct batch *b);
+/* What is beyond it goes at once, but for the newest batch. */
+void journal_set_tail(struct journal *j, size_t bytes);
 /* Nobody needs the tail now: keep this much of it. */
 void journal_trim_tail(struct journal *j, size_t bytes);
 

@@ -285,6 +285,13 @@ the_tail_is_bounded_by_bytes(void **state)
     assert_int_equal(j.tail_lsn, 202 - j.tail_count);
     assert_null(journal_tail_at(&j, j.tail_lsn - 1));
     assert_int_equal(journal_tail_at(&j, j.tail_lsn)->batch->first, j.tail_lsn);
+    journal_set_tail(&j, 2 * bytes); /* less, from now on */
+    assert_true(j.tail_used <= 2 * bytes && j.tail_count > 0);
+    assert_int_equal(j.tail_used, blob_bytes_used());
+    journal_set_tail(&j, 0);
+    assert_int_equal(j.tail_count, 1);
+    assert_non_null(journal_tail_at(&j, 201));
+    journal_set_tail(&j, 4 * bytes);
     /* One larger than the whole budget is kept alone: it is about to be delivered. */
     journal_put(&j, write_batch(&w, (struct writing){.body_n = 5 * bytes}));
     assert_int_equal(j.tail_count, 1);

@@ -126,7 +126,7 @@ parse_levels(const char *text, struct trace_levels *levels)
         size_t     end    = str_index(rest, ',');
         struct str item   = str_trim(str_cut(rest, 0, end));
         size_t     equals = str_index(item, '=');
-        bool       all    = equals == item.n, known = false;
+        bool       all = equals == item.n, known = false;
         uint8_t    level;
         if (!parse_level(all ? item : str_cut(item, equals + 1, item.n), &level))
             return false;
@@ -306,9 +306,8 @@ on_ini_line(void *ctx, const char *section, const char *name, const char *value)
     if (config_topics_is(&s->config->topics, section, &number))
         return on_topic_line(s, number, name, value);
     if (*section != '\0' && strcmp(section, "broker") != 0) {
-        say(s->problem,
-            "section [%s] is unknown; use [broker], [topic \"FILTER\"] or none%s%s", section, "",
-            "");
+        say(s->problem, "section [%s] is unknown; use [broker], [topic \"FILTER\"] or none%s%s",
+            section, "", "");
         return 0;
     }
     const struct config_row *r = find(name);
@@ -336,7 +335,7 @@ static bool
 load_file(struct config *c, struct buf *problem)
 {
     struct buf    text, wrong; /* in a line */
-    struct source s = {.config = c, .problem = &wrong};
+    struct source s   = {.config = c, .problem = &wrong};
     const char   *why = "";
     if (c->config[0] == '\0')
         return true;
@@ -508,22 +507,6 @@ is_same(const struct config *a, const struct config *b, const struct config_row 
     return true;
 }
 
-static bool
-are_same_topics(const struct config_topics *a, const struct config_topics *b)
-{
-    for (uint32_t i = 0; i < a->count && i < b->count; i++)
-        if (!str_eq(a->rule[i].filter, b->rule[i].filter) || a->rule[i].store != b->rule[i].store)
-            return false;
-    return a->count == b->count;
-}
-
-static void
-name_later(struct buf *later, const char *before, const char *name)
-{
-    enum err full = buf_addf(later, "%s%s%s", later->n > 0 ? ", " : "", before, name);
-    (void)full;
-}
-
 /* What `fresh` says of it; that gets what it was, to be freed. */
 static void
 take_over(struct config *c, struct config *fresh, const struct config_row *r)
@@ -536,7 +519,7 @@ take_over(struct config *c, struct config *fresh, const struct config_row *r)
     };
     uint8_t kept[sizeof(uint64_t)];
     CHECK(bytes[r->kind] <= sizeof kept);
-    char   *mine = (char *)c + r->value, *its = (char *)fresh + r->value;
+    char *mine = (char *)c + r->value, *its = (char *)fresh + r->value;
     memcpy(kept, mine, bytes[r->kind]);
     memcpy(mine, its, bytes[r->kind]);
     memcpy(its, kept, bytes[r->kind]);
@@ -544,18 +527,21 @@ take_over(struct config *c, struct config *fresh, const struct config_row *r)
 }
 
 enum err
-config_reload(struct config *c, struct buf *later, struct buf *problem)
+config_reload(struct config *c, struct config *was, struct buf *later, struct buf *problem)
 {
-    struct config  fresh;
-    enum config_do what = config_load(&fresh, c->argc, c->argv, c->env, problem);
-    for (unsigned i = 0; what == CONFIG_RUN && i < CONFIG_ROWS; i++) {
-        if (row[i].when == AT_SIGHUP)
-            take_over(c, &fresh, &row[i]);
-        else if (!is_same(c, &fresh, &row[i]))
-            name_later(later, "--", row[i].name);
+    enum config_do what = config_load(was, c->argc, c->argv, c->env, problem);
+    if (what != CONFIG_RUN)
+        return ERR_INVALID;
+    for (unsigned i = 0; i < CONFIG_ROWS; i++) {
+        if (row[i].when == AT_SIGHUP) {
+            take_over(c, was, &row[i]);
+        } else if (!is_same(c, was, &row[i])) {
+            enum err full = buf_addf(later, "%s--%s", later->n > 0 ? ", " : "", row[i].name);
+            (void)full;
+        }
     }
-    if (what == CONFIG_RUN && !are_same_topics(&c->topics, &fresh.topics))
-        name_later(later, "[topic] sections", "");
-    config_free(&fresh);
-    return what == CONFIG_RUN ? ERR_OK : ERR_INVALID;
+    struct config_topics topics = c->topics;
+    c->topics                   = was->topics;
+    was->topics                 = topics;
+    return ERR_OK;
 }

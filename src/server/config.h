@@ -10,14 +10,14 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-typedef char            *config_TEXT;
-typedef char            *config_LIST; /* items joined by ',' */
-typedef uint16_t         config_PORT;
-typedef uint64_t         config_SIZE;
+typedef char               *config_TEXT;
+typedef char               *config_LIST; /* items joined by ',' */
+typedef uint16_t            config_PORT;
+typedef uint64_t            config_SIZE;
 typedef struct trace_levels config_LEVELS;
-typedef enum trace_format config_FORMAT;
-typedef uint64_t         config_TIME; /* milliseconds */
-typedef bool             config_FLAG;
+typedef enum trace_format   config_FORMAT;
+typedef uint64_t            config_TIME; /* milliseconds */
+typedef bool                config_FLAG;
 
 struct config {
 #define OPTION(field, kind, name, fallback, least, most, when, shape, help) config_##kind field;
@@ -52,8 +52,10 @@ void           config_free(struct config *c);
 
 /* The same sources once more, while `c` is in use.  OK: what can change without a new start is of
  * now, and `later` names what else is different, as "--port, --data", or stays empty.  Else nothing
- * has changed, and `problem` says what is wrong. */
-MUST_USE enum err config_reload(struct config *c, struct buf *later, struct buf *problem);
+ * has changed, and `problem` says what is wrong.  *was gets what has no use for `c` any more: free
+ * it whatever comes back, once nobody has borrowed from it. */
+MUST_USE enum err config_reload(struct config *c, struct config *was, struct buf *later,
+                                struct buf *problem);
 
 /* ---- config_text.c: the table as text ---- */
 

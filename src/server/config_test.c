@@ -246,10 +246,12 @@ test_bounds_are_told(void **state)
 static enum err
 reload(void)
 {
-    struct buf wrong, later;
+    struct config was;
+    struct buf    wrong, later;
     buf_init(&wrong, 0);
     buf_init(&later, 0);
-    enum err e = config_reload(&config, &later, &wrong);
+    enum err e = config_reload(&config, &was, &later, &wrong);
+    config_free(&was);
     buf_reset(&problem);
     assert_int_equal(buf_add(&problem, buf_str(e == ERR_OK ? &later : &wrong)), ERR_OK);
     buf_fini(&wrong);
@@ -267,12 +269,19 @@ test_what_can_change_does(void **state)
     write_file("port = 1111\nretention = 1d\njoin = a:1\n");
     config_free(&config);
     assert_int_equal(config_load(&config, 5, argv, test_env, &problem), CONFIG_RUN);
-    write_file("port = 2222\nretention = 2d\nretention-bytes = 5G\ntrace = debug\n"
-               "join = b:2\njoin = c:3\n[topic \"x\"]\nstore = no\n");
+    write_file("port = 2222\ndata = d\nretention = 2d\nretention-bytes = 5G\ntrace = debug\n"
+               "join = b:2\njoin = c:3\ncors = https://x.org\ncausal-wait = 1s\n"
+               "tail-bytes = 1M\ndisk-reserve = 2M\n[topic \"x\"]\nstore = no\n");
     assert_int_equal(reload(), ERR_OK);
-    assert_true(says("--port, [topic] sections"));
+    assert_true(str_eq(buf_str(&problem), STR("--port, --data")));
     assert_int_equal(config.port, 1111);
-    assert_int_equal(config.topics.count, 0);
+    assert_string_equal(config.data, "");
+    assert_int_equal(config.topics.count, 1);
+    assert_true(str_eq(config.topics.rule[0].filter, STR("x")) && !config.topics.rule[0].store);
+    assert_string_equal(config.cors, "https://x.org");
+    assert_int_equal(config.causal_wait, 1000);
+    assert_int_equal(config.tail_bytes, 1 << 20);
+    assert_int_equal(config.disk_reserve, 2 << 20);
     assert_int_equal(config.retention, 2 * 86400000);
     assert_int_equal(config.retention_bytes, 1 << 30);
     assert_int_equal(config.trace.of[TRACE_OF_STORE], TRACE_DEBUG);
@@ -282,6 +291,8 @@ test_what_can_change_does(void **state)
     assert_int_equal(problem.n, 0);
     assert_int_equal(config.retention, (uint64_t)30 * 86400000);
     assert_string_equal(config.join, "");
+    assert_string_equal(config.cors, "");
+    assert_int_equal(config.topics.count, 0);
 }
 
 static void

@@ -70,6 +70,8 @@ struct front {
     /* OK: *newest, borrowed for the call.  NOTFOUND: no message.  BUSY: there is no memory for
      * it now.  Others: it cannot be read.  NULL where nobody asks. */
     void (*latest)(struct conn *c, uint64_t ref, enum err err, const struct entry *newest);
+    /* Those of the operator changed: what was borrowed of facts that may ends now.  May be NULL. */
+    void (*options)(struct conn *c);
     /* The conn is gone: free the state.  Subscriptions and awaits end by themselves. */
     void (*close)(struct conn *c);
 };
@@ -189,8 +191,9 @@ struct server_counters {
     uint64_t disk_free_bytes, file_bytes, wal_bytes;
 };
 
-struct server_facts {                         /* what does not change while the server runs */
-    struct str  cluster, host, version, cors; /* cors: comma list of origins */
+struct server_facts { /* what does not change while the server runs, but `cors` */
+    struct str  cluster, host, version;
+    struct str  cors; /* comma list of origins; see options() of a front */
     struct addr self;
     struct mono started;
     struct wall started_wall;

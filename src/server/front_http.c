@@ -505,6 +505,25 @@ front_open(struct conn *c)
     conn_set_state(c, h);
 }
 
+/* A page that is not allowed any more gets no permission with the answers on their way. */
+static void
+judge_again(const struct server_facts *facts, struct http_reply_as *as)
+{
+    struct str was = as->origin;
+    if (was.n > 0 && http_origin_problem(facts, was, &as->origin))
+        as->origin = (struct str){NULL, 0};
+}
+
+static void
+front_options(struct conn *c)
+{
+    struct http_conn          *h     = conn_state(c);
+    const struct server_facts *facts = server_facts(conn_server(c));
+    judge_again(facts, &h->as);
+    for (uint64_t i = h->due_first; i < h->due_next; i++)
+        judge_again(facts, &h->due[i % HTTP_DUE_MAX].as);
+}
+
 static void
 front_close(struct conn *c)
 {
@@ -536,5 +555,6 @@ const struct front front_http = {
     .deadline = front_deadline,
     .topics   = front_topics,
     .latest   = front_latest,
+    .options  = front_options,
     .close    = front_close,
 };

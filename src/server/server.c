@@ -250,22 +250,48 @@ trace_as(const struct config *c)
     trace_set_format(c->trace_format, wall_now);
 }
 
+static struct broker_options
+core_options(const struct config *c)
+{
+    return (struct broker_options){
+        .tail_bytes     = c->tail_bytes,
+        .causal_wait_ms = c->causal_wait,
+        .rule           = c->topics.rule,
+        .rule_count     = c->topics.count,
+    };
+}
+
+static void
+take_options(struct server *s)
+{
+    struct broker_options core = core_options(s->config);
+    uint32_t              at   = 0;
+    trace_as(s->config);
+    server_store_options(s);
+    s->facts.cors = str_of(s->config->cors);
+    for (struct conn *c; (c = pool_next(&s->conns, &at));)
+        if (c->front && c->front->options)
+            c->front->options(c);
+    server_step(s, &(struct fact){.kind = FACT_OPTIONS, .options = &core});
+}
+
 /* What can change while we run does; with any fault in it nothing does. */
 static void
 read_options(struct server *s)
 {
-    struct buf later, problem;
+    struct config was;
+    struct buf    later, problem;
     buf_init(&later, 0);
     buf_init(&problem, 0);
-    if (config_reload(s->config, &later, &problem) != ERR_OK) {
+    if (config_reload(s->config, &was, &later, &problem) != ERR_OK) {
         tracef(TRACE_ERROR, "%.*s; the options stay as they are", STR_ARG(buf_str(&problem)));
     } else {
-        trace_as(s->config);
-        server_retention_is(s);
+        take_options(s);
         tracef(TRACE_INFO, "the options were read again");
         if (later.n > 0)
             tracef(TRACE_WARN, "it takes a new start to change %.*s", STR_ARG(buf_str(&later)));
     }
+    config_free(&was);
     buf_fini(&later);
     buf_fini(&problem);
 }
@@ -375,17 +401,14 @@ recover(struct server *s, struct buf *problem)
         return e;
     }
     struct broker_config bc = {
-        .cluster        = s->facts.cluster,
-        .self           = s->facts.self,
-        .host           = s->facts.host,
-        .nonce          = entropy_u64(),
-        .seed           = entropy_u64(),
-        .tail_bytes     = s->config->tail_bytes,
-        .causal_wait_ms = s->config->causal_wait,
-        .retire_ms      = s->retire_ms,
-        .recovered      = recovered,
-        .rule           = s->config->topics.rule,
-        .rule_count     = s->config->topics.count,
+        .cluster   = s->facts.cluster,
+        .self      = s->facts.self,
+        .host      = s->facts.host,
+        .nonce     = entropy_u64(),
+        .seed      = entropy_u64(),
+        .retire_ms = s->retire_ms,
+        .recovered = recovered,
+        .options   = core_options(s->config),
     };
     s->broker = broker_new(&bc, server_now(s));
     return ERR_OK;
@@ -411,7 +434,7 @@ make(struct config *config)
     s->retain             = (struct loop_timer){.fire = server_on_retain, .ctx = s};
     s->retry              = (struct loop_timer){.fire = server_on_retry, .ctx = s};
     s->stop               = (struct loop_timer){.fire = on_stop_late, .ctx = s};
-    server_retention_is(s);
+    server_store_options(s);
     pool_init(&s->conns, sizeof(struct conn), CONNS_MAX + LINKS_MAX);
     pool_init(&s->subs, sizeof(struct sub), SESSIONS_MAX);
     pool_init(&s->waits, sizeof(struct wait), AWAITS_MAX);

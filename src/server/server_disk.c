@@ -87,26 +87,30 @@ server_failed(const struct server *s)
 
 /* ---- a file that is new in the place of a corrupt one ---- */
 
-void
-server_rebuild_begins(struct server *s)
-{
-    if (store_is_rebuilding(s->store) && s->config->accept_empty)
-        store_rebuilt(s->store);
-    s->rebuilding = store_is_rebuilding(s->store);
-    if (s->rebuilding)
-        tracef(TRACE_WARN, "broker.db was corrupt: not ready until another broker gave back what "
-                           "it has; --accept-empty yes serves at once");
-}
-
 static void
 watch_rebuild(struct server *s)
 {
-    if (!s->rebuilding ||
-        !gossip_has_caught_up(broker_gossip(s->broker), broker_journal(s->broker)))
+    if (!s->rebuilding)
+        return;
+    if (s->config->accept_empty)
+        tracef(TRACE_WARN, "broker.db was corrupt, and is taken as it is: --accept-empty");
+    else if (gossip_has_caught_up(broker_gossip(s->broker), broker_journal(s->broker)))
+        tracef(TRACE_INFO, "broker.db is filled again from the other brokers");
+    else
         return;
     store_rebuilt(s->store);
     s->rebuilding = false;
-    tracef(TRACE_INFO, "broker.db is filled again from the other brokers");
+}
+
+void
+server_rebuild_begins(struct server *s)
+{
+    s->rebuilding = store_is_rebuilding(s->store);
+    if (s->rebuilding && !s->config->accept_empty)
+        tracef(TRACE_WARN, "broker.db was corrupt: not ready until another broker gave back what "
+                           "it has; --accept-empty yes serves at once");
+    if (s->config->accept_empty)
+        watch_rebuild(s);
 }
 
 void

@@ -113,13 +113,13 @@ struct server {
     uint64_t          commits_tended;   /* counters.commits when it was tended last */
     uint64_t          reads_tended;     /* likewise */
     uint64_t          commits_retained; /* when it was asked to take from the front */
-    _Atomic uint64_t  retain_ms, retain_bytes; /* of the options, for the store's thread */
+    _Atomic uint64_t  retain_ms, retain_bytes, reserve_bytes; /* for the store's thread */
     uint64_t          retire_ms;
-    bool              retain_waits;     /* for a group to go with */
-    bool              retains;          /* groups take a step along; the store's thread alone */
-    bool              reader_rests;     /* nothing was read since it gave its memory back */
-    bool              is_tidy;          /* no commit since the store was tended in peace */
-    struct store_disk disk;             /* as the store's thread saw it last */
+    bool              retain_waits; /* for a group to go with */
+    bool              retains;      /* groups take a step along; the store's thread alone */
+    bool              reader_rests; /* nothing was read since it gave its memory back */
+    bool              is_tidy;      /* no commit since the store was tended in peace */
+    struct store_disk disk;         /* as the store's thread saw it last */
     bool              read_corrupt, broken_told, failed, condemned, rebuilding;
     uint32_t          topics_waiting, latest_waiting, copies_waiting;
     size_t            unsent; /* long answers that their clients do not read */
@@ -150,16 +150,16 @@ void askers_add(struct askers *a, uint64_t serial, struct asker who);
 void push_cache_clear(struct push_cache *c);
 
 /* ---- server_store.c ---- */
-void             server_persist(struct server *s, const struct commit *commit);
-void             server_read(struct server *s, uint64_t reader, const struct read *read);
-void             server_start_workers(struct server *s);
-void             server_stop_workers(struct server *s);
-void             server_on_tend(void *ctx);
-void             server_on_retain(void *ctx);
+void server_persist(struct server *s, const struct commit *commit);
+void server_read(struct server *s, uint64_t reader, const struct read *read);
+void server_start_workers(struct server *s);
+void server_stop_workers(struct server *s);
+void server_on_tend(void *ctx);
+void server_on_retain(void *ctx);
 /* Of options with which a broker starts; core and store have to agree on it. */
 uint64_t server_retire_ms(const struct config *c);
-/* The options say something, or something new, of what is kept. */
-void server_retention_is(struct server *s);
+/* The options say something, or something new, of what is kept and of the disk. */
+void server_store_options(struct server *s);
 
 /* ---- server_disk.c ---- */
 /* The store's thread has looked at the disk. */

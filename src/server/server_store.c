@@ -105,6 +105,7 @@ tend(struct server *s, struct store_job *j)
 {
     if (!j->is_tidy)
         j->is_tidy = store_tend(s->store, j->idle) && j->idle;
+    store_set_reserve(s->store, s->reserve_bytes);
     store_look(s->store);
     j->disk = *store_disk(s->store);
 }
@@ -444,7 +445,7 @@ server_on_tend(void *ctx)
     }
 }
 
-/* ---- retention ---- */
+/* ---- options and retention ---- */
 
 /* The same as long as the broker runs: core goes on with a stream of its own by it, and the
  * store must not retire that one before. */
@@ -456,10 +457,11 @@ server_retire_ms(const struct config *c)
 }
 
 void
-server_retention_is(struct server *s)
+server_store_options(struct server *s)
 {
-    s->retain_ms    = s->config->retention;
-    s->retain_bytes = s->config->retention_bytes;
+    s->retain_ms     = s->config->retention;
+    s->retain_bytes  = s->config->retention_bytes;
+    s->reserve_bytes = s->config->disk_reserve;
     if (s->store_worker)
         retain_in(s, 0);
 }

@@ -84,6 +84,8 @@ struct store_disk {
     uint64_t free_bytes, file_bytes, wal_bytes;
     uint64_t lack_bytes; /* so many more have to be free */
 };
+/* Instead of that of store_config, from the next look on. */
+void store_set_reserve(struct store *s, size_t bytes);
 /* Looks, after which store_disk() knows; each commit of a batch does too. */
 void                     store_look(struct store *s);
 const struct store_disk *store_disk(const struct store *s);

@@ -14,7 +14,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define RESERVE_MAX ((size_t)1 << 60) /* more is never free, and sums of it still fit */
 
 static const char pragmas[] = "PRAGMA page_size = 4096; PRAGMA auto_vacuum = 0;"
                               "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;"
@@ -204,7 +203,7 @@ store_open(struct store **store, const struct store_config *config,
     struct store *s  = mem_new(sizeof *s);
     s->dir           = text_of("%s", config->dir);
     s->path          = text_of("%s%sbroker.db", config->dir, ends_in_slash(config->dir) ? "" : "/");
-    s->reserve_bytes = config->reserve_bytes < RESERVE_MAX ? config->reserve_bytes : RESERVE_MAX;
+    store_set_reserve(s, config->reserve_bytes);
     s->disk.has_room = true;
     s->turns         = turns_new();
     buf_init(&s->scratch, 0);

@@ -18,6 +18,7 @@
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 
+#define RESERVE_MAX ((size_t)1 << 60) /* more is never free, and sums of it still fit */
 enum {
     PAGE_BYTES  = 4096,
     SLACK_BYTES = 256 << 10, /* of a commit beside what it appends; of a step of retention */
@@ -191,6 +192,12 @@ const struct store_disk *
 store_disk(const struct store *s)
 {
     return &s->disk;
+}
+
+void
+store_set_reserve(struct store *s, size_t bytes)
+{
+    s->reserve_bytes = bytes < RESERVE_MAX ? bytes : RESERVE_MAX;
 }
 
 void

@@ -51,14 +51,76 @@ def test_reading_the_options_again(configured):
     stream.reads('"body":"one"')
     write('retention = 1s\ntrace = debug\ncluster = another\n[topic "live"]\nstore = no\n')
     broker.signal(signal.SIGHUP)
-    said(broker, "takes a new start to change --cluster, [topic] sections")
+    said(broker, "takes a new start to change --cluster")
     # What is older than a second goes: the new bound holds at once, not at the next start.
     wait_for(lambda: broker.http("GET", "/topics/x?cursor=earliest&wait=0").status == 204 or
              not any(m["id"] == first["id"] for m in broker.read_all("x")), 15, "the message to go")
-    assert broker.publish("live", "still on disk").get("stored", True)
+    assert not is_stored(broker, "live")
     broker.publish("x", "two")
     stream.reads('"body":"two"')
     assert broker.cluster()["cluster"] == "hearsay"
+
+
+def is_stored(broker, topic):
+    return broker.http("POST", f"/topics/{topic}", b"?").json().get("stored", True)
+
+
+def again(broker, write, text):
+    before = broker.stderr().count("the options were read again")
+    write(text)
+    broker.signal(signal.SIGHUP)
+    wait_for(lambda: broker.stderr().count("the options were read again") > before, 10,
+             "the options to be read")
+
+
+def test_topics_are_stored_or_not_from_now_on(configured):
+    # Broken if what was stored is lost with a rule, or a rule that went still holds.
+    broker, write = configured
+    receipt = broker.publish("ticks", "stored")
+    again(broker, write, '[topic "ticks"]\nstore = no\n')
+    assert not is_stored(broker, "ticks")
+    again(broker, write, "")
+    last = broker.publish("ticks", "stored again")
+    assert [m["id"] for m in broker.read_all("ticks")] == [receipt["id"], last["id"]]
+
+
+def test_the_reserve_of_the_disk_moves(configured):
+    # Broken if room that an operator makes, by a smaller reserve, takes a new start.
+    broker, write = configured
+    again(broker, write, "disk-reserve = 16000G\n")
+    wait_for(lambda: broker.http("POST", "/topics/x", b"x").status == 507, 10, "a full disk")
+    again(broker, write, "disk-reserve = 1M\n")
+    wait_for(lambda: broker.http("POST", "/topics/x", b"y").status == 201, 10, "room")
+
+
+PAGE = "https://page.example"
+
+
+def allowed(answer):
+    return answer.headers.get("Access-Control-Allow-Origin")
+
+
+def test_pages_are_allowed_and_forbidden(configured):
+    # Broken if a page has to wait for a new start, or keeps what was taken from it: also with the
+    # answer that it waits for.
+    broker, write = configured
+    of_page = {"Origin": PAGE}
+    assert broker.http("GET", "/topics/x?wait=0", headers=of_page).status == 403
+    again(broker, write, f"cors = {PAGE}\n")
+    first = broker.http("GET", "/topics/x?wait=0", headers=of_page)
+    assert first.status == 204 and allowed(first) == PAGE
+    for config, origin in ((f"cors = https://other.example\ncors = {PAGE}\n", PAGE), ("", None)):
+        conn = http.client.HTTPConnection(broker.ip, broker.port, timeout=20)
+        subscriptions = broker.metric("subscriptions")
+        conn.request("GET", "/topics/x?wait=20", headers=of_page)
+        wait_for(lambda: broker.metric("subscriptions") > subscriptions, 10, "the long poll")
+        again(broker, write, config)
+        broker.publish("x", "one")
+        answer = conn.getresponse()
+        assert answer.status == 200 and b'"one"' in answer.read()
+        assert allowed(answer) == origin
+        conn.close()
+    assert broker.http("GET", "/topics/x?wait=0", headers=of_page).status == 403
 
 
 def test_a_faulty_file_changes_nothing(configured):

@@ -2,6 +2,7 @@
 
 import http.client
 import os
+import signal
 import struct
 
 import pytest
@@ -47,13 +48,6 @@ def page_of(broker, query="filter=%23&cursor=earliest&wait=0&limit=1000"):
     return [m["body"] for m in page["messages"]], page.get("gaps") or []
 
 
-def metric(broker, name):
-    for line in broker.http("GET", "/metrics").body.decode().splitlines():
-        if line.startswith(f"hearsay_{name} "):
-            return int(line.split()[1])
-    raise AssertionError(f"no metric {name}")
-
-
 ALL = [f"the message {i:03} {'.' * 40}" for i in range(60)]
 
 
@@ -87,7 +81,7 @@ def test_a_flipped_message(pair):
     b.start()
     for broker in (a, c):
         wait_for(lambda: is_whole(broker), 15, f"the message to come back at {broker.port}")
-        assert metric(broker, "batches_mended_total") == 1
+        assert broker.metric("batches_mended_total") == 1
     settled(cluster)
     assert a.sqlite("pragma integrity_check") == ["ok"]
     bodies = a.sqlite("select body from log where body like 'the message%'")
@@ -111,7 +105,7 @@ def test_the_first_reader_waits_for_what_a_linked_broker_has(pair):
         bodies += [m["body"] for m in page["messages"]]
         cursor = page["cursor"]
     assert bodies[17] == ALL[17] and sorted(bodies) == ALL
-    assert metric(a, "batches_mended_total") == 1
+    assert a.metric("batches_mended_total") == 1
 
 
 def test_the_first_reader_and_the_linked_broker_has_it_no_better(pair):
@@ -140,12 +134,12 @@ def test_a_flipped_row_of_batches(pair):
     flip_in(a.db, bytes.fromhex(sqlite(a.db, chains)[9]), seen_by=chains)
     a.start()
     c = cluster.add(cluster.spare_port, args=["--join", f"127.0.0.1:{a.port}"]).start()
-    wait_for(lambda: metric(a, "batches_damaged_total") >= 1, 10, "the damage to be found")
+    wait_for(lambda: a.metric("batches_damaged_total") >= 1, 10, "the damage to be found")
     b.start()
     settled(cluster)
     for broker in (a, b, c):
         wait_for(lambda: is_whole(broker), 15, f"all of it at {broker.port}")
-    wait_for(lambda: metric(a, "batches_mended_total") >= 1, 15, "the row to be mended")
+    wait_for(lambda: a.metric("batches_mended_total") >= 1, 15, "the row to be mended")
     chains = [sorted(x.sqlite("select hex(chain) from batches")) for x in (a, b)]
     assert chains[0] == chains[1]
 
@@ -216,7 +210,7 @@ def test_each_column_of_the_only_holder(cluster):
     for broker in (a, c):
         wait_for(lambda: told(broker, want), 15, f"what can be told at {broker.port}")
     proved = len(WOUNDS) - len(lost)
-    wait_for(lambda: metric(a, "batches_mended_total") == proved, 15, "the file to be mended")
+    wait_for(lambda: a.metric("batches_mended_total") == proved, 15, "the file to be mended")
     a.publish("x", ALL[0])
     settled(cluster)
     assert a.stop() == 0
@@ -304,7 +298,7 @@ def test_a_flipped_header_and_nobody_is_there(pair):
     said = a.http("GET", "/readyz")
     assert said.status == 503 and said.json()["code"] == "not_ready", said
     assert "waits for another broker" in said.json()["detail"]
-    assert metric(a, "ready") == 0 and a.cluster()["ready"] is False
+    assert a.metric("ready") == 0 and a.cluster()["ready"] is False
     assert os.path.getsize(a.db + ".corrupt-1") == size
     assert a.stop() == 0
     a.start(ready=False)  # still, after a restart
@@ -335,6 +329,23 @@ def test_accept_empty(pair):
     assert page_of(a) == ([], [])
     assert a.publish("x", "begun anew")["id"]
     assert os.path.exists(a.db + ".corrupt-1")
+
+
+def test_accept_empty_while_it_runs(pair, tmp_path):
+    # Broken if saying so takes another start of a broker that waits.
+    _, a, _ = pair
+    flip(a.db, 5)
+    options = tmp_path / "hearsay.conf"
+    options.write_text("")
+    a.args += ["--config", str(options)]
+    a.start(ready=False)
+    wait_for(lambda: answers(a), 10, "an answer")
+    assert a.http("GET", "/readyz").status == 503
+    options.write_text("accept-empty = yes\n")
+    a.signal(signal.SIGHUP)
+    a.wait_ready()
+    assert "is taken as it is" in a.stderr()
+    assert a.publish("x", "begun anew")["id"]
 
 
 def test_a_fresh_folder_is_ready_at_once(cluster):
@@ -386,7 +397,7 @@ def test_a_file_that_breaks_while_it_is_used(cluster):
     cluster.wait_linked()
     fill([a, b])
     settled(cluster)
-    wait_for(lambda: metric(a, "wal_bytes") == 0, 10, "the WAL to be copied")
+    wait_for(lambda: a.metric("wal_bytes") == 0, 10, "the WAL to be copied")
     count = len(b.read_all("big"))
     break_tree(a)
     read_until_it_ends(a)
@@ -406,7 +417,7 @@ def test_a_file_that_breaks_and_is_the_only_one(cluster):
     # Broken if a broker throws away the only copy of what it has, or serves nothing any more.
     a = cluster.make(1, args=["--tail-bytes", "1M"])[0]
     fill([a])
-    wait_for(lambda: metric(a, "wal_bytes") == 0, 10, "the WAL to be copied")
+    wait_for(lambda: a.metric("wal_bytes") == 0, 10, "the WAL to be copied")
     break_tree(a)
     a.publish("x", "still taken")
     cursor, got = "earliest", 0
