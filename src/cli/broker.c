@@ -5,12 +5,24 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 static int
 complain(const struct buf *problem, int code)
 {
     fprintf(stderr, "hearsay broker: %.*s\n", STR_ARG(buf_str(problem)));
     return code;
+}
+
+static void
+warn_of_strangers(void)
+{
+    struct buf names;
+    buf_init(&names, 0);
+    config_strangers(environ, &names);
+    if (names.n > 0)
+        tracef(TRACE_WARN, "%.*s", STR_ARG(buf_str(&names)));
+    buf_fini(&names);
 }
 
 static int
@@ -21,6 +33,7 @@ serve(struct config *config, struct buf *problem)
     char            text[ENDPOINT_TEXT_BYTES];
     if (server_open(&s, config, problem) != ERR_OK)
         return complain(problem, EXIT_ERROR);
+    warn_of_strangers();
     server_listening(s, &at);
     endpoint_text(&at, text);
     if (config->trace_format == TRACE_JSON)
@@ -42,6 +55,7 @@ act(enum config_do what, struct config *config, struct buf *problem)
     case CONFIG_CHECK:
         if (server_check(config, problem) != ERR_OK)
             return complain(problem, EXIT_ERROR);
+        warn_of_strangers();
         fprintf(stderr, "hearsay broker: the options are fine\n");
         return EXIT_OK;
     case CONFIG_HELP:
@@ -67,7 +81,7 @@ cli_broker(int argc, char **argv)
     buf_init(&problem, 0);
     enum config_do what = config_load(&config, argc, argv, getenv, &problem);
     config.version      = HEARSAY_VERSION;
-    int code = act(what, &config, &problem);
+    int code            = act(what, &config, &problem);
     config_free(&config);
     buf_fini(&problem);
     return code;

@@ -367,13 +367,16 @@ load_file(struct config *c, struct buf *problem)
 
 /* ---- the environment ---- */
 
+#define VARIABLE "HEARSAY_"
+
 static bool
 load_env(struct config *c, char *(*env)(const char *), bool only_config, struct buf *problem)
 {
     struct source s = {.config = c, .problem = problem};
     for (unsigned i = 0; i < CONFIG_ROWS; i++) {
-        char name[64] = "HEARSAY_";
-        for (size_t k = 0, at = 8; row[i].name[k] && at < sizeof name - 1; k++, at++) {
+        char name[64] = VARIABLE;
+        for (size_t k = 0, at = strlen(VARIABLE); row[i].name[k] && at < sizeof name - 1;
+             k++, at++) {
             char b   = row[i].name[k];
             name[at] = b == '-' ? '_' : (char)(b - 'a' + 'A');
         }
@@ -386,6 +389,28 @@ load_env(struct config *c, char *(*env)(const char *), bool only_config, struct 
         }
     }
     return true;
+}
+
+void
+config_strangers(char *const *variable, struct buf *out)
+{
+    size_t prefix = strlen(VARIABLE);
+    for (; *variable; variable++) {
+        char   name[NEAREST_WORD_MAX + 1], near[64];
+        size_t n = strcspn(*variable, "=");
+        if (strncmp(*variable, VARIABLE, prefix) != 0 || n - prefix >= sizeof name)
+            continue;
+        for (size_t i = 0; i < n - prefix; i++) {
+            char b  = (*variable)[prefix + i];
+            name[i] = b == '_' ? '-' : b >= 'A' && b <= 'Z' ? (char)(b - 'A' + 'a') : b;
+        }
+        name[n - prefix] = '\0';
+        if (find(name) || *guess(name, "--", near, sizeof near) == '\0')
+            continue;
+        enum err full = buf_addf(out, "%s%.*s sets no option%s", out->n > 0 ? ", " : "", (int)n,
+                                 *variable, near);
+        (void)full;
+    }
 }
 
 /* ---- flags ---- */

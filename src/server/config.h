@@ -50,6 +50,9 @@ enum config_do config_load(struct config *c, int argc, char *const *argv,
                            char *(*env)(const char *), struct buf *problem);
 void           config_free(struct config *c);
 
+/* Appends which variables of an environment look like options and are none.  Others with that
+ * prefix belong to somebody else. */
+void config_strangers(char *const *variable, struct buf *out);
 /* The same sources once more, while `c` is in use.  OK: what can change without a new start is of
  * now, and `later` names what else is different, as "--port, --data", or stays empty.  Else nothing
  * has changed, and `problem` says what is wrong.  *was gets what has no use for `c` any more: free

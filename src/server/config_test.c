@@ -315,6 +315,28 @@ test_a_faulty_file_changes_nothing(void **state)
     assert_int_equal(config.retention, 86400000);
 }
 
+static void
+test_mistyped_variables_are_told(void **state)
+{
+    /* Broken if a typing error in the environment is silently no option, or what belongs to
+     * somebody else is told. */
+    (void)state;
+    char *const variable[] = {"HEARSAY_RETENTION=1d",
+                              "HEARSAY_RETENTON=1d",
+                              "PATH=/bin",
+                              "HEARSAY_TAIL_BYTE=",
+                              "HEARSAY_",
+                              "HEARSAY_PORT_3000_TCP_ADDR=::1",
+                              "HEARSAY_SERVICE_HOST=h",
+                              "hearsay_prot=1",
+                              NULL};
+    buf_reset(&problem);
+    config_strangers(variable, &problem);
+    assert_true(str_eq(buf_str(&problem),
+                       STR("HEARSAY_RETENTON sets no option; did you mean --retention?, "
+                           "HEARSAY_TAIL_BYTE sets no option; did you mean --tail-bytes?")));
+}
+
 /* The file at `name` from its mark on, or all of it; GOLDEN=1 writes it. */
 static void
 stands_in(const char *name, const char *mark, struct buf *want)
@@ -442,6 +464,7 @@ main(void)
         TEST(test_bounds_are_told),
         TEST(test_what_can_change_does),
         TEST(test_a_faulty_file_changes_nothing),
+        TEST(test_mistyped_variables_are_told),
         TEST(test_documents_are_of_the_table),
         TEST(test_rules_for_topics),
         TEST(test_too_many_rules),

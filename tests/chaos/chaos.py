@@ -504,7 +504,7 @@ def inside(args):
     # Whatever hangs says where, and ends.
     faulthandler.dump_traceback_later(
         2 * args.seconds + FAULT_S + 3 * CONVERGE_S + READ_S + CHECK_S, exit=True)
-    os.environ["HEARSAY_BIN"] = os.path.join(args.build, "hearsay")
+    os.environ["BROKER_BIN"] = os.path.join(args.build, "hearsay")
     import world as worlds
 
     world = worlds.World(args.inside, args.brokers, worlds.harness.BIN)

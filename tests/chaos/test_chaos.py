@@ -9,7 +9,7 @@ import pytest
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
-BIN = os.path.abspath(os.environ.get("HEARSAY_BIN", os.path.join(ROOT, "build", "hearsay")))
+BIN = os.path.abspath(os.environ.get("BROKER_BIN", os.path.join(ROOT, "build", "hearsay")))
 SEED = 9  # in its plan every kind of fault has a turn
 SKIPPED = 77
 

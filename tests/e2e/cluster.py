@@ -1,7 +1,7 @@
 """Real brokers for the end-to-end tests: processes, relays, clients.
 
 Only the standard library.  Nothing here waits for a fixed time: wait_for() polls a
-condition, sockets are read with timeouts.  HEARSAY_BIN names the binary under test.
+condition, sockets are read with timeouts.  BROKER_BIN names the binary under test.
 """
 
 import http.client
@@ -19,7 +19,7 @@ import time
 import urllib.parse
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-BIN = os.path.abspath(os.environ.get("HEARSAY_BIN", os.path.join(ROOT, "build", "hearsay")))
+BIN = os.path.abspath(os.environ.get("BROKER_BIN", os.path.join(ROOT, "build", "hearsay")))
 # The sanitized binary is several times slower: limits on time are for the plain one.
 SLOW = "asan" in BIN or "tsan" in BIN
 SANITIZER = re.compile(
