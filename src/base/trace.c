@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { LINE_BYTES = 1024 };
+enum { LINE_BYTES = 1024, ABOUT_BYTES = 80 };
 
 const char *const trace_module_name[TRACE_MODULES] = {
     [TRACE_OF_CORE] = "core", [TRACE_OF_STORE] = "store",   [TRACE_OF_IO] = "io",
@@ -22,22 +22,50 @@ static atomic_int highest[TRACE_MODULES] = {TRACE_INFO, TRACE_INFO, TRACE_INFO, 
 static atomic_int format_is              = TRACE_TEXT;
 static struct wall (*wall_clock)(void);
 
+static _Thread_local struct trace_about about;
+
+struct trace_about
+trace_about(struct trace_about now)
+{
+    struct trace_about before = about;
+    about                     = now;
+    return before;
+}
+
+/* Whom it is about, with these words before the numbers; empty: nobody. */
+static const char *
+about_text(const char *conn, const char *request, const char *end, char to[ABOUT_BYTES])
+{
+    int n = 0;
+    to[0] = '\0';
+    if (about.conn > 0)
+        n = snprintf(to, ABOUT_BYTES, "%s%llu", conn, (unsigned long long)about.conn);
+    if (about.conn > 0 && about.request > 0)
+        n += snprintf(to + n, ABOUT_BYTES - (size_t)n, "%s%llu", request,
+                      (unsigned long long)about.request);
+    if (n > 0)
+        snprintf(to + n, ABOUT_BYTES - (size_t)n, "%s", end);
+    return to;
+}
+
 static void
 to_stderr_text(enum trace_level level, const char *line)
 {
-    char whole[LINE_BYTES + 32];
-    int  n = snprintf(whole, sizeof whole, "hearsay: %s: %s\n", level_name[level], line);
+    char whole[LINE_BYTES + ABOUT_BYTES + 32], of[ABOUT_BYTES];
+    int  n = snprintf(whole, sizeof whole, "hearsay: %s: %s%s\n", level_name[level], line,
+                      about_text(" (conn ", ", request ", ")", of));
     fwrite(whole, 1, (size_t)n, stderr); /* at once: lines of two threads do not mix */
 }
 
 static void
 to_stderr_json(enum trace_level level, enum trace_module module, const char *line)
 {
-    char whole[2 * LINE_BYTES + 128], time[WALL_TEXT_BYTES];
+    char whole[2 * LINE_BYTES + ABOUT_BYTES + 128], time[WALL_TEXT_BYTES], of[ABOUT_BYTES];
     wall_text(wall_clock(), time);
     int n = snprintf(whole, sizeof whole,
-                     "{\"time\":\"%s\",\"level\":\"%s\",\"module\":\"%s\",\"text\":\"", time,
-                     level_name[level], trace_module_name[module]);
+                     "{\"time\":\"%s\",\"level\":\"%s\",\"module\":\"%s\"%s,\"text\":\"", time,
+                     level_name[level], trace_module_name[module],
+                     about_text(",\"conn\":", ",\"request\":", "", of));
     for (; *line; line++) { /* all that JSON escapes besides is gone from it */
         if (*line == '"' || *line == '\\')
             whole[n++] = '\\';
@@ -103,12 +131,17 @@ make_harmless(const char *from, char to[LINE_BYTES])
         if (shown)
             memcpy(to + n, rest.p, bytes);
         else
-            memcpy(to + n,
-                   (const char[]){'\\', 'x', digit[*rest.p >> 4], digit[*rest.p & 15]}, 4);
+            memcpy(to + n, (const char[]){'\\', 'x', digit[*rest.p >> 4], digit[*rest.p & 15]}, 4);
         n += takes;
         rest = str_cut(rest, shown ? bytes : 1, rest.n);
     }
     to[n] = '\0';
+}
+
+bool
+trace_shows(enum trace_level level, enum trace_module module)
+{
+    return (int)level <= atomic_load_explicit(&highest[module], memory_order_relaxed);
 }
 
 void
@@ -116,7 +149,7 @@ trace_line(enum trace_level level, enum trace_module module, const char *format,
 {
     char    said[LINE_BYTES], line[LINE_BYTES];
     va_list ap;
-    if ((int)level > atomic_load_explicit(&highest[module], memory_order_relaxed))
+    if (!trace_shows(level, module))
         return;
     va_start(ap, format);
     vsnprintf(said, sizeof said, format, ap);

@@ -32,6 +32,7 @@ make(struct server *s)
     if (!c)
         return NULL;
     c->server   = s;
+    c->number   = ++s->conns_made;
     c->deadline = (struct loop_timer){.fire = on_deadline, .ctx = c};
     list_init(&c->again);
     list_init(&c->busy);
@@ -88,12 +89,20 @@ conn_dial(struct server *s, const struct endpoint *to, const struct front *front
     return c;
 }
 
+static const char *
+front_name(const struct conn *c)
+{
+    return c->front ? c->front->name : "no protocol";
+}
+
 static void
 on_closed(void *ctx, enum err why)
 {
-    struct conn   *c = ctx;
-    struct server *s = c->server;
-    (void)why;
+    struct conn       *c      = ctx;
+    struct server     *s      = c->server;
+    struct trace_about before = conn_about(c, 0);
+    tracef(TRACE_DEBUG, "%s: closed%s%s", front_name(c), why == ERR_OK ? "" : ": ",
+           why == ERR_OK ? "" : err_text(why));
     LIST_EACH(at, &c->subs)
     {
         server_unsubscribe(c, LIST_OF(at, struct sub, in_conn));
@@ -108,6 +117,7 @@ on_closed(void *ctx, enum err why)
     if (c->front)
         c->front->close(c);
     unmake(c);
+    trace_about(before);
 }
 
 /* ---- what comes ---- */
@@ -149,8 +159,11 @@ settle(struct conn *c, enum err e)
 void
 conn_resume_front(struct conn *c)
 {
-    if (!conn_is_closing(c) && c->front)
-        settle(c, c->front->resume(c));
+    if (conn_is_closing(c) || !c->front)
+        return;
+    struct trace_about before = conn_about(c, 0);
+    settle(c, c->front->resume(c));
+    trace_about(before);
 }
 
 static const struct front *
@@ -169,6 +182,18 @@ is_blank(uint8_t b)
     return b == ' ' || b == '\t' || b == '\r' || b == '\n';
 }
 
+static void
+tell_opened(const struct conn *c)
+{
+    struct endpoint from;
+    char            text[ENDPOINT_TEXT_BYTES];
+    if (!trace_is_on(TRACE_DEBUG))
+        return;
+    sock_remote(c->sock, &from);
+    endpoint_text(&from, text);
+    tracef(TRACE_DEBUG, "%s: opened from %s", front_name(c), text);
+}
+
 /* Pick the front.  False: no byte that tells has come, or nobody speaks that. */
 static bool
 recognize(struct conn *c, struct str *s)
@@ -182,6 +207,7 @@ recognize(struct conn *c, struct str *s)
     if (s->n == 0)
         return false;
     c->front = front_of(s->p[0]);
+    tell_opened(c);
     if (!c->front) {
         server->counters.conns_unknown_protocol++;
         conn_close(c);
@@ -195,30 +221,36 @@ recognize(struct conn *c, struct str *s)
 static void
 on_bytes(void *ctx, struct str s)
 {
-    struct conn *c = ctx;
-    if (!c->front && !recognize(c, &s))
-        return;
-    c->server->counters.client_bytes_in += s.n;
-    settle(c, c->front->bytes(c, s));
+    struct conn       *c      = ctx;
+    struct trace_about before = conn_about(c, 0);
+    if (c->front || recognize(c, &s)) {
+        c->server->counters.client_bytes_in += s.n;
+        settle(c, c->front->bytes(c, s));
+    }
+    trace_about(before);
 }
 
 static void
 on_ended(void *ctx)
 {
-    struct conn *c = ctx;
-    c->ended       = true;
+    struct conn       *c      = ctx;
+    struct trace_about before = conn_about(c, 0);
+    c->ended                  = true;
     if (c->front)
         c->front->end(c);
     else
         conn_close(c);
+    trace_about(before);
 }
 
 static void
 on_opened(void *ctx)
 {
-    struct conn *c = ctx;
+    struct conn       *c      = ctx;
+    struct trace_about before = conn_about(c, 0);
     if (c->front->open)
         c->front->open(c);
+    trace_about(before);
 }
 
 static void
@@ -227,13 +259,14 @@ on_deadline(void *ctx)
     struct conn *c = ctx;
     if (conn_is_closing(c))
         return;
+    struct trace_about before = conn_about(c, 0);
     if (c->front && c->front->deadline) {
         c->front->deadline(c);
-        return;
+    } else {
+        c->server->counters.heads_too_slow += c->touched;
+        conn_close(c);
     }
-    if (c->touched)
-        c->server->counters.heads_too_slow++;
-    conn_close(c);
+    trace_about(before);
 }
 
 void
@@ -300,6 +333,12 @@ conn_has_ended(const struct conn *c)
 }
 
 /* ---- for the fronts ---- */
+
+struct trace_about
+conn_about(const struct conn *c, uint64_t request)
+{
+    return trace_about((struct trace_about){c->number, request});
+}
 
 void *
 conn_state(const struct conn *c)

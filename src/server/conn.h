@@ -32,6 +32,7 @@ struct kept_answers {
 
 struct conn {
     struct server      *server;
+    uint64_t            number; /* since the start, from 1 */
     struct sock        *sock;
     const struct front *front;                /* NULL: no byte yet */
     void               *state;                /* the front's */

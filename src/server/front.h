@@ -16,6 +16,7 @@
 #ifndef SERVER_FRONT_H
 #define SERVER_FRONT_H
 
+#include "base/trace.h"
 #include "base/buf.h"
 #include "base/err.h"
 #include "core/broker.h"
@@ -80,9 +81,12 @@ extern const struct front front_http, front_json, front_peer;
 
 /* ---- the conn ---- */
 
-void          *conn_state(const struct conn *c);
-void           conn_set_state(struct conn *c, void *state);
-struct server *conn_server(const struct conn *c);
+/* The lines of this thread are about a request of this conn now; 0: the conn as a whole.  What
+ * comes back is for trace_about() when that is over. */
+struct trace_about conn_about(const struct conn *c, uint64_t request);
+void              *conn_state(const struct conn *c);
+void               conn_set_state(struct conn *c, void *state);
+struct server     *conn_server(const struct conn *c);
 /* Append to it; it leaves in one send at the end of the turn. */
 struct buf *conn_out(struct conn *c);
 void        conn_write(struct conn *c, struct str s);

@@ -126,6 +126,50 @@ judge_origin(struct conn *c, const struct http_request *r, struct http_reply_as 
     return http_origin_problem(server_facts(conn_server(c)), origin, &as->origin);
 }
 
+/* A request that has to wait is tried again, and is the same one. */
+static uint32_t
+request_number(struct conn *c, struct http_conn *h, const struct http_request *r)
+{
+    if (h->counted)
+        return h->requests;
+    h->counted                = true;
+    struct trace_about before = conn_about(c, ++h->requests);
+    tracef(TRACE_DEBUG, "%.*s %.*s", STR_ARG(r->method_text), STR_ARG(r->path));
+    trace_about(before);
+    return h->requests;
+}
+
+static enum err
+dispatch(struct conn *c, struct http_conn *h, struct http_ask *ask)
+{
+    const struct http_request *r = ask->request;
+    bool                       known;
+    const char                *foreign = judge_origin(c, r, &ask->as);
+    const struct route        *to      = find_route(r, &ask->param, &known);
+    uint64_t                   due     = h->due_next - h->due_first;
+
+    if (to && !foreign && !to->solo)
+        return due < HTTP_DUE_MAX ? to->handler(c, h, ask) : ERR_BUSY;
+    if (due > 0)
+        return ERR_BUSY;
+    h->as   = ask->as;
+    h->busy = true;
+    if (foreign)
+        http_reply_problem_with(c, h, &(struct http_problem){403, "foreign_origin", foreign},
+                                &(struct http_header){STR("Vary"), STR("Origin")});
+    else if (to)
+        return to->handler(c, h, ask);
+    else if (known && r->method == METHOD_OPTIONS && ask->as.origin.n > 0)
+        preflight(c, h);
+    else if (known)
+        wrong_method(c, h, r->path);
+    else
+        http_reply_problem(
+            c, h, 404, "not_found",
+            "no such path: see /topics, /latest, /cluster, /healthz, /readyz, /metrics");
+    return ERR_OK;
+}
+
 /* Carry out one whole request.  BUSY: it has to wait.  STALE: the conn is a link now and
  * `h` is gone. */
 static enum err
@@ -138,33 +182,15 @@ carry_out(struct conn *c, struct http_conn *h, const struct http_request *r, str
         .rest    = rest,
         .as      = {.version_minor = r->version_minor,
                     .keep_alive    = r->keep_alive,
-                    .head          = r->method == METHOD_HEAD},
+                    .head          = r->method == METHOD_HEAD,
+                    .request       = request_number(c, h, r)},
     };
-    bool                known;
-    const char         *foreign = judge_origin(c, r, &ask.as);
-    const struct route *to      = find_route(r, &ask.param, &known);
-    uint64_t            due     = h->due_next - h->due_first;
-
-    if (to && !foreign && !to->solo)
-        return due < HTTP_DUE_MAX ? to->handler(c, h, &ask) : ERR_BUSY;
-    if (due > 0)
-        return ERR_BUSY;
-    h->as   = ask.as;
-    h->busy = true;
-    if (foreign)
-        http_reply_problem_with(c, h, &(struct http_problem){403, "foreign_origin", foreign},
-                                &(struct http_header){STR("Vary"), STR("Origin")});
-    else if (to)
-        return to->handler(c, h, &ask);
-    else if (known && r->method == METHOD_OPTIONS && ask.as.origin.n > 0)
-        preflight(c, h);
-    else if (known)
-        wrong_method(c, h, r->path);
-    else
-        http_reply_problem(
-            c, h, 404, "not_found",
-            "no such path: see /topics, /latest, /cluster, /healthz, /readyz, /metrics");
-    return ERR_OK;
+    struct trace_about before = conn_about(c, ask.as.request);
+    enum err           e      = dispatch(c, h, &ask);
+    if (e != ERR_STALE)
+        h->counted = e == ERR_BUSY;
+    trace_about(before);
+    return e;
 }
 
 /* ---- bytes to requests ---- */
@@ -182,7 +208,7 @@ say_lost(struct conn *c, struct http_conn *h)
 {
     if (!h->lost || h->busy || h->due_next > h->due_first || conn_is_closing(c))
         return;
-    h->as = (struct http_reply_as){.version_minor = 1};
+    h->as = (struct http_reply_as){.version_minor = 1, .request = ++h->requests};
     http_reply_problem_with(c, h, &h->problem, NULL);
 }
 
@@ -246,12 +272,15 @@ static enum err
 begin_lines(struct conn *c, struct http_conn *h, const struct http_request *r)
 {
     struct http_problem  problem = {.status = 403, .code = "foreign_origin"};
-    struct http_reply_as as      = {.version_minor = r->version_minor, .keep_alive = r->keep_alive};
+    struct http_reply_as as      = {.version_minor = r->version_minor,
+                                    .keep_alive    = r->keep_alive,
+                                    .request       = request_number(c, h, r)};
     if (h->due_next > h->due_first)
         return ERR_BUSY;
     problem.detail = judge_origin(c, r, &as);
     h->as          = as;
     enum err e     = problem.detail ? ERR_INVALID : http_lines_begin(c, h, r, &problem);
+    h->counted     = e == ERR_BUSY;
     if (e == ERR_INVALID) {
         lose(h, &problem);
         return ERR_PROTO;

@@ -26,8 +26,9 @@ enum {
 struct http_reply_as {
     uint8_t    version_minor;
     bool       keep_alive;
-    bool       head;   /* no body, please */
-    struct str origin; /* one of those in `cors`, or empty */
+    bool       head;    /* no body, please */
+    uint32_t   request; /* its number, from 1 */
+    struct str origin;  /* one of those in `cors`, or empty */
 };
 
 struct http_ask {
@@ -100,6 +101,8 @@ struct http_conn {
     uint64_t             parked; /* the subscription of the poll before; 0: none */
     struct http_lines   *lines;  /* LINES */
     uint32_t             tag;
+    uint32_t             requests;  /* begun so far */
+    bool                 counted;   /* the one in front is among them */
     struct buf           origin;    /* "host:port" of this broker, as messages carry it */
     struct vector        cursor_of; /* what `cursor` is the text of */
     uint64_t             cursor_stamp;
@@ -139,9 +142,9 @@ void http_reply_problem_with(struct conn *c, struct http_conn *h, const struct h
 void http_write_stream_head(struct conn *c, const struct http_reply_as *as, struct str type);
 /* Write one answer.  Does not end a solo call. */
 void http_write(struct conn *c, const struct http_reply_as *as, const struct http_said *said);
-/* Append the text of a problem; mark.stream 0: no id. */
-void http_problem_text(struct buf *out, uint16_t status, const char *code, const char *detail,
-                       struct mark m);
+/* Append the text of a problem, of which a line is traced; mark.stream 0: no id. */
+void http_problem_text(struct conn *c, const struct http_reply_as *as, struct buf *out,
+                       const struct http_problem *p, struct mark m);
 /* The text of a cursor, borrowed until the next call; made anew only when it differs. */
 struct str http_cursor_text(struct http_conn *h, const struct vector *v, uint64_t stamp);
 /* Gives back the memory of a large one. */

@@ -290,16 +290,9 @@ http_peer(struct conn *c, struct http_conn *h, const struct http_ask *ask)
     const struct http_header upgrade = {STR("Upgrade"), STR("hearsay-peer/1")};
 
     if (!str_eq_nocase(ask->request->upgrade, upgrade.value)) {
-        buf_reset(&h->text);
-        http_problem_text(&h->text, 426, "upgrade_required",
-                          "this path is for brokers: ask for Upgrade: hearsay-peer/1",
-                          (struct mark){0});
-        http_reply(c, h,
-                   &(struct http_said){.status      = 426,
-                                       .type        = HTTP_PROBLEM,
-                                       .body        = buf_str(&h->text),
-                                       .extra       = &upgrade,
-                                       .extra_count = 1});
+        static const struct http_problem problem = {
+            426, "upgrade_required", "this path is for brokers: ask for Upgrade: hearsay-peer/1"};
+        http_reply_problem_with(c, h, &problem, &upgrade);
         return ERR_OK;
     }
     if (server_become_peer(c, ask->rest) == ERR_OK)

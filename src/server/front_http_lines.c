@@ -140,7 +140,7 @@ static void
 say_problem(struct conn *c, struct http_conn *h, const struct http_problem *p, struct mark m)
 {
     buf_reset(&h->text);
-    http_problem_text(&h->text, p->status, p->code, p->detail, m);
+    http_problem_text(c, &h->as, &h->text, p, m);
     say(c, h);
 }
 

@@ -276,7 +276,7 @@ write_failure(struct conn *c, struct http_conn *h, const struct http_due *d)
 {
     struct http_problem p = http_publish_problem(d->outcome.err);
     buf_reset(&h->text);
-    http_problem_text(&h->text, p.status, p.code, p.detail, d->outcome.mark);
+    http_problem_text(c, &d->as, &h->text, &p, d->outcome.mark);
     http_write(
         c, &d->as,
         &(struct http_said){.status = p.status, .type = HTTP_PROBLEM, .body = buf_str(&h->text)});

@@ -66,17 +66,20 @@ http_write_stream_head(struct conn *c, const struct http_reply_as *as, struct st
 }
 
 void
-http_problem_text(struct buf *out, uint16_t status, const char *code, const char *detail,
-                  struct mark m)
+http_problem_text(struct conn *c, const struct http_reply_as *as, struct buf *out,
+                  const struct http_problem *p, struct mark m)
 {
+    struct trace_about before = conn_about(c, as->request);
+    tracef(TRACE_DEBUG, "answered %u %s: %s", p->status, p->code, p->detail);
+    trace_about(before);
     render(out, STR("{\"type\":\"about:blank\",\"title\":"));
-    render_text(out, str_of(http_status_text(status)));
+    render_text(out, str_of(http_status_text(p->status)));
     render(out, STR(",\"status\":"));
-    render_u64(out, status);
+    render_u64(out, p->status);
     render(out, STR(",\"code\":"));
-    render_text(out, str_of(code));
+    render_text(out, str_of(p->code));
     render(out, STR(",\"detail\":"));
-    render_text(out, str_of(detail));
+    render_text(out, str_of(p->detail));
     if (m.stream != 0) {
         render(out, STR(",\"id\":"));
         render_mark(out, m);
@@ -107,7 +110,7 @@ http_reply_problem_with(struct conn *c, struct http_conn *h, const struct http_p
                         const struct http_header *extra)
 {
     buf_reset(&h->text);
-    http_problem_text(&h->text, p->status, p->code, p->detail, (struct mark){0});
+    http_problem_text(c, &h->as, &h->text, p, (struct mark){0});
     http_reply(c, h,
                &(struct http_said){.status      = p->status,
                                    .type        = HTTP_PROBLEM,

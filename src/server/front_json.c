@@ -30,7 +30,7 @@ enum {
 enum due_kind { DUE_PUBLISH, DUE_TEXT };
 
 struct due {
-    uint32_t text_n;
+    uint32_t text_n, request;
     uint8_t  kind, causal; /* enum due_kind, enum causal */
     bool     ack;
 };
@@ -62,8 +62,9 @@ struct json_conn {
     uint32_t         held; /* of them, with a not_before */
     struct sub      *delivered;
     uint32_t         tag;
-    struct vector    vector; /* scratch */
-    struct buf       cursor; /* scratch */
+    uint32_t         requests; /* carried out so far */
+    struct vector    vector;   /* scratch */
+    struct buf       cursor;   /* scratch */
 };
 
 /* ---- order of answers ---- */
@@ -143,8 +144,18 @@ finish_if_done(struct conn *c, struct json_conn *j)
 /* ---- answers that are known at once ---- */
 
 static void
+trace_refusal(const struct conn *c, uint32_t request, const char *why)
+{
+    struct trace_about before = conn_about(c, request);
+    tracef(TRACE_DEBUG, "refused: %s", why);
+    trace_about(before);
+}
+
+/* Of the request that comes next. */
+static void
 say_error(struct conn *c, struct json_conn *j, const char *why, struct str ref)
 {
+    trace_refusal(c, j->requests + 1, why);
     if (due_count(j) == 0) {
         render_error(conn_out(c), str_of(why), (struct mark){0}, ref);
         return;
@@ -221,7 +232,11 @@ publish(struct conn *c, struct json_conn *j, const struct json_request *r)
         return e;
     j->after = AFTER_NONE;
     if (e == ERR_OK)
-        due_add(j, (struct due){.kind = DUE_PUBLISH, .ack = r->ack, .causal = causal}, r->ref);
+        due_add(
+            j,
+            (struct due){
+                .kind = DUE_PUBLISH, .request = j->requests + 1, .ack = r->ack, .causal = causal},
+            r->ref);
     else
         say_error(c, j, publish_problem(e), r->ref);
     return ERR_OK;
@@ -242,9 +257,10 @@ front_answer(struct conn *c, uint64_t ref, const struct outcome *o)
     CHECK(due_count(j) > 0 && j->due_first == ref);
     const struct due *d = &j->due[j->due_first % j->due_cap];
 
-    if (o->err != ERR_OK)
+    if (o->err != ERR_OK) {
+        trace_refusal(c, d->request, failure(o->err));
         render_error(conn_out(c), str_of(failure(o->err)), o->mark, due_text(j));
-    else if (d->ack)
+    } else if (d->ack)
         render_ack(conn_out(c), o->mark, o->lamport, (enum causal)d->causal, due_text(j));
     due_drop(j);
     flush(c, j);
@@ -381,6 +397,7 @@ carry_out(struct conn *c, struct json_conn *j, struct str object)
         subscribe(c, j, &r);
     if (j->room.cap > KEEP_BYTES)
         buf_clear_free(&j->room);
+    j->requests += e != ERR_BUSY;
     return e;
 }
 
@@ -409,6 +426,7 @@ take(struct conn *c, struct json_conn *j, struct str in)
                 return taken;
             if (e == ERR_PROTO) {
                 say_error(c, j, why, STR(""));
+                j->requests++;
                 continue;
             }
             j->object_at = used - object.n;

@@ -87,6 +87,7 @@ struct server {
     struct worker       *store_worker, *read_worker;
 
     struct pool   conns, subs, waits;
+    uint64_t      conns_made;
     struct askers askers, live_askers;
     struct list   again;    /* conns: resume() in this turn */
     struct list   busy;     /* conns: resume() when publishing goes on */

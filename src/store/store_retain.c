@@ -670,6 +670,14 @@ finish(struct step *t, enum err e)
     return r;
 }
 
+static void
+tell_failure(enum err e)
+{
+    if (e != ERR_OK)
+        tracef(TRACE_WARN, "retention: nothing could be taken now: %s; it is tried again",
+               err_text(e));
+}
+
 enum err
 store_retain(struct store *s, const struct retention *policy, struct wall now,
              struct retained **out)
@@ -680,7 +688,8 @@ store_retain(struct store *s, const struct retention *policy, struct wall now,
     if (e != ERR_OK)
         return e;
     room_for_step(s);
-    e    = run(&t, policy, now);
+    e = run(&t, policy, now);
+    tell_failure(e);
     *out = finish(&t, e);
     if (*out)
         tend_after_step(s);
@@ -704,9 +713,8 @@ struct retained *
 retain_told(struct step *t, enum err committed)
 {
     enum err e = committed == ERR_OK ? t->err : committed;
-    if (committed == ERR_OK && e != ERR_OK)
-        tracef(TRACE_WARN, "retention: nothing could be taken now: %s; it is tried again",
-               err_text(e));
+    if (committed == ERR_OK)
+        tell_failure(e);
     struct retained *r = finish(t, e);
     mem_free(t);
     return r;

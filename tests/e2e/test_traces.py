@@ -13,11 +13,13 @@ FORGED = 'no", "level":"error"} \\ {"level":"error'
 
 
 def lines(broker):
-    """The whole ones, each with the four members and no other."""
+    """The whole ones, each with the members that it may have and no other."""
     text = broker.stderr()
     told = [json.loads(line) for line in text[:text.rfind("\n") + 1].splitlines()]
     for line in told:
-        assert list(line) == ["time", "level", "module", "text"], line
+        of = [name for name in ("conn", "request") if name in line]
+        assert list(line) == ["time", "level", "module", *of, "text"], line
+        assert all(isinstance(line[name], int) for name in of) and of != ["request"], line
         assert line["level"] in ("error", "warning", "info", "debug"), line
     return told
 
@@ -48,9 +50,41 @@ def test_lines_that_nobody_forges(cluster):
     refuse(broker)
     wait_for(lambda: any(FORGED in line["text"] for line in lines(broker)), 10, "the refusal")
     [line] = [line for line in lines(broker) if FORGED in line["text"]]
-    assert line["level"] == "warning" and line["module"] == "core"
+    assert line["level"] == "warning" and line["module"] == "core" and line["conn"] > 0
     assert not [line for line in lines(broker) if line["level"] == "error"]
     assert "listening on" in lines(broker)[0]["text"]
+
+
+def test_whose_request_it_was(cluster):
+    # Broken if, of two clients at once, nobody can tell whose request was refused.
+    [port] = free_ports(1)
+    broker = cluster.add(port, args=["--trace", "debug", "--trace-format", "json"]).start()
+    said = {}
+    with socket.create_connection((broker.ip, port), 10) as one, \
+            socket.create_connection((broker.ip, port), 10) as two:
+        for s, data, until in ((one, b"GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n", b"OK"),
+                               (two, b'{"type":"nothing"}\n', b"\n"),
+                               (one, b"GET /one HTTP/1.1\r\nHost: h\r\n\r\n", b"404"),
+                               (two, b'{"type":"publish","topic":"x","message":"m","ack":true}\n'
+                                     b'{"type":"publish","topic":"#","message":"m"}\n', b"error"),
+                               (one, b"POST /topics/x HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n"
+                                     b"\r\nxGET /topics/%23%23 HTTP/1.1\r\nHost: h\r\n\r\n", b"400")):
+            s.sendall(data)
+            said[s] = b""
+            while until not in said[s]:
+                said[s] += s.recv(4096)
+    told = [(line["module"], line["conn"], line["request"], line["text"].split(":")[0])
+            for line in lines(broker) if line.get("request")]
+    first, second = [line["conn"] for line in lines(broker) if ": opened from" in line["text"]
+                     and "peer" not in line["text"]][-2:]
+    assert [line for line in told if line[1] in (first, second)] == [
+        ("http", first, 1, "GET /healthz"),
+        ("json", second, 1, "refused"),
+        ("http", first, 2, "GET /one"), ("http", first, 2, "answered 404 not_found"),
+        ("json", second, 3, "refused"),
+        ("http", first, 3, "POST /topics/x"),
+        ("http", first, 4, "GET /topics/%23%23"), ("http", first, 4, "answered 400 bad_filter"),
+    ]
 
 
 def break_link(broker, ip):
