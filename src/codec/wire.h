@@ -6,8 +6,7 @@
  * Big-endian.  A whole frame has at most FRAME_BYTES_MAX bytes.  What is decoded
  * keeps the protocol's limits: counts, lengths, order, ranges.  Not checked here,
  * since it takes more than the frame to tell: is a topic valid (core/filter.h), does a
- * batch chain.  Bytes behind a payload are an error: a frame never grows within
- * one protocol version, and HELLO and REFUSE keep their form in all of them. */
+ * batch chain.  Bytes behind a payload are fields of a later release: skipped. */
 #ifndef CODEC_WIRE_H
 #define CODEC_WIRE_H
 

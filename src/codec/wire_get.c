@@ -374,8 +374,17 @@ get_messages(struct wire_in *in, struct batch **batch, const struct batch *head)
     expect(in, head->lamport_first > 0 && head->lamport_first + head->count - 1 <= STAMP_MAX,
            "stamp out of range");
     expect(in, left(in) / WIRE_MSG_BYTES_MIN >= head->count, "payload too short");
-    if (!in->problem)
-        get_batch(in, batch, head);
+    if (in->problem)
+        return;
+    struct wire_in before = *in;
+    get_batch(in, batch, head);
+    if (in->problem || left(in) == 0)
+        return;
+    /* Fields of a later release, which would be kept for as long as the batch is. */
+    before.end -= left(in);
+    blob_drop(*batch);
+    *in = before;
+    get_batch(in, batch, head);
 }
 
 void

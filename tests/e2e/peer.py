@@ -426,8 +426,8 @@ def split(data):
     return bytes(data[: n + 4]) if len(data) >= n + 4 else None
 
 
-def decode(raw):
-    """A whole frame; None for a kind that is not known."""
+def decode(raw, exact=True):
+    """A whole frame; None for a kind that is not known.  Exact: without fields that are not."""
     crc = struct.unpack_from(">I", raw, 4)[0]
     demand(crc == zlib.crc32(raw[8:]), "the CRC")
     number = raw[8]
@@ -436,7 +436,7 @@ def decode(raw):
     name, fields = KINDS[number]
     reader = Reader(raw[9:])
     values = get(fields, reader)
-    demand(reader.at == len(reader.data), "bytes behind the payload")
+    demand(not exact or reader.at == len(reader.data), "bytes behind the payload")
     CHECKS.get(name, lambda _: None)(values)
     return Frame(name, values, raw)
 

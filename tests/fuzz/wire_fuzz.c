@@ -16,13 +16,18 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 
 static struct wire_scratch scratch;
 
+/* But for what stands behind its payload. */
 static void
 check_one_form(const struct frame *f, struct str bytes)
 {
     struct buf again;
     buf_init(&again, 0);
-    CHECK(wire_encode(&again, f) == ERR_OK);
-    CHECK(str_eq(buf_str(&again), bytes));
+    CHECK(wire_encode(&again, f) == ERR_OK && again.n <= bytes.n);
+    if (again.n == bytes.n)
+        CHECK(str_eq(buf_str(&again), bytes));
+    else
+        CHECK(str_starts(str_cut(bytes, WIRE_HEAD_BYTES, bytes.n),
+                         str_cut(buf_str(&again), WIRE_HEAD_BYTES, again.n)));
     buf_fini(&again);
 }
 
