@@ -114,6 +114,7 @@ struct hearsay_publish {
     uint64_t                   lamport;         /* own Lamport time, 0: none */
     const char                *after; /* a cursor instead of what the handle has seen; "": none */
     int                        once;  /* never send it a second time: UNCERTAIN instead */
+    void                      *data;  /* the program's own: the receipt has it, whatever comes */
 };
 
 struct hearsay_receipt {
@@ -127,10 +128,11 @@ struct hearsay_receipt {
     const char *json;   /* as the broker sent it, one line */
     size_t      json_bytes;
     int         stored; /* 0: that broker stores nothing of this topic, it was delivered only */
+    void       *data;   /* of struct hearsay_publish: which one it was */
 };
 
-/* OK: on disk at `acks` brokers, or `stored` is 0.  UNCERTAIN: a broker that failed, or its commit, may have
- * stored it or not; r->id is what to look for, where the broker said so.  UNREACHABLE,
+/* OK: on disk at `acks` brokers, or `stored` is 0.  UNCERTAIN: a broker that failed, or its commit,
+ * may have stored it or not; r->id is what to look for, where the broker said so.  UNREACHABLE,
  * REFUSED, INVALID: nothing is stored. */
 enum hearsay_status hearsay_publish(struct hearsay *h, const struct hearsay_publish *p,
                                     struct hearsay_receipt *r);
@@ -185,7 +187,8 @@ enum hearsay_status hearsay_subscribe(struct hearsay *h, const struct hearsay_su
 /* The next message.  GAP: m->gap_from and gap_to, m->json; it comes once, in its place: behind
  * the messages of its stream before it, before those behind it.  UNREACHABLE after each
  * broker failed once, REFUSED when each refuses for now (hearsay_http_status() is 503): call
- * again to go on trying; the library paces itself.  Any other REFUSED will not change.
+ * again to go on trying; the library paces itself.  Any other REFUSED is the end of the
+ * subscription: it comes again, and no broker is asked, until there is another one.
  * With a timeout of 0 it takes what is there and waits for nothing, as hearsay_work(). */
 enum hearsay_status hearsay_next(struct hearsay *h, int timeout_ms, struct hearsay_message *m);
 

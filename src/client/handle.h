@@ -69,6 +69,7 @@ struct hearsay {
     struct mono poll_deadline;
     struct page page;
     bool        in_page, page_is_new;
+    bool        over; /* refused, as each broker would: `met_said` */
     /* What hearsay_work() met, for hearsay_next() to tell; OK: nothing. */
     enum hearsay_status met;
     struct said         met_said;

@@ -343,6 +343,7 @@ hearsay_publish_end(struct hearsay *h, struct hearsay_receipt *r)
     else
         status = give_up(h, p);
     r->again = p->again;
+    r->data  = p->kept.p.data;
     h->first = (h->first + 1) % HEARSAY_OUTSTANDING_MAX;
     if (--h->outstanding == 0)
         h->verdict = HEARSAY_OK;

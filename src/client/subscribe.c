@@ -189,8 +189,8 @@ begin(struct hearsay *h, const struct hearsay_subscribe *s)
     if (status != HEARSAY_OK)
         return status;
     line_close(&h->sub);
-    h->poll_sent = h->in_page = h->pinned = false;
-    h->met                                = HEARSAY_OK;
+    h->poll_sent = h->in_page = h->pinned = h->over = false;
+    h->met                                          = HEARSAY_OK;
     hearsay_set_page(h, s->page);
     buf_reset(&h->cursor);
     buf_reset(&h->filters);
@@ -210,6 +210,11 @@ poll_once(struct hearsay *h, struct mono deadline)
 {
     enum hearsay_status status = fetch(h, h->pinned ? wait_s(&h->sub) : 0, deadline);
     h->pinned                  = h->pinned || status == HEARSAY_OK;
+    h->over                    = status == HEARSAY_REFUSED && !handle_refusal_is_local(h, status);
+    if (h->over) {
+        handle_keep_said(h, &h->met_said);
+        line_close(&h->sub);
+    }
     return status;
 }
 
@@ -278,8 +283,8 @@ next(struct hearsay *h, struct mono deadline, struct hearsay_message *m)
 {
     if (h->filters.n == 0)
         return handle_say(h, HEARSAY_INVALID, "subscribe first");
-    if (h->met != HEARSAY_OK) {
-        enum hearsay_status met = h->met;
+    if (h->met != HEARSAY_OK || h->over) {
+        enum hearsay_status met = h->over ? HEARSAY_REFUSED : h->met;
         h->met                  = HEARSAY_OK;
         return handle_say_again(h, met, &h->met_said);
     }
@@ -308,7 +313,7 @@ hearsay_next(struct hearsay *h, int timeout_ms, struct hearsay_message *m)
 void
 subscribe_work(struct hearsay *h)
 {
-    while (h->filters.n > 0 && !subscribe_is_ready(h)) {
+    while (h->filters.n > 0 && !h->over && !subscribe_is_ready(h)) {
         enum hearsay_status status = poll_once(h, mono_now());
         if (status == HEARSAY_TIMEOUT)
             return;
@@ -326,7 +331,7 @@ subscribe_is_ready(const struct hearsay *h)
 struct mono
 subscribe_due(const struct hearsay *h)
 {
-    if (h->filters.n == 0)
+    if (h->filters.n == 0 || (h->over && h->met == HEARSAY_OK))
         return MONO_NEVER;
     if (subscribe_is_ready(h) || (line_is_open(&h->sub) && !h->poll_sent))
         return (struct mono){0};
