@@ -239,14 +239,6 @@ read_arg(const char *name, char *value)
     refuse(name, value, "no such option");
 }
 
-static void
-drop_trace(void *ctx, enum trace_level level, const char *line)
-{
-    (void)ctx;
-    (void)level;
-    (void)line;
-}
-
 int
 main(int argc, char **argv)
 {
@@ -257,6 +249,6 @@ main(int argc, char **argv)
     }
     if (arg.jobs > JOBS_MAX)
         arg.jobs = JOBS_MAX;
-    trace_set_sink(drop_trace, NULL);
+    trace_set_sink(trace_drop, NULL);
     return arg.seed > 0 ? replay() : run_many();
 }

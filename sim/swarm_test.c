@@ -91,14 +91,6 @@ a_run_is_a_trial_when_enough_happened(void **state)
     assert_false(swarm_counts(&r));
 }
 
-static void
-drop_trace(void *ctx, enum trace_level level, const char *line)
-{
-    (void)ctx;
-    (void)level;
-    (void)line;
-}
-
 int
 main(void)
 {
@@ -108,6 +100,6 @@ main(void)
         cmocka_unit_test(each_seed_has_some_of_the_faults),
         cmocka_unit_test(a_run_is_a_trial_when_enough_happened),
     };
-    trace_set_sink(drop_trace, NULL);
+    trace_set_sink(trace_drop, NULL);
     return cmocka_run_group_tests_name("swarm", test, NULL, NULL);
 }

@@ -339,4 +339,15 @@ settle(struct desk *d)
     forget_seen(d);
 }
 
+/* The n-th answer since forget_seen(). */
+static inline void
+assert_answer(const struct desk *d, uint32_t n, uint64_t serial, uint64_t count, enum err err)
+{
+    const struct seen *s = seen_nth(d, EFFECT_ANSWER, n);
+    assert_non_null(s);
+    assert_int_equal(s->a, serial);
+    assert_int_equal(s->b, count);
+    assert_int_equal(s->err, err);
+}
+
 #endif

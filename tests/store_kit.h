@@ -21,6 +21,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -61,17 +62,9 @@ fdatasync(int fd)
 /* ---- what it says is not for whoever reads the outcome ---- */
 
 static inline void
-kit_drop_trace(void *ctx, enum trace_level level, const char *line)
-{
-    (void)ctx;
-    (void)level;
-    (void)line;
-}
-
-static inline void
 kit_quiet(void)
 {
-    trace_set_sink(kit_drop_trace, NULL);
+    trace_set_sink(trace_drop, NULL);
 }
 
 /* ---- batches ---- */
@@ -228,6 +221,23 @@ struct disk {
     struct store_mem       *m;
     const struct recovered *found;
 };
+
+/* broker.db, or its companion of that suffix. */
+static inline void
+disk_path(const struct disk *d, const char *suffix, char out[128])
+{
+    snprintf(out, 128, "%s/broker.db%s", d->dir, suffix);
+}
+
+/* -1: there is none. */
+static inline long
+disk_bytes(const struct disk *d, const char *suffix)
+{
+    struct stat st;
+    char        path[128];
+    disk_path(d, suffix, path);
+    return stat(path, &st) == 0 ? (long)st.st_size : -1;
+}
 
 /* Opens what is there. */
 static inline void

@@ -61,3 +61,12 @@ digits_hex64(char *to, uint64_t value)
     put_hex32(to, (uint32_t)(value >> 32));
     put_hex32(to + 8, (uint32_t)value);
 }
+
+int
+digits_hex_value(uint8_t c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    c |= 0x20;
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}

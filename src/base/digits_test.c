@@ -54,12 +54,27 @@ zeros_lead(void **state)
     assert_string_equal(text, "0427");
 }
 
+/* Broken when what is no digit is read as one: the neighbours of each range, and what has its low
+ * bits. */
+static void
+hex_digits_alone_have_a_value(void **state)
+{
+    (void)state;
+    const char digit[] = "0123456789abcdefABCDEF";
+    for (unsigned c = 0; c < 256; c++) {
+        const char *at = c > 0 ? strchr(digit, (int)c) : NULL;
+        int         i  = at ? (int)(at - digit) : -1;
+        assert_int_equal(digits_hex_value((uint8_t)c), i < 16 ? i : i - 6);
+    }
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(numbers_read_as_they_are),
         cmocka_unit_test(zeros_lead),
+        cmocka_unit_test(hex_digits_alone_have_a_value),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

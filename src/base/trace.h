@@ -34,6 +34,8 @@ struct trace_levels {
 typedef void trace_sink(void *ctx, enum trace_level level, const char *line);
 
 void trace_set_sink(trace_sink *sink, void *ctx);
+/* A sink for whoever wants no lines. */
+trace_sink trace_drop;
 /* Lines above its level are dropped; TRACE_INFO for all at the start.  At any time. */
 void trace_set_levels(const struct trace_levels *levels);
 void trace_set_level(enum trace_level level);

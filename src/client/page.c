@@ -1,7 +1,7 @@
 #include "client/page.h"
 
 #include "base/check.h"
-#include "codec/json_write.h"
+#include "codec/base64.h"
 
 #include <string.h>
 

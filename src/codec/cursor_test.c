@@ -229,6 +229,10 @@ each_fault_has_its_reason(void **state)
         ROW("\x01\x12\x34\x56\x78\x05\x02\0\0\0\0\0\0\0\x02\x07\0\0\0\0\0\0\0\x01\x08", "sorted"),
         ROW("\x01\x12\x34\x56\x78\x05", "too short"),
         ROW("\x01\x12\x34\x56\x78\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01\x00", "malformed"),
+        /* a seq of 2^63: a varint that is sound, and more than a seq may be */
+        ROW("\x01\x12\x34\x56\x78\x05\x01\0\0\0\0\0\0\0\x01\x80\x80\x80\x80\x80\x80\x80\x80\x80"
+            "\x01",
+            "malformed"),
         ROW("\x01\x12\x34\x56\x78\x05\x85", "malformed"), /* the count is cut off */
         /* Two entries by their number, but the first took what the second needs. */
         ROW("\x01\x12\x34\x56\x78\x05\x02\0\0\0\0\0\0\0\x01\x87\x87\x07\0\0\0\0\0\0\0",

@@ -1,5 +1,6 @@
 #include "codec/http_body.h"
 
+#include "base/digits.h"
 #include "base/limits.h"
 #include "codec/http_head.h"
 #include "codec/http_response.h"
@@ -69,19 +70,10 @@ http_body_start_response(struct http_body *b, const struct http_response *r,
 
 /* ---- chunks ---- */
 
-static int
-hex_digit(uint8_t c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    c |= 0x20;
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 static enum err
 size_byte(struct http_body *b, uint8_t c, struct http_problem *problem)
 {
-    int digit = hex_digit(c);
+    int digit = digits_hex_value(c);
     if (digit >= 0) {
         if (b->left >> 56)
             return refuse_size(problem);

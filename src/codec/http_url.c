@@ -1,13 +1,6 @@
 #include "codec/http_url.h"
 
-static int
-hex_digit(uint8_t c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    c |= 0x20;
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
+#include "base/digits.h"
 
 /* One byte off the front of *s.  INVALID: a broken escape. */
 static enum err
@@ -16,8 +9,8 @@ take_byte(struct str *s, uint8_t *byte)
     size_t used = 1;
     *byte       = s->p[0];
     if (*byte == '%') {
-        int high = s->n >= 3 ? hex_digit(s->p[1]) : -1;
-        int low  = s->n >= 3 ? hex_digit(s->p[2]) : -1;
+        int high = s->n >= 3 ? digits_hex_value(s->p[1]) : -1;
+        int low  = s->n >= 3 ? digits_hex_value(s->p[2]) : -1;
         if (high < 0 || low < 0)
             return ERR_INVALID;
         *byte = (uint8_t)(high << 4 | low);

@@ -1,5 +1,6 @@
 #include "codec/json.h"
 
+#include "base/digits.h"
 #include "base/utf8.h"
 #include "codec/json_plain.h"
 
@@ -54,12 +55,10 @@ hex4(struct str s, size_t at)
     if (s.n < 4 || at > s.n - 4)
         return -1;
     for (size_t i = at; i < at + 4; i++) {
-        uint8_t c = s.p[i];
-        uint8_t l = c | 0x20;
-        int32_t d = c >= '0' && c <= '9' ? c - '0' : l >= 'a' && l <= 'f' ? l - 'a' + 10 : -1;
-        if (d < 0)
+        int digit = digits_hex_value(s.p[i]);
+        if (digit < 0)
             return -1;
-        v = v << 4 | d;
+        v = v << 4 | digit;
     }
     return v;
 }

@@ -2,6 +2,7 @@
 
 #include "base/digits.h"
 #include "base/utf8.h"
+#include "codec/base64.h"
 #include "codec/json_plain.h"
 
 #include <string.h>

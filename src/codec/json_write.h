@@ -45,9 +45,4 @@ MUST_USE enum err json_write_end(struct json_writer *w);
 /* A single string with its quotes, escaped; nothing is appended unless OK. */
 MUST_USE enum err json_add_text(struct buf *out, struct str text);
 
-MUST_USE enum err base64_encode(struct buf *out, struct str bytes);
-/* Into `room`, which has text.n / 4 * 3 bytes.  Strict: padded, no blanks, unused bits
- * zero; else INVALID. */
-MUST_USE enum err base64_decode(struct str text, uint8_t *room, struct str *bytes);
-
 #endif

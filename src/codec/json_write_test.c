@@ -1,6 +1,7 @@
 #include "codec/json_write.h"
 
 #include "base/prng.h"
+#include "codec/base64.h"
 #include "codec/json.h"
 
 #include "tests/unit.h"
@@ -144,55 +145,6 @@ reads_back_every_text_it_writes(void **state)
     buf_fini(&out);
 }
 
-/* RFC 4648 section 10, then the ways to be wrong (NULL). */
-static const struct {
-    const char *text, *bytes;
-} base64[] = {
-    {"", ""},
-    {"Zg==", "f"},
-    {"Zm8=", "fo"},
-    {"Zm9v", "foo"},
-    {"Zm9vYg==", "foob"},
-    {"Zm9vYmE=", "fooba"},
-    {"Zm9vYmFy", "foobar"},
-    {"+/+/", "\xfb\xff\xbf"},
-    {"Zg=", NULL},
-    {"Zg", NULL},
-    {"Z", NULL},
-    {"Zh==", NULL}, /* unused bits set */
-    {"Zm9=", NULL},
-    {"Z===", NULL},
-    {"====", NULL},
-    {"Zg==Zg==", NULL},
-    {"Zg=a", NULL},
-    {"Zm9v\n", NULL},
-    {"Zm 9v", NULL},
-    {"-_-_", NULL}, /* the URL alphabet is another one */
-    {"Zm\xc3\xa9", NULL},
-};
-
-/* Would be broken: bodies that are not UTF-8. */
-static void
-codes_base64(void **state)
-{
-    (void)state;
-    struct buf out;
-    buf_init(&out, 0);
-    for (size_t i = 0; i < sizeof base64 / sizeof *base64; i++) {
-        uint8_t    room[16];
-        struct str got;
-        enum err   e = base64_decode(str_of(base64[i].text), room, &got);
-        assert_int_equal(e, base64[i].bytes ? ERR_OK : ERR_INVALID);
-        if (e != ERR_OK)
-            continue;
-        assert_true(str_eq(got, str_of(base64[i].bytes)));
-        buf_reset(&out);
-        assert_int_equal(base64_encode(&out, got), ERR_OK);
-        assert_true(str_eq(buf_str(&out), str_of(base64[i].text)));
-    }
-    buf_fini(&out);
-}
-
 int
 main(void)
 {
@@ -201,7 +153,6 @@ main(void)
         cmocka_unit_test(escapes_what_must_be_and_nothing_else),
         cmocka_unit_test(takes_everything_back_at_an_error),
         cmocka_unit_test(reads_back_every_text_it_writes),
-        cmocka_unit_test(codes_base64),
     };
     return cmocka_run_group_tests_name("json_write", test, NULL, NULL);
 }

@@ -2,7 +2,7 @@
 
 #include "base/blob.h"
 #include "core/batch.h"
-#include "tests/unit.h"
+#include "tests/wire_kit.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -10,38 +10,6 @@
 /* What hostile peers send, in sound frames, and all limits from both sides. */
 
 static struct wire_scratch scratch;
-
-static unsigned
-nibble(char c)
-{
-    return (unsigned)(c <= '9' ? c - '0' : c - 'a' + 10);
-}
-
-/* A frame around a payload, with a CRC that fits; exactly as much memory. */
-static struct str
-framed(unsigned kind, struct str payload)
-{
-    struct str f = {.n = WIRE_HEAD_BYTES + payload.n};
-    uint8_t   *p = malloc(f.n);
-    assert_non_null(p);
-    f.p  = p;
-    p[8] = (uint8_t)kind;
-    if (payload.n > 0)
-        memcpy(p + 9, payload.p, payload.n);
-    uint32_t word[2] = {(uint32_t)f.n - 4, hash_crc32(0, str_cut(f, 8, f.n))};
-    for (int i = 0; i < 8; i++)
-        p[i] = (uint8_t)(word[i / 4] >> (24 - 8 * (i % 4)));
-    return f;
-}
-
-static void
-drop(struct frame *f)
-{
-    if (f->kind == FRAME_PUSH)
-        blob_drop(f->push.batch);
-    if (f->kind == FRAME_LIVE)
-        blob_drop(f->live.batch);
-}
 
 /* Decode; `problem` NULL: it must be OK. */
 static void
@@ -352,14 +320,10 @@ static void
 each_fault_has_its_reason(void **state)
 {
     (void)state;
-    uint8_t bytes[256];
     for (size_t i = 0; i < sizeof fault / sizeof *fault; i++) {
-        size_t n = strlen(fault[i].hex) / 2;
-        assert_true(n <= sizeof bytes);
-        for (size_t k = 0; k < n; k++)
-            bytes[k] =
-                (uint8_t)(nibble(fault[i].hex[2 * k]) << 4 | nibble(fault[i].hex[2 * k + 1]));
-        judge(fault[i].name, fault[i].kind, (struct str){bytes, n}, fault[i].problem);
+        struct str payload = unhex(fault[i].hex);
+        judge(fault[i].name, fault[i].kind, payload, fault[i].problem);
+        release(payload);
     }
 }
 

@@ -1,4 +1,5 @@
 /* wire_put.c - struct frame -> payload, one function for each kind of wire.def. */
+#include "base/varint.h"
 #include "codec/wire_part.h"
 
 #include <string.h>
@@ -59,24 +60,12 @@ put_text(struct wire_out *o, struct str s, unsigned length_bytes, size_t max)
     put_bytes(o, s);
 }
 
-static size_t
-varint_bytes(uint64_t v)
-{
-    size_t n = 1;
-    for (; v >= 0x80; v >>= 7)
-        n++;
-    return n;
-}
-
 static void
 put_varint(struct wire_out *o, uint64_t v)
 {
     uint8_t *at = room(o, varint_bytes(v));
-    if (!at)
-        return;
-    for (; v >= 0x80; v >>= 7)
-        *at++ = (uint8_t)(v | 0x80);
-    *at = (uint8_t)v;
+    if (at)
+        varint_put(at, v);
 }
 
 static void

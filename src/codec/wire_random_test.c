@@ -2,7 +2,7 @@
 
 #include "base/blob.h"
 #include "base/prng.h"
-#include "tests/unit.h"
+#include "tests/wire_kit.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -224,15 +224,6 @@ random_frame(enum frame_kind kind)
     return f;
 }
 
-static void
-drop(struct frame *f)
-{
-    if (f->kind == FRAME_PUSH)
-        blob_drop(f->push.batch);
-    if (f->kind == FRAME_LIVE)
-        blob_drop(f->live.batch);
-}
-
 /* Broken when some value, of any field, does not survive the way over a link. */
 static void
 random_frames_come_back(void **state)
@@ -259,14 +250,6 @@ random_frames_come_back(void **state)
     buf_fini(&again);
 }
 
-static void
-fix_crc(uint8_t *p, size_t n)
-{
-    uint32_t word[2] = {(uint32_t)n - 4, hash_crc32(0, (struct str){p + 8, n - 8})};
-    for (int i = 0; i < 8; i++)
-        p[i] = (uint8_t)(word[i / 4] >> (24 - 8 * (i % 4)));
-}
-
 /* The bytes lie in memory of exactly their size, so that a read beyond is seen. */
 static void
 damage_and_decode(struct str whole)
@@ -279,7 +262,7 @@ damage_and_decode(struct str whole)
     memcpy(p, whole.p, n);
     for (uint64_t flips = prng_below(&rng, 4); flips > 0; flips--)
         p[8 + prng_below(&rng, n - 8)] ^= (uint8_t)(1u << prng_below(&rng, 8));
-    fix_crc(p, n);
+    seal_frame(p, n);
 
     struct frame f;
     struct buf   again;

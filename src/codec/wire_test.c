@@ -2,7 +2,7 @@
 
 #include "base/blob.h"
 #include "core/batch.h"
-#include "tests/unit.h"
+#include "tests/wire_kit.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -191,57 +191,6 @@ sample(enum frame_kind kind)
 }
 
 /* ---- bytes ---- */
-
-static unsigned
-nibble(char c)
-{
-    return (unsigned)(c <= '9' ? c - '0' : c - 'a' + 10);
-}
-
-/* From hex, in memory of exactly that size, so that a read beyond it is seen. */
-static struct str
-unhex(const char *hex)
-{
-    struct str s = {.n = strlen(hex) / 2};
-    uint8_t   *p = malloc(s.n + (s.n == 0));
-    assert_non_null(p);
-    for (size_t i = 0; i < s.n; i++)
-        p[i] = (uint8_t)(nibble(hex[2 * i]) << 4 | nibble(hex[2 * i + 1]));
-    s.p = p;
-    return s;
-}
-
-static void
-release(struct str s)
-{
-    free((void *)(uintptr_t)s.p);
-}
-
-/* A frame around a payload, with a CRC that fits. */
-static struct str
-framed(unsigned kind, struct str payload)
-{
-    struct str f = {.n = WIRE_HEAD_BYTES + payload.n};
-    uint8_t   *p = malloc(f.n);
-    assert_non_null(p);
-    f.p  = p;
-    p[8] = (uint8_t)kind;
-    if (payload.n > 0)
-        memcpy(p + 9, payload.p, payload.n);
-    uint32_t word[2] = {(uint32_t)f.n - 4, hash_crc32(0, str_cut(f, 8, f.n))};
-    for (int i = 0; i < 8; i++)
-        p[i] = (uint8_t)(word[i / 4] >> (24 - 8 * (i % 4)));
-    return f;
-}
-
-static void
-drop(struct frame *f)
-{
-    if (f->kind == FRAME_PUSH)
-        blob_drop(f->push.batch);
-    if (f->kind == FRAME_LIVE)
-        blob_drop(f->live.batch);
-}
 
 static struct wire_scratch scratch;
 
@@ -490,7 +439,7 @@ unknown_fields_are_skipped(void **state)
         size_t       n            = whole.n - WIRE_HEAD_BYTES;
         memcpy(longer, whole.p + WIRE_HEAD_BYTES, n);
         for (int i = 0; i < 2; i++) {
-            struct str in  = framed(kind, (struct str){longer, i == 0 ? n : sizeof longer});
+            struct str in = framed(kind, (struct str){longer, i == 0 ? n : sizeof longer});
             struct buf out;
             buf_init(&out, 0);
             assert_int_equal(wire_decode(in, &scratch, &f, &used), ERR_OK);

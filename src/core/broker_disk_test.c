@@ -14,16 +14,6 @@ room(struct desk *d, bool enough)
     assert_int_equal(step(d, &(struct fact){.kind = FACT_ROOM, .room = {enough}}), ERR_OK);
 }
 
-static void
-assert_answer(const struct desk *d, uint32_t n, uint64_t serial, uint64_t count, enum err err)
-{
-    const struct seen *s = seen_nth(d, EFFECT_ANSWER, n);
-    assert_non_null(s);
-    assert_int_equal(s->a, serial);
-    assert_int_equal(s->b, count);
-    assert_int_equal(s->err, err);
-}
-
 /* ---- publishing ---- */
 
 /* Broken when a publish that is refused for want of room was sealed, a sealed one is
@@ -154,14 +144,6 @@ replication_in_pauses_without_room(void **state)
     close_desk(&d);
 }
 
-static void
-drop_trace(void *ctx, enum trace_level level, const char *line)
-{
-    (void)ctx;
-    (void)level;
-    (void)line;
-}
-
 int
 main(void)
 {
@@ -171,6 +153,6 @@ main(void)
         cmocka_unit_test(room_and_a_working_disk_are_two_things),
         cmocka_unit_test(replication_in_pauses_without_room),
     };
-    trace_set_sink(drop_trace, NULL);
+    trace_set_sink(trace_drop, NULL);
     return cmocka_run_group_tests_name("broker and its disk", test, NULL, NULL);
 }

@@ -8,16 +8,6 @@
 
 enum { A = 3000, C = 3002 }; /* one below us, one above */
 
-static void
-assert_answer(const struct desk *d, uint32_t n, uint64_t serial, uint64_t count, enum err err)
-{
-    const struct seen *s = seen_nth(d, EFFECT_ANSWER, n);
-    assert_non_null(s);
-    assert_int_equal(s->a, serial);
-    assert_int_equal(s->b, count);
-    assert_int_equal(s->err, err);
-}
-
 /* ---- publishing ---- */
 
 /* Broken when a publish is answered, pushed or shown before it is on disk. */

@@ -479,14 +479,6 @@ what_the_store_tells_mends_it(void **state)
     }
 }
 
-static void
-drop_trace(void *ctx, enum trace_level level, const char *line)
-{
-    (void)ctx;
-    (void)level;
-    (void)line;
-}
-
 int
 main(void)
 {
@@ -504,6 +496,6 @@ main(void)
         cmocka_unit_test(a_gap_goes_out_when_nobody_has_it),
         cmocka_unit_test(what_the_store_tells_mends_it),
     };
-    trace_set_sink(drop_trace, NULL);
+    trace_set_sink(trace_drop, NULL);
     return cmocka_run_group_tests_name("repair", test, NULL, NULL);
 }

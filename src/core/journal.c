@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "base/trace.h"
 #include "core/batch.h"
+#include "core/types_marks.h"
 #include "core/vector.h"
 
 #include <string.h>
@@ -321,17 +322,6 @@ journal_judge(struct journal *j, const struct batch *b, struct mark *missing, bo
     return deps_are_held(j, s, b, missing, late) ? VERDICT_STORE : VERDICT_WAIT;
 }
 
-static struct mark_list *
-list_of(const struct mark *mark, uint32_t count)
-{
-    if (count == 0)
-        return NULL;
-    struct mark_list *l = blob_new(sizeof *l + count * sizeof *mark);
-    l->count            = count;
-    memcpy(l->at, mark, count * sizeof *mark);
-    return l;
-}
-
 void
 journal_hand_over(struct journal *j, const struct batch *b)
 {
@@ -345,7 +335,7 @@ journal_hand_over(struct journal *j, const struct batch *b)
         set_origin(s, b->origin);
     if (batch_is_gap(b)) {
         blob_drop(s->owed);
-        s->owed    = list_of(b->deps, b->deps_count);
+        s->owed    = marks_list(b->deps, b->deps_count);
         s->owed_at = s->held;
     }
 }
@@ -504,7 +494,7 @@ owe_above(struct stream *s, const struct batch *b)
     s->durable_owed = NULL;
     if (batch_is_gap(b))
         s->durable_owed =
-            s->owed_at == batch_last(b) ? kept(s->owed) : list_of(b->deps, b->deps_count);
+            s->owed_at == batch_last(b) ? kept(s->owed) : marks_list(b->deps, b->deps_count);
 }
 
 void

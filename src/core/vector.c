@@ -1,6 +1,7 @@
 #include "core/vector.h"
 
 #include "base/mem.h"
+#include "core/types_marks.h"
 
 #include <string.h>
 
@@ -23,19 +24,10 @@ vector_reset(struct vector *v)
     v->count = 0;
 }
 
-/* The index of `stream`, or of the first one above it. */
 static uint32_t
 find(const struct vector *v, uint64_t stream)
 {
-    uint32_t low = 0, high = v->count;
-    while (low < high) {
-        uint32_t mid = low + (high - low) / 2;
-        if (v->at[mid].stream < stream)
-            low = mid + 1;
-        else
-            high = mid;
-    }
-    return low;
+    return marks_place(v->at, v->count, stream);
 }
 
 static bool

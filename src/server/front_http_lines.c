@@ -9,9 +9,9 @@
 
 #include "base/check.h"
 #include "base/mem.h"
+#include "codec/base64.h"
 #include "codec/http_url.h"
 #include "codec/json.h"
-#include "codec/json_write.h"
 #include "core/filter.h"
 #include "core/vector.h"
 #include "server/render.h"

@@ -2,8 +2,8 @@
 
 #include "base/check.h"
 #include "base/limits.h"
+#include "codec/base64.h"
 #include "codec/json.h"
-#include "codec/json_write.h"
 #include "core/filter.h"
 
 #include <string.h>

@@ -2,6 +2,7 @@
 
 #include "base/check.h"
 #include "base/digits.h"
+#include "codec/base64.h"
 #include "codec/json_write.h"
 #include "core/batch.h"
 

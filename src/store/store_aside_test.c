@@ -13,26 +13,11 @@
 enum { HEAD = 32, FRAME = 24 + 4096 };
 
 static void
-path_of(const struct disk *d, const char *suffix, char out[128])
-{
-    snprintf(out, 128, "%s/broker.db%s", d->dir, suffix);
-}
-
-static long
-bytes_of(const struct disk *d, const char *suffix)
-{
-    struct stat st;
-    char        path[128];
-    path_of(d, suffix, path);
-    return stat(path, &st) == 0 ? (long)st.st_size : -1;
-}
-
-static void
 scribble(const struct disk *d, const char *suffix, off_t at, size_t bytes)
 {
     char path[128], junk[4096];
     memset(junk, 0x5a, sizeof junk);
-    path_of(d, suffix, path);
+    disk_path(d, suffix, path);
     int fd = open(path, O_WRONLY);
     assert_true(fd >= 0 && pwrite(fd, junk, bytes, at) == (ssize_t)bytes);
     close(fd);
@@ -101,11 +86,11 @@ a_condemned_file_is_put_aside(void **state)
     assert_int_equal(store_condemn(d.s), ERR_OK);
     assert_int_equal(disk_put(&d, kit_batch(&a, 5, "t"), 1), 501); /* until it ends */
     disk_stop(&d);
-    long bytes = bytes_of(&d, "");
+    long bytes = disk_bytes(&d, "");
     disk_start(&d);
     assert_true(store_was_corrupt(d.s) && store_is_rebuilding(d.s));
     assert_int_equal(d.found->lsn, 0);
-    assert_int_equal(bytes_of(&d, ".corrupt-1"), bytes);
+    assert_int_equal(disk_bytes(&d, ".corrupt-1"), bytes);
     disk_stop(&d);
     disk_start(&d); /* once */
     assert_false(store_was_corrupt(d.s));
@@ -124,16 +109,16 @@ a_crash_on_the_way_goes_on(void **state)
     disk_open(&d, false);
     disk_stop(&d);
     commit_and_die(&d, &a, 3); /* leaves a WAL */
-    long wal = bytes_of(&d, "-wal");
+    long wal = disk_bytes(&d, "-wal");
     assert_true(wal > 0);
     /* It had come as far as the first of two names. */
-    path_of(&d, "", from);
-    path_of(&d, ".corrupt-1", to);
+    disk_path(&d, "", from);
+    disk_path(&d, ".corrupt-1", to);
     assert_int_equal(rename(from, to), 0);
     disk_start(&d);
     assert_true(store_was_corrupt(d.s) && store_is_rebuilding(d.s));
-    assert_int_equal(bytes_of(&d, ".corrupt-2-wal"), wal);
-    assert_true(bytes_of(&d, ".corrupt-1") > 0);
+    assert_int_equal(disk_bytes(&d, ".corrupt-2-wal"), wal);
+    assert_true(disk_bytes(&d, ".corrupt-1") > 0);
     disk_close(&d);
 }
 
@@ -143,7 +128,7 @@ root_of(const struct disk *d, const char *table)
     sqlite3      *db;
     sqlite3_stmt *q;
     char          path[128];
-    path_of(d, "", path);
+    disk_path(d, "", path);
     assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
     const char *sql = "SELECT rootpage FROM sqlite_master WHERE name = ?";
     assert_int_equal(sqlite3_prepare_v2(db, sql, -1, &q, NULL), SQLITE_OK);
@@ -163,7 +148,7 @@ lead_back(const struct disk *d, const char *table)
     uint8_t page[PAGE];
     char    path[128];
     off_t   at = (off_t)(root_of(d, table) - 1) * PAGE;
-    path_of(d, "", path);
+    disk_path(d, "", path);
     int fd = open(path, O_RDWR);
     assert_true(fd >= 0 && pread(fd, page, PAGE, at) == PAGE);
     assert_int_equal(page[0], INNER);
@@ -216,7 +201,7 @@ die_and_flip(struct disk *d, struct writer *a, off_t at)
     disk_stop(d);
     *a = kit_writer(1);
     commit_and_die(d, a, 8);
-    assert_true(bytes_of(d, "-wal") > at);
+    assert_true(disk_bytes(d, "-wal") > at);
     if (at >= 0)
         scribble(d, "-wal", at, 8);
     complaints = 0;
@@ -233,7 +218,7 @@ a_damaged_wal_is_told_and_kept(void **state)
     die_and_flip(&d, &a, -1);
     assert_int_equal(d.found->lsn, 80);
     assert_int_equal(complaints, 0);
-    long whole = bytes_of(&d, "-wal");
+    long whole = disk_bytes(&d, "-wal");
     disk_close(&d);
     /* In a page, in a frame's head (its salt too), in the header, in the very last page. */
     const off_t at[] = {
@@ -243,7 +228,7 @@ a_damaged_wal_is_told_and_kept(void **state)
         if (d.found->lsn >= 80)
             fail_msg("flip %zu at %ld of %ld is not noticed", i, (long)at[i], whole);
         assert_int_equal(complaints, 1);
-        assert_int_equal(bytes_of(&d, "-wal.damaged-1"), whole);
+        assert_int_equal(disk_bytes(&d, "-wal.damaged-1"), whole);
         disk_put(&d, kit_batch(&(struct writer){.stream = 9, .next = 1, .lamport = 1}, 3, "t"), 1);
         disk_stop(&d);
         complaints = 0;

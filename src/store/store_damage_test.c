@@ -55,12 +55,6 @@ log_close(struct log *l)
         blob_drop(l->batch[i]);
 }
 
-static void
-path_of(const struct log *l, char out[128])
-{
-    snprintf(out, 128, "%s/broker.db", l->d.dir);
-}
-
 /* A flipped bit asks for no constraint. */
 static const char loosen[] =
     "CREATE TEMP TABLE was AS SELECT name, sql FROM main.sqlite_schema WHERE type = 'table';"
@@ -78,7 +72,7 @@ execute(struct log *l, const char *sql)
     sqlite3 *db;
     char     path[128], *why = NULL;
     bool     null = strstr(sql, "NULL");
-    path_of(l, path);
+    disk_path(&l->d, "", path);
     assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
     sqlite3_busy_timeout(db, 1000);
     if ((null && sqlite3_exec(db, loosen, NULL, NULL, &why) != SQLITE_OK) ||
@@ -692,7 +686,7 @@ flip(struct log *l, uint64_t seed)
     char        path[128];
     uint8_t     byte;
     struct stat st;
-    path_of(l, path);
+    disk_path(&l->d, "", path);
     int fd = open(path, O_RDWR);
     assert_true(fd >= 0 && fstat(fd, &st) == 0);
     seed = seed * UINT64_C(6364136223846793005) + 1442695040888963407u;
@@ -733,7 +727,7 @@ no_flipped_bit_is_believed(void **state)
     char       path[128], copy[160], command[512];
     log_open(&l);
     disk_stop(&l.d);
-    path_of(&l, path);
+    disk_path(&l.d, "", path);
     snprintf(copy, sizeof copy, "%s/whole", l.d.dir);
     snprintf(command, sizeof command, "cp %s %s", path, copy);
     assert_int_equal(system(command), 0);

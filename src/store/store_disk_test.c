@@ -17,27 +17,12 @@ enum { MANY = 1000 * 1024 };
 #endif
 enum { TAIL = 1000000, MIB = 1 << 20 };
 
-static void
-path_of(const struct disk *d, const char *suffix, char out[128])
-{
-    snprintf(out, 128, "%s/broker.db%s", d->dir, suffix);
-}
-
-static long
-bytes_of(const struct disk *d, const char *suffix)
-{
-    struct stat st;
-    char        path[128];
-    path_of(d, suffix, path);
-    return stat(path, &st) == 0 ? (long)st.st_size : -1;
-}
-
 /* The first column of the first row, as the sqlite3 shell of a user sees it. */
 static void
 shell(const struct disk *d, const char *sql, char out[512])
 {
     char command[768], path[128];
-    path_of(d, "", path);
+    disk_path(d, "", path);
     snprintf(command, sizeof command, "sqlite3 -readonly %s \"%s\" 2>&1", path, sql);
     FILE *f = popen(command, "r");
     assert_non_null(f);
@@ -51,7 +36,7 @@ execute(const struct disk *d, const char *sql)
 {
     sqlite3 *db;
     char     path[128];
-    path_of(d, "", path);
+    disk_path(d, "", path);
     assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
     assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
     sqlite3_close(db);
@@ -101,7 +86,7 @@ what_cannot_be_written_says_what_to_do(void **state)
     (void)state;
     disk_open(&d, false);
     disk_stop(&d);
-    path_of(&d, "", path);
+    disk_path(&d, "", path);
     for (int round = 0; round < 2; round++) {
         assert_int_equal(chmod(path, round ? 0666 : 0444), 0);
         assert_int_equal(chmod(d.dir, 0555), 0);
@@ -119,7 +104,7 @@ what_cannot_be_written_says_what_to_do(void **state)
     assert_int_equal(chmod(d.dir, 0755), 0);
     kit_folder_gone(d.dir);
     kit_folder(d.dir);
-    path_of(&d, "", path);
+    disk_path(&d, "", path);
     assert_int_equal(mkdir(path, 0755), 0);
     refused(&d, STR("hearsay"), ERR_IO, "choose another");
     kit_folder_gone(d.dir);
@@ -144,7 +129,7 @@ files_are_not_for_everybody(void **state)
     for (int i = 0; i < 3; i++) {
         struct stat st;
         char        path[128];
-        path_of(&d, suffix[i], path);
+        disk_path(&d, suffix[i], path);
         assert_int_equal(stat(path, &st), 0);
         assert_int_equal(st.st_mode & 0777, 0640);
     }
@@ -157,7 +142,7 @@ scribble(const struct disk *d, off_t at)
 {
     char path[128], junk[4096];
     memset(junk, 0x5a, sizeof junk);
-    path_of(d, "", path);
+    disk_path(d, "", path);
     int fd = open(path, O_WRONLY);
     assert_true(fd >= 0 && pwrite(fd, junk, sizeof junk, at) == sizeof junk);
     close(fd);
@@ -175,13 +160,13 @@ a_corrupt_file_is_put_aside(void **state)
     for (int round = 1; round <= 3; round++) {
         disk_put(&d, kit_batch(&a, 500, "t"), 1);
         disk_stop(&d);
-        long bytes = bytes_of(&d, "");
+        long bytes = disk_bytes(&d, "");
         for (off_t at = round % 2 ? 4096 : 0; at < 16 * 4096; at += 4096)
             scribble(&d, at); /* tables or the header too */
         disk_start(&d);
         char suffix[32];
         snprintf(suffix, sizeof suffix, ".corrupt-%d", round);
-        assert_int_equal(bytes_of(&d, suffix), bytes);
+        assert_int_equal(disk_bytes(&d, suffix), bytes);
         assert_true(store_was_corrupt(d.s));
         assert_int_equal(d.found->lsn, 0);
         assert_int_equal(d.found->stream_count, 0);
@@ -204,14 +189,14 @@ a_wal_without_its_file_is_put_aside(void **state)
     (void)state;
     disk_open(&d, false);
     disk_stop(&d);
-    path_of(&d, "", path);
+    disk_path(&d, "", path);
     assert_int_equal(unlink(path), 0);
-    path_of(&d, "-wal", path);
+    disk_path(&d, "-wal", path);
     int fd = open(path, O_CREAT | O_WRONLY, 0600);
     assert_int_equal(write(fd, "wal", 3), 3);
     close(fd);
     disk_start(&d);
-    assert_int_equal(bytes_of(&d, ".corrupt-1-wal"), 3);
+    assert_int_equal(disk_bytes(&d, ".corrupt-1-wal"), 3);
     disk_close(&d);
 }
 
@@ -290,7 +275,7 @@ a_million_messages_open_at_once_after_a_crash(void **state)
     disk_open(&d, false);
     disk_stop(&d);
     die_after(&d, &a, MANY, 1024, "t");
-    assert_true(bytes_of(&d, "-wal") > 100000);
+    assert_true(disk_bytes(&d, "-wal") > 100000);
     double before = kit_seconds();
     disk_start(&d);
     struct read  read   = {.lsn_last = MANY, .bytes_max = 1};
@@ -463,8 +448,8 @@ a_file_that_was_moved_away_takes_nothing(void **state)
     char                 path[128], aside[128];
     (void)state;
     disk_open(&d, false);
-    path_of(&d, "", path);
-    path_of(&d, "-aside", aside);
+    disk_path(&d, "", path);
+    disk_path(&d, "-aside", aside);
     assert_int_equal(rename(path, aside), 0);
     struct commit c = {.kind = COMMIT_BATCH, .batch = kit_batch(&a, 1, "t")};
     disk_commit(&d, &c, 1, 1, &r);
@@ -551,14 +536,14 @@ a_reader_in_the_way_once_costs_little(void **state)
     (void)state;
     disk_open(&d, false);
     put_mib(&d, &a, 1);
-    path_of(&d, "", path);
+    disk_path(&d, "", path);
     assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
     assert_int_equal(sqlite3_exec(db, "BEGIN; SELECT lsn FROM messages", 0, 0, 0), SQLITE_OK);
-    while (bytes_of(&d, "-wal") < 36 * MIB)
+    while (disk_bytes(&d, "-wal") < 36 * MIB)
         put_mib(&d, &a, 1);
     assert_int_equal(sqlite3_exec(db, "COMMIT", NULL, NULL, NULL), SQLITE_OK);
     put_mib(&d, &a, 64);
-    assert_in_range(bytes_of(&d, "-wal"), 36 * MIB, 46 * MIB);
+    assert_in_range(disk_bytes(&d, "-wal"), 36 * MIB, 46 * MIB);
     sqlite3_close(db);
     disk_close(&d);
 }
@@ -607,7 +592,7 @@ readers_that_never_rest_cost_no_wal(void **state)
         pthread_join(b[i].thread, NULL);
         store_reader_close(b[i].r);
     }
-    assert_in_range(bytes_of(&d, "-wal"), 32 * MIB, 38 * MIB);
+    assert_in_range(disk_bytes(&d, "-wal"), 32 * MIB, 38 * MIB);
     disk_close(&d);
 }
 
@@ -619,7 +604,7 @@ is_locked(const struct disk *d, const char *suffix, off_t at)
     if (child == 0) {
         char         path[128];
         struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = at, .l_len = 1};
-        path_of(d, suffix, path);
+        disk_path(d, suffix, path);
         int fd = open(path, O_RDWR);
         _exit(fd < 0 || fcntl(fd, F_GETLK, &lock) != 0 ? 2 : lock.l_type != F_UNLCK);
     }
@@ -671,7 +656,7 @@ the_views_show_the_log(void **state)
         for (int i = 0; i < 6; i++) /* from messages alone, then from the snapshot too */
             store_tend(d.s, true);
     }
-    assert_true(bytes_of(&d, "-wal") == 0);
+    assert_true(disk_bytes(&d, "-wal") == 0);
     b.lamport = 2;
     disk_put(&d, kit_batch(&b, 1, "stocks"), 1); /* as old, but of a lower stream */
     disk_put(&d, kit_batch(&b, 1, "news"), 1);

@@ -4,32 +4,6 @@
 
 #include <string.h>
 
-size_t
-varint_put(uint8_t *out, uint64_t value)
-{
-    size_t n = 0;
-    while (value >= 0x80) {
-        out[n++] = (uint8_t)(value | 0x80);
-        value >>= 7;
-    }
-    out[n++] = (uint8_t)value;
-    return n;
-}
-
-size_t
-varint_get(struct str s, uint64_t *value)
-{
-    uint64_t v = 0;
-    for (size_t i = 0; i < s.n && i < VARINT_BYTES_MAX; i++) {
-        v |= (uint64_t)(s.p[i] & 0x7f) << (7 * i);
-        if (s.p[i] < 0x80) {
-            *value = v;
-            return i + 1;
-        }
-    }
-    return 0;
-}
-
 static uint8_t *
 put_be(uint8_t *out, uint64_t value, int bytes)
 {

@@ -1,19 +1,13 @@
 /* store_marks.h - marks and ids as they lie in blobs of broker.db, and a batch's chain.
  *
- * A varint is LEB128: seven bits a byte, lowest first.  Marks: varint count, then
- * per mark u64 big-endian stream and varint seq, as on the wire. */
+ * Marks: varint count, then per mark u64 big-endian stream and varint seq, as on the wire. */
 #ifndef STORE_STORE_MARKS_H
 #define STORE_STORE_MARKS_H
 
 #include "base/buf.h"
 #include "base/err.h"
+#include "base/varint.h"
 #include "core/types.h"
-
-enum { VARINT_BYTES_MAX = 10 };
-
-size_t varint_put(uint8_t *out, uint64_t value);
-/* Bytes used, 0: `s` does not begin with a whole varint. */
-size_t varint_get(struct str s, uint64_t *value);
 
 /* Appended to `out`, which has no limit. */
 void marks_encode(struct buf *out, const struct mark *mark, uint32_t count);

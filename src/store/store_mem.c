@@ -3,6 +3,7 @@
 #include "base/blob.h"
 #include "base/check.h"
 #include "base/mem.h"
+#include "core/types_marks.h"
 #include "store/store_mem_part.h"
 
 #include <string.h>
@@ -140,17 +141,6 @@ stream_of(struct store_mem *m, uint64_t stream)
     return &m->stream[i];
 }
 
-struct mark_list *
-mem_marks(const struct mark *mark, uint32_t count)
-{
-    if (count == 0)
-        return NULL;
-    struct mark_list *l = blob_new(sizeof *l + count * sizeof *mark);
-    l->count            = count;
-    memcpy(l->at, mark, count * sizeof *mark);
-    return l;
-}
-
 static uint64_t
 highest_gap(const struct store_mem *m, uint64_t stream)
 {
@@ -221,7 +211,7 @@ append(struct store_mem *m, struct batch *b, bool late, struct wall received)
     if (batch_is_gap(b) && st->state.floor == st->state.head)
         mem_floor_jump(st, b);
     blob_drop(st->head_owed);
-    st->head_owed     = batch_is_gap(b) ? mem_marks(b->deps, b->deps_count) : NULL;
+    st->head_owed     = batch_is_gap(b) ? marks_list(b->deps, b->deps_count) : NULL;
     st->state.head    = batch_last(b);
     st->state.chain   = b->chain;
     st->state.stamp   = batch_stamp(b);

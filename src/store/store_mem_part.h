@@ -56,7 +56,6 @@ struct store_mem {
 /* The place of a stream, or where it would be. */
 uint32_t           mem_stream_place(const struct store_mem *m, uint64_t stream);
 struct mem_stream *mem_stream_find(const struct store_mem *m, uint64_t stream);
-struct mark_list  *mem_marks(const struct mark *mark, uint32_t count); /* NULL: none */
 
 /* How many of its messages are digests alone. */
 uint32_t mem_digests(const struct batch *b);

@@ -1,6 +1,7 @@
 #include "base/blob.h"
 #include "base/check.h"
 #include "base/mem.h"
+#include "core/types_marks.h"
 #include "store/store_mem_part.h"
 
 #include <string.h>
@@ -201,7 +202,7 @@ mem_floor_jump(struct mem_stream *st, const struct batch *b)
     st->state.floor_chain = b->chain;
     st->state.floor_stamp = batch_stamp(b);
     blob_drop(st->floor_owed);
-    st->floor_owed = batch_is_gap(b) ? mem_marks(b->deps, b->deps_count) : NULL;
+    st->floor_owed = batch_is_gap(b) ? marks_list(b->deps, b->deps_count) : NULL;
 }
 
 /* What is owed above a floor and lies below another one is gone for everybody. */
@@ -212,13 +213,13 @@ settle_owed(const struct store_mem *m, struct mem_stream *st)
     uint32_t          n    = 0;
     if (!owed)
         return;
-    struct mark_list *rest = mem_marks(owed->at, owed->count);
+    struct mark_list *rest = marks_list(owed->at, owed->count);
     for (uint32_t i = 0; i < owed->count; i++) {
         const struct mem_stream *of = mem_stream_find(m, owed->at[i].stream);
         if (!of || of->state.floor < owed->at[i].seq)
             rest->at[n++] = owed->at[i];
     }
-    st->floor_owed = n > 0 ? mem_marks(rest->at, n) : NULL;
+    st->floor_owed = n > 0 ? marks_list(rest->at, n) : NULL;
     blob_drop(rest);
     blob_drop(owed);
 }

@@ -3,6 +3,7 @@
 #include "base/blob.h"
 #include "base/check.h"
 #include "base/mem.h"
+#include "core/types_marks.h"
 
 #include <string.h>
 
@@ -90,32 +91,17 @@ page_batch(struct page_maker *m, struct batch *b, uint64_t lsn)
     m->taken += blob_bytes(b);
 }
 
-/* The index of `stream`, or of the first one above it. */
-static uint32_t
-place_of(const struct vector *v, uint64_t stream)
-{
-    uint32_t low = 0, high = v->count;
-    while (low < high) {
-        uint32_t mid = low + (high - low) / 2;
-        if (v->at[mid].stream < stream)
-            low = mid + 1;
-        else
-            high = mid;
-    }
-    return low;
-}
-
 uint64_t
 page_seq(const struct vector *v, uint64_t stream)
 {
-    uint32_t i = place_of(v, stream);
+    uint32_t i = marks_place(v->at, v->count, stream);
     return i < v->count && v->at[i].stream == stream ? v->at[i].seq : 0;
 }
 
 void
 page_raise(struct vector *v, struct mark mark)
 {
-    uint32_t i = place_of(v, mark.stream);
+    uint32_t i = marks_place(v->at, v->count, mark.stream);
     if (i < v->count && v->at[i].stream == mark.stream) {
         if (mark.seq > v->at[i].seq)
             v->at[i].seq = mark.seq;

@@ -261,9 +261,7 @@ enum err streams_write(struct store *s);
 enum err streams_write_floor(struct store *s, const struct stream_floor *f);
 enum err streams_write_flags(struct store *s, uint64_t stream, uint32_t set, uint32_t clear);
 enum err streams_waive(struct store *s, struct mark mark, struct wall received);
-/* One reference; NULL: no marks. */
-struct mark_list *marks_list(const struct mark *mark, uint32_t count);
-/* The same from a blob in the file.  CORRUPT. */
+/* marks_list() of a blob in the file.  CORRUPT. */
 enum err marks_read(struct str blob, struct mark_list **out);
 
 /* ---- store_peers.c ---- */

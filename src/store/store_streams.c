@@ -4,6 +4,7 @@
 #include "base/blob.h"
 #include "base/check.h"
 #include "base/mem.h"
+#include "core/types_marks.h"
 #include "store/store_marks.h"
 
 #include <string.h>
@@ -53,17 +54,6 @@ streams_fini(struct streams *all)
     map_fini(&all->by_id);
     mem_free(all->dirty);
     *all = (struct streams){0};
-}
-
-struct mark_list *
-marks_list(const struct mark *mark, uint32_t count)
-{
-    if (count == 0)
-        return NULL;
-    struct mark_list *l = blob_new(sizeof *l + count * sizeof *mark);
-    l->count            = count;
-    memcpy(l->at, mark, count * sizeof *mark);
-    return l;
 }
 
 enum err

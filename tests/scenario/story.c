@@ -30,18 +30,10 @@ story_settle(struct sim *s, uint64_t ms_max)
         fail_msg("not settled after %llu ms:\n%s", (unsigned long long)ms_max, sim_story(s));
 }
 
-static void
-drop_trace(void *ctx, enum trace_level level, const char *line)
-{
-    (void)ctx;
-    (void)level;
-    (void)line;
-}
-
 void
 story_quiet(void)
 {
-    trace_set_sink(drop_trace, NULL);
+    trace_set_sink(trace_drop, NULL);
 }
 
 static void
