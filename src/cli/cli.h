@@ -43,12 +43,8 @@ int cli_finish(const char *command);
 uint64_t cli_now_ms(void);
 double   cli_now_us(void);
 
-int cli_broker(int argc, char **argv);
-int cli_publish(int argc, char **argv);
-int cli_subscribe(int argc, char **argv);
-int cli_status(int argc, char **argv);
-int cli_topics(int argc, char **argv);
-int cli_forget(int argc, char **argv);
-int cli_bench(int argc, char **argv);
+#define COMMAND(name, help) int cli_##name(int argc, char **argv);
+#include "cli/commands.def"
+#undef COMMAND
 
 #endif

@@ -10,13 +10,9 @@ static const struct {
     int (*run)(int argc, char **argv);
     const char *help;
 } command[] = {
-    {"broker", cli_broker, "run a broker"},
-    {"publish", cli_publish, "publish a message, or many lines"},
-    {"subscribe", cli_subscribe, "print messages as they come; resume where it ended"},
-    {"status", cli_status, "members, coordinator, Lamport time, topics"},
-    {"topics", cli_topics, "the topics and how many messages they have"},
-    {"forget", cli_forget, "remove a member from the cluster for good"},
-    {"bench", cli_bench, "a quick measure of a running broker"},
+#define COMMAND(name, help) {#name, cli_##name, help},
+#include "cli/commands.def"
+#undef COMMAND
 };
 enum { COMMANDS = sizeof command / sizeof *command };
 

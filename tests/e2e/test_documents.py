@@ -249,6 +249,58 @@ def test_the_commands_are_found():
                 assert not hidden, f"{name}:{line}: begins with no command, but holds: {hidden}"
 
 
+def source(name):
+    with open(os.path.join(ROOT, name)) as f:
+        return f.read()
+
+
+def rows(name, pattern):
+    found = re.findall(pattern, source(name), re.M)
+    assert found, f"{name} has no such rows"
+    return found
+
+
+def test_the_documents_know_what_there_is():
+    # Broken if something is added that a reader finds in no document: a call, a refusal, a frame, a
+    # command, a metric of which an operator is told to watch that is none.
+    http = source("docs/HTTP.md")
+    for method, path in rows("src/server/routes.def", r'^ROUTE\((\w+), "([^"{]+)'):
+        assert re.search(rf"`{method} {re.escape(path)}", http), f"HTTP.md lacks {method} {path}"
+    codes = {code for f in glob.glob(os.path.join(ROOT, "src/server/front_http*.c")) +
+             glob.glob(os.path.join(ROOT, "src/codec/http*.c"))
+             for code in re.findall(r'\b[45]\d\d,\s*"([a-z_]+)"', source(f))}
+    assert len(codes) > 15
+    assert not [code for code in codes if f"`{code}`" not in http], "HTTP.md lacks refusals"
+    peer = source("docs/PEER.md")
+    for number, name in rows("src/codec/wire.def", r'^X\(\w+, (\d+), "(\w+)"'):
+        assert f"| {number} | {name} |" in peer, name
+    words = "".join(source(name) for name in documents())
+    for name in rows("src/cli/commands.def", r"^COMMAND\((\w+)"):
+        assert f"hearsay {name}" in words, f"no document has hearsay {name}"
+    known = set(rows("src/server/metrics.def", r"^METRIC\((\w+)")) | set(
+        rows("include/hearsay.h", r"\bhearsay_(\w+)"))
+    told = set(re.findall(r"`hearsay_(\w+)", words))
+    assert len(told) > 15 and not told - known, told - known
+
+
+def test_links_lead_somewhere():
+    # Broken if a document points at a file or a heading that is not there.
+    for name in documents():
+        text = re.sub(r"^(    |```).*", "", source(name), flags=re.M)
+        for target in re.findall(r"\]\(([^)\s]+)\)", text):
+            if re.match(r"https?:|mailto:", target):
+                continue
+            path, _, heading = target.partition("#")
+            to = os.path.normpath(os.path.join(os.path.dirname(name), path)) if path else name
+            assert os.path.exists(os.path.join(ROOT, to)), f"{name}: no {target}"
+            assert not heading or heading in headings(to), f"{name}: no heading {target}"
+
+
+def headings(name):
+    return [re.sub(r"[^\w -]", "", h).strip().lower().replace(" ", "-")
+            for h in re.findall(r"^#+ (.*)", source(name), re.M)]
+
+
 def test_the_demonstration(tmp_path):
     # Broken if `./run` does not build, start three brokers and send a message across.
     done = subprocess.run(["./run", "--once"], cwd=ROOT, env=clean_env({"TMPDIR": str(tmp_path)}),
