@@ -5,10 +5,10 @@
 #include <string.h>
 
 static const struct {
-    const char *name, *text;
+    const char *name;
     uint32_t    weight, percent;
 } table[] = {
-#define FAULT(name, weight, percent, text) {#name, text, weight, percent},
+#define FAULT(name, weight, percent, text) {#name, weight, percent},
 #include "sim/faults.def"
 };
 
@@ -16,12 +16,6 @@ const char *
 fault_name(enum fault f)
 {
     return table[f].name;
-}
-
-const char *
-fault_text(enum fault f)
-{
-    return table[f].text;
 }
 
 uint32_t

@@ -39,7 +39,6 @@ struct options {
 };
 
 const char *fault_name(enum fault f);
-const char *fault_text(enum fault f);
 uint32_t    fault_weight(enum fault f);
 /* FAULT_END: there is none of this name. */
 enum fault fault_of(const char *name);

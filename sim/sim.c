@@ -605,12 +605,6 @@ sim_frames(const struct sim *s, enum frame_kind kind)
 }
 
 uint64_t
-sim_bytes(const struct sim *s)
-{
-    return s->bytes;
-}
-
-uint64_t
 sim_events(const struct sim *s)
 {
     return s->events;

@@ -167,7 +167,6 @@ bool sim_has_coordinator(struct sim *s);
 /* Its number, or -1: as broker i accepts it. */
 int      sim_coordinator(const struct sim *s, uint32_t i);
 uint64_t sim_frames(const struct sim *s, enum frame_kind kind); /* sent so far */
-uint64_t sim_bytes(const struct sim *s);                        /* sent so far */
 uint64_t sim_events(const struct sim *s);
 uint32_t sim_acked(const struct sim *s); /* publishes answered with OK */
 /* Of all that happened: equal runs have equal ones. */

@@ -137,7 +137,6 @@ post(struct sim *s, struct sim_conn *c, int end, const struct frame *f)
     enum err encoded = wire_encode(&e->bytes, f);
     CHECK(encoded == ERR_OK);
     s->frames[f->kind]++;
-    s->bytes += e->bytes.n;
     if (e->push)
         c->queued[end] += e->bytes.n;
 }

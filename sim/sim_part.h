@@ -211,7 +211,7 @@ struct sim {
     uint32_t            claim_count, claim_cap;
     struct sim_stream  *stream; /* by id */
     uint32_t            stream_count, stream_cap;
-    uint64_t            frames[FRAME_KIND_END], bytes;
+    uint64_t            frames[FRAME_KIND_END];
     struct sim_checks   checks;
     bool                damaged;   /* some message on some disk was */
     uint64_t            forgotten; /* retired streams, by a disk each */

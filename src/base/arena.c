@@ -66,13 +66,3 @@ arena_take(struct arena *a, size_t bytes)
     memset(p, 0, bytes);
     return p;
 }
-
-struct str
-arena_copy(struct arena *a, struct str s)
-{
-    if (s.n == 0)
-        return (struct str){0};
-    uint8_t *p = arena_take(a, s.n);
-    memcpy(p, s.p, s.n);
-    return (struct str){p, s.n};
-}

@@ -14,7 +14,6 @@ void arena_fini(struct arena *a);
 /* Everything taken is gone; the largest chunk is kept for the next turn. */
 void arena_reset(struct arena *a);
 /* Zeroed, aligned for any type; stays where it is until the reset. */
-void      *arena_take(struct arena *a, size_t bytes);
-struct str arena_copy(struct arena *a, struct str s);
+void *arena_take(struct arena *a, size_t bytes);
 
 #endif

@@ -37,16 +37,6 @@ str_starts(struct str s, struct str prefix)
     return s.n >= prefix.n && str_eq((struct str){s.p, prefix.n}, prefix);
 }
 
-int
-str_cmp(struct str a, struct str b)
-{
-    size_t n = a.n < b.n ? a.n : b.n;
-    int    c = n > 0 ? memcmp(a.p, b.p, n) : 0;
-    if (c != 0)
-        return c;
-    return a.n < b.n ? -1 : a.n > b.n;
-}
-
 size_t
 str_index(struct str s, uint8_t c)
 {

@@ -21,8 +21,6 @@ bool       str_eq(struct str a, struct str b);
 /* ASCII only, as HTTP field names want it. */
 bool str_eq_nocase(struct str a, struct str b);
 bool str_starts(struct str s, struct str prefix);
-/* Bytewise order; a prefix sorts before what it begins. */
-int str_cmp(struct str a, struct str b);
 /* Index of the first `c`, or s.n. */
 size_t str_index(struct str s, uint8_t c);
 /* s[from, to), clamped to s. */

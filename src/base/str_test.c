@@ -26,22 +26,6 @@ compares_bytes(void **state)
     assert_false(str_starts(STR("stock"), STR("stocks")));
 }
 
-/* Broken when things that are kept sorted are not: bytes count as unsigned, and a
- * prefix comes first. */
-static void
-orders_by_bytes(void **state)
-{
-    static const struct str sorted[] = {STR(""),  STR("\0"),   STR("a"),    STR("a\0"), STR("aa"),
-                                        STR("b"), STR("\x7f"), STR("\x80"), STR("\xff")};
-    (void)state;
-    for (size_t i = 0; i < sizeof sorted / sizeof *sorted; i++)
-        for (size_t k = 0; k < sizeof sorted / sizeof *sorted; k++) {
-            int c = str_cmp(sorted[i], sorted[k]);
-            assert_int_equal((c > 0) - (c < 0), (i > k) - (i < k));
-        }
-    assert_int_equal(str_cmp((struct str){NULL, 0}, STR("")), 0);
-}
-
 /* Broken when a cut beyond the end reaches into what lies behind. */
 static void
 finds_cuts_and_trims(void **state)
@@ -101,7 +85,6 @@ main(void)
 {
     const struct CMUnitTest test[] = {
         cmocka_unit_test(compares_bytes),
-        cmocka_unit_test(orders_by_bytes),
         cmocka_unit_test(finds_cuts_and_trims),
         cmocka_unit_test(reads_decimal_numbers_strictly),
     };

@@ -99,14 +99,6 @@ trace_set_levels(const struct trace_levels *levels)
 }
 
 void
-trace_set_level(enum trace_level level)
-{
-    struct trace_levels all;
-    memset(all.of, (int)level, sizeof all.of);
-    trace_set_levels(&all);
-}
-
-void
 trace_set_format(enum trace_format format, struct wall (*now)(void))
 {
     if (!wall_clock) /* once, before other threads run */

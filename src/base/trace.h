@@ -38,7 +38,6 @@ void trace_set_sink(trace_sink *sink, void *ctx);
 trace_sink trace_drop;
 /* Lines above its level are dropped; TRACE_INFO for all at the start.  At any time. */
 void trace_set_levels(const struct trace_levels *levels);
-void trace_set_level(enum trace_level level);
 /* Of standard error: text, or a JSON object with time (by `now`), level, module and text in
  * each line, and conn and request where it is about these. */
 void trace_set_format(enum trace_format format, struct wall (*now)(void));

@@ -117,16 +117,10 @@ cli_finish(const char *command)
     return EXIT_ERROR;
 }
 
-double
-cli_now_us(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec * 1e6 + (double)t.tv_nsec / 1e3;
-}
-
 uint64_t
 cli_now_ms(void)
 {
-    return (uint64_t)(cli_now_us() / 1000);
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
 }

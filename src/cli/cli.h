@@ -41,7 +41,6 @@ void cli_standard_streams(void);
 int cli_finish(const char *command);
 /* A clock that only moves forward. */
 uint64_t cli_now_ms(void);
-double   cli_now_us(void);
 
 #define COMMAND(name, help) int cli_##name(int argc, char **argv);
 #include "cli/commands.def"

@@ -17,23 +17,6 @@ view_get(const struct view *v, const char *key)
     return json_member(&v->all, str_of(key));
 }
 
-const struct json_value *
-view_at(const struct view *v, uint32_t index, struct str *key)
-{
-    if (index >= v->all.count)
-        return NULL;
-    *key = v->all.at[index].key;
-    return &v->all.at[index].value;
-}
-
-uint64_t
-view_number(const struct view *v, const char *key)
-{
-    const struct json_value *value  = view_get(v, key);
-    uint64_t                 number = 0;
-    return value && json_u64(value, &number) ? number : 0;
-}
-
 struct str
 view_items(const struct json_value *array)
 {

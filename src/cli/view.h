@@ -16,10 +16,6 @@ struct view {
 bool view_open(struct view *v, struct str json);
 /* NULL: no such member. */
 const struct json_value *view_get(const struct view *v, const char *key);
-/* The index-th member; NULL: no more.  *key is as it stands in the JSON. */
-const struct json_value *view_at(const struct view *v, uint32_t index, struct str *key);
-/* 0 where there is no such number. */
-uint64_t view_number(const struct view *v, const char *key);
 
 /* Walk an array: begin with rest = view_items().  An empty one when it is none. */
 struct str view_items(const struct json_value *array);

@@ -17,8 +17,8 @@
 enum { HTTP_HEADERS_MAX = 64 }; /* 431 beyond it */
 
 /* Why a request is refused.  `code` is stable, for programs; `detail` is a sentence
- * for people that says what to do.  Both are static.  Write it with
- * http_problem_write(), then close: the connection's framing is lost. */
+ * for people that says what to do.  Both are static.  Where a decoder says it the connection's
+ * framing is lost: answer, then close. */
 struct http_problem {
     uint16_t    status;
     const char *code;
@@ -77,7 +77,6 @@ MUST_USE enum err http_request_decode(struct str in, size_t *seen, struct http_r
 bool http_header_find(const struct http_headers *h, struct str name, struct str *value);
 
 /* Does the comma-separated list in all headers of this name hold `token`? */
-bool http_header_has_token(const struct http_headers *h, struct str name, struct str token);
 
 /* Which of the media types `offer` the client likes best, by its Accept headers
  * (q values, then the order of `offer`); 0 without an Accept; `count`: none of them, 406.

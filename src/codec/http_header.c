@@ -23,20 +23,6 @@ next_of(struct str *list, uint8_t separator)
 }
 
 bool
-http_header_has_token(const struct http_headers *h, struct str name, struct str token)
-{
-    for (uint32_t i = 0; i < h->count; i++) {
-        if (!str_eq_nocase(h->at[i].name, name))
-            continue;
-        struct str list = h->at[i].value;
-        while (list.n > 0)
-            if (str_eq_nocase(next_of(&list, ','), token))
-                return true;
-    }
-    return false;
-}
-
-bool
 http_type_is(struct str header_value, struct str type)
 {
     return str_eq_nocase(next_of(&header_value, ';'), type);

@@ -385,10 +385,6 @@ compares_types_without_parameters(void **state)
     assert_true(http_type_is(STR("application/x-ndjson"), STR("application/x-ndjson")));
     assert_false(http_type_is(STR("application/x-ndjson2"), STR("application/x-ndjson")));
     assert_false(http_type_is(STR(""), STR("application/x-ndjson")));
-    struct http_request r = decode("GET / HTTP/1.1\r\n" H "A: x , Y\r\nB: z\r\na: w\r\n\r\n");
-    assert_true(http_header_has_token(&r.headers, STR("A"), STR("y")));
-    assert_true(http_header_has_token(&r.headers, STR("A"), STR("w")));
-    assert_false(http_header_has_token(&r.headers, STR("A"), STR("z")));
 }
 
 int

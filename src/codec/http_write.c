@@ -189,43 +189,6 @@ http_chunk_end(struct buf *out)
     return buf_add(out, STR("0\r\n\r\n"));
 }
 
-/* ---- problems ---- */
-
-static enum err
-write_problem_body(struct buf *out, const struct http_problem *problem)
-{
-    struct json_writer w;
-    json_write_begin(&w, out);
-    json_write_open(&w, '{');
-    json_write_key(&w, STR("type"));
-    json_write_text(&w, STR("about:blank"));
-    json_write_key(&w, STR("title"));
-    json_write_text(&w, str_of(http_status_text(problem->status)));
-    json_write_key(&w, STR("status"));
-    json_write_u64(&w, problem->status);
-    json_write_key(&w, STR("code"));
-    json_write_text(&w, str_of(problem->code));
-    json_write_key(&w, STR("detail"));
-    json_write_text(&w, str_of(problem->detail));
-    json_write_close(&w, '}');
-    return json_write_end(&w);
-}
-
-enum err
-http_problem_write(struct buf *out, const struct http_problem *problem, const struct http_answer *a)
-{
-    struct http_answer head = a ? *a : (struct http_answer){.version_minor = 1};
-    head.status             = problem->status;
-    head.content_type       = STR("application/problem+json");
-    struct buf body;
-    buf_init(&body, 0);
-    enum err e = write_problem_body(&body, problem);
-    if (e == ERR_OK)
-        e = http_answer_write(out, &head, buf_str(&body));
-    buf_fini(&body);
-    return e;
-}
-
 /* ---- requests ---- */
 
 static bool

@@ -1,4 +1,4 @@
-/* http_write.h - answers, requests, chunks and problems (RFC 9457) into a buffer.
+/* http_write.h - answers, requests and chunks into a buffer.
  *
  * Every answer says `Cache-Control: no-store`; one without a length says
  * `X-Accel-Buffering: no`, so that no proxy holds a stream back.  Appending is all or
@@ -36,13 +36,6 @@ MUST_USE enum err http_answer_write(struct buf *out, const struct http_answer *a
 /* One chunk; nothing for an empty one, which would end the body. */
 MUST_USE enum err http_chunk_write(struct buf *out, struct str data);
 MUST_USE enum err http_chunk_end(struct buf *out);
-
-/* A whole answer with an application/problem+json body:
- * {"type":"about:blank","title":...,"status":...,"code":...,"detail":...}.
- * From `a`, which may be NULL (then the connection closes), it takes version, keep_alive and
- * headers (Allow, for a 405). */
-MUST_USE enum err http_problem_write(struct buf *out, const struct http_problem *p,
-                                     const struct http_answer *a);
 
 /* "Not Found"; "Unknown" for what has no name. */
 const char *http_status_text(uint16_t status);

@@ -106,10 +106,6 @@ appends_all_or_nothing(void **state)
     assert_int_equal(http_head_write(&out, &type), ERR_INVALID);
     struct http_answer a = {.status = 200, .content_type = STR("text/plain")};
     assert_int_equal(http_answer_write(&out, &a, STR("hello")), ERR_LIMIT);
-    struct http_problem p = {404, "not_found", "no such path"};
-    assert_int_equal(http_problem_write(&out, &p, NULL), ERR_LIMIT);
-    p.detail = "\xff";
-    assert_int_equal(http_problem_write(&out, &p, NULL), ERR_INVALID);
     /* The first thing that does not fit decides. */
     out.limit               = 12;
     struct http_answer late = {.status = 200, .header = bad, .header_count = 1};
@@ -127,40 +123,6 @@ appends_all_or_nothing(void **state)
     c.method = STR("GET /x HTTP/1.1\r\n");
     assert_int_equal(http_call_write(&out, &c), ERR_INVALID);
     assert_true(str_eq(buf_str(&out), STR("before")));
-    buf_fini(&out);
-}
-
-/* Would be broken: programs that act on `code`, and people who read `detail`. */
-static void
-writes_problems(void **state)
-{
-    (void)state;
-    struct buf          out;
-    struct http_problem p      = {405, "wrong_method", "use \"GET\""};
-    struct http_header  header = {STR("Allow"), STR("GET")};
-    struct http_answer  a      = {
-              .version_minor = 1, .keep_alive = true, .header = &header, .header_count = 1};
-    buf_init(&out, 0);
-    assert_int_equal(http_problem_write(&out, &p, &a), ERR_OK);
-
-    struct http_response r;
-    const char          *why;
-    size_t               seen = 0, used;
-    assert_int_equal(http_response_decode(buf_str(&out), &seen, &r, &used, &why), ERR_OK);
-    assert_int_equal(r.status, 405);
-    assert_true(r.keep_alive);
-    struct str value;
-    assert_true(http_header_find(&r.headers, STR("Allow"), &value));
-    assert_true(str_eq(value, STR("GET")));
-    struct str body = str_cut(buf_str(&out), used, out.n);
-    assert_int_equal(body.n, r.content_length);
-    assert_true(str_eq(body, STR("{\"type\":\"about:blank\",\"title\":\"Method Not Allowed\","
-                                 "\"status\":405,\"code\":\"wrong_method\","
-                                 "\"detail\":\"use \\\"GET\\\"\"}")));
-    buf_reset(&out);
-    assert_int_equal(http_problem_write(&out, &p, NULL), ERR_OK);
-    assert_int_equal(http_response_decode(buf_str(&out), &seen, &r, &used, &why), ERR_OK);
-    assert_false(r.keep_alive);
     buf_fini(&out);
 }
 
@@ -324,7 +286,6 @@ main(void)
     const struct CMUnitTest test[] = {
         cmocka_unit_test(writes_heads_to_the_byte),
         cmocka_unit_test(appends_all_or_nothing),
-        cmocka_unit_test(writes_problems),
         cmocka_unit_test(writes_chunks_that_read_back),
         cmocka_unit_test(writes_requests_that_read_back),
         cmocka_unit_test(reads_answers_and_every_cut_of_them),

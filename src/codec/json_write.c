@@ -156,38 +156,6 @@ json_write_text(struct json_writer *w, struct str text)
 }
 
 void
-json_write_u64(struct json_writer *w, uint64_t value)
-{
-    char text[DIGITS_U64_MAX];
-    put_value(w, (struct str){(const uint8_t *)text, digits_u64(text, value)});
-}
-
-void
-json_write_u64_text(struct json_writer *w, uint64_t value)
-{
-    char text[DIGITS_U64_MAX];
-    json_write_text(w, (struct str){(const uint8_t *)text, digits_u64(text, value)});
-}
-
-void
-json_write_bool(struct json_writer *w, bool value)
-{
-    put_value(w, value ? STR("true") : STR("false"));
-}
-
-void
-json_write_null(struct json_writer *w)
-{
-    put_value(w, STR("null"));
-}
-
-void
-json_write_raw(struct json_writer *w, struct str value)
-{
-    put_value(w, value);
-}
-
-void
 json_write_base64(struct json_writer *w, struct str bytes)
 {
     put_value(w, STR("\""));

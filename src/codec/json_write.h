@@ -1,4 +1,4 @@
-/* json_write.h - JSON into a buffer, and base64 (RFC 4648, with padding).
+/* json_write.h - JSON into a buffer.
  *
  * A writer remembers its first error, so that calls can stand in a row:
  *
@@ -30,13 +30,6 @@ void json_write_close(struct json_writer *w, char bracket); /* '}' or ']' */
 void json_write_key(struct json_writer *w, struct str key);
 /* A string, escaped.  Not UTF-8: INVALID. */
 void json_write_text(struct json_writer *w, struct str text);
-void json_write_u64(struct json_writer *w, uint64_t value);
-/* As a string, for ids that exceed 2^53. */
-void json_write_u64_text(struct json_writer *w, uint64_t value);
-void json_write_bool(struct json_writer *w, bool value);
-void json_write_null(struct json_writer *w);
-/* A value that is JSON already. */
-void json_write_raw(struct json_writer *w, struct str value);
 /* A string that holds the bytes in base64. */
 void json_write_base64(struct json_writer *w, struct str bytes);
 /* OK; LIMIT: the buffer is full; INVALID: a text was not UTF-8. */

@@ -19,28 +19,27 @@ writes_values_with_their_commas(void **state)
     json_write_begin(&w, &out);
     json_write_open(&w, '{');
     json_write_key(&w, STR("a"));
-    json_write_u64(&w, 0);
+    json_write_text(&w, STR("0"));
     json_write_key(&w, STR("b\""));
     json_write_open(&w, '[');
-    json_write_u64(&w, UINT64_MAX);
-    json_write_u64_text(&w, UINT64_MAX);
+    json_write_text(&w, STR("1"));
+    json_write_text(&w, STR("2"));
     json_write_open(&w, '{');
     json_write_close(&w, '}');
-    json_write_bool(&w, true);
-    json_write_bool(&w, false);
-    json_write_null(&w);
+    json_write_open(&w, '[');
+    json_write_close(&w, ']');
     json_write_close(&w, ']');
     json_write_key(&w, STR(""));
-    json_write_raw(&w, STR("-1e5"));
+    json_write_open(&w, '{');
+    json_write_close(&w, '}');
     json_write_key(&w, STR("c"));
     json_write_base64(&w, STR("hello"));
     json_write_key(&w, STR("d"));
     json_write_text(&w, STR(""));
     json_write_close(&w, '}');
     assert_int_equal(json_write_end(&w), ERR_OK);
-    assert_true(str_eq(buf_str(&out),
-                       STR("{\"a\":0,\"b\\\"\":[18446744073709551615,\"18446744073709551615\",{},"
-                           "true,false,null],\"\":-1e5,\"c\":\"aGVsbG8=\",\"d\":\"\"}")));
+    assert_true(str_eq(buf_str(&out), STR("{\"a\":\"0\",\"b\\\"\":[\"1\",\"2\",{},[]],\"\":{},"
+                                          "\"c\":\"aGVsbG8=\",\"d\":\"\"}")));
     buf_fini(&out);
 }
 

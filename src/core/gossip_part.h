@@ -99,9 +99,7 @@ uint32_t pull_marks(const struct journal *j, struct mark *mark);
 
 /* ---- gossip_repair.c ---- */
 
-void repairs_init(struct repairs *all);
-/* It is damaged; the members `but` (bits) have it no better. */
-void        repair_note(struct gossip *g, const struct damage *d, uint32_t but, struct mono now);
+void        repairs_init(struct repairs *all);
 void        repair_link_up(struct gossip *g, uint32_t member, struct mono now);
 void        repair_turn(struct gossip *g, struct journal *j, struct out *out, struct mono now);
 struct mono repair_deadline(const struct gossip *g);

@@ -85,8 +85,9 @@ found_again(struct repairs *all, struct repair *r, struct mono now)
     look(r, now);
 }
 
-void
-repair_note(struct gossip *g, const struct damage *d, uint32_t but, struct mono now)
+/* It is damaged; the members `but` (bits) have it no better. */
+static void
+note(struct gossip *g, const struct damage *d, uint32_t but, struct mono now)
 {
     struct repairs *all = &g->repairs;
     struct repair  *r   = find(all, d);
@@ -363,7 +364,7 @@ gossip_damaged(struct gossip *g, struct journal *j, struct commits *c, struct ou
 {
     const struct intake in = {g, j, c, out, now};
     for (uint32_t i = 0; i < page->damage_count; i++)
-        repair_note(g, &page->damage[i], 0, now);
+        note(g, &page->damage[i], 0, now);
     for (uint32_t i = 0; page->damage_count > 0 && page->batch && i < page->count; i++)
         take_proved(&in, page->batch[i]);
 }
@@ -427,5 +428,5 @@ repair_arrival(const struct intake *in, const struct arrival *it)
     if (is_whole(b))
         return;
     const struct damage d = {b->stream, b->first, batch_last(b), b->chain, 0};
-    repair_note(in->g, &d, UINT32_C(1) << in->g->link[it->link].member, in->now);
+    note(in->g, &d, UINT32_C(1) << in->g->link[it->link].member, in->now);
 }

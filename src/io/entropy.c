@@ -5,8 +5,8 @@
 #include <errno.h>
 #include <sys/random.h>
 
-void
-entropy_fill(void *p, size_t bytes)
+static void
+fill(void *p, size_t bytes)
 {
     uint8_t *at = p;
     while (bytes > 0) {
@@ -23,6 +23,6 @@ uint64_t
 entropy_u64(void)
 {
     uint64_t v;
-    entropy_fill(&v, sizeof v);
+    fill(&v, sizeof v);
     return v;
 }

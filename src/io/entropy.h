@@ -5,7 +5,6 @@
 #include <stddef.h>
 #include <stdint.h>
 
-void     entropy_fill(void *p, size_t bytes);
 uint64_t entropy_u64(void);
 
 #endif

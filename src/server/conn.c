@@ -133,10 +133,17 @@ conn_brake(struct conn *c, enum conn_brake brake, bool on)
         sock_resume(c->sock);
 }
 
+/* Written and not yet sent. */
+static size_t
+pending(const struct conn *c)
+{
+    return sock_pending_bytes(c->sock);
+}
+
 void
 conn_count_unsent(struct conn *c)
 {
-    size_t now = conn_pending(c) < CONN_ROOM_BYTES ? 0 : conn_pending(c);
+    size_t now = pending(c) < CONN_ROOM_BYTES ? 0 : pending(c);
     c->server->unsent += now - c->unsent;
     c->unsent = now;
     sock_count(c->sock);
@@ -149,7 +156,7 @@ settle(struct conn *c, enum err e)
     conn_count_unsent(c);
     if (e != ERR_OK)
         conn_finish(c);
-    else if (conn_pending(c) > CONN_OUTPUT_BYTES && !(c->brakes & BRAKE_OUTPUT)) {
+    else if (pending(c) > CONN_OUTPUT_BYTES && !(c->brakes & BRAKE_OUTPUT)) {
         conn_brake(c, BRAKE_OUTPUT, true);
         conn_recheck(c);
         loop_again(c->server->loop);
@@ -370,12 +377,6 @@ conn_write(struct conn *c, struct str s)
     CHECK(buf_add(sock_out(c->sock), s) == ERR_OK);
 }
 
-size_t
-conn_pending(const struct conn *c)
-{
-    return sock_pending_bytes(c->sock);
-}
-
 /* Each may take a share of what all of them have left; so they never take much more than
  * all, and who reads gets on beside thousands that do not. */
 size_t
@@ -386,13 +387,13 @@ conn_room(const struct conn *c)
         room = (DELIVERY_BYTES_MAX - taken) / CONN_ROOM_SHARE;
     if (room > CONN_ROOM_BYTES)
         room = CONN_ROOM_BYTES;
-    return room - (room < conn_pending(c) ? room : conn_pending(c));
+    return room - (room < pending(c) ? room : pending(c));
 }
 
 bool
 conn_has_room(const struct conn *c)
 {
-    return conn_pending(c) == 0 || conn_room(c) > 0;
+    return pending(c) == 0 || conn_room(c) > 0;
 }
 
 void

@@ -90,8 +90,6 @@ struct server     *conn_server(const struct conn *c);
 /* Append to it; it leaves in one send at the end of the turn. */
 struct buf *conn_out(struct conn *c);
 void        conn_write(struct conn *c, struct str s);
-/* Written and not yet sent. */
-size_t conn_pending(const struct conn *c);
 /* Is there room for more of what a client did not ask for just now?  (256 KiB) */
 bool conn_has_room(const struct conn *c);
 /* For how many bytes; who has nothing to send may take one message that is longer. */

@@ -89,8 +89,9 @@ store_mem_copy(const struct store_mem *m)
 
 /* ---- streams ---- */
 
-uint32_t
-mem_stream_place(const struct store_mem *m, uint64_t stream)
+/* Where it is, or would be. */
+static uint32_t
+place_of(const struct store_mem *m, uint64_t stream)
 {
     uint32_t low = 0, high = m->stream_count;
     while (low < high) {
@@ -106,7 +107,7 @@ mem_stream_place(const struct store_mem *m, uint64_t stream)
 struct mem_stream *
 mem_stream_find(const struct store_mem *m, uint64_t stream)
 {
-    uint32_t i = mem_stream_place(m, stream);
+    uint32_t i = place_of(m, stream);
     return i < m->stream_count && m->stream[i].state.stream == stream ? &m->stream[i] : NULL;
 }
 
@@ -115,12 +116,6 @@ store_mem_state(const struct store_mem *m, uint64_t stream)
 {
     const struct mem_stream *st = mem_stream_find(m, stream);
     return st ? &st->state : NULL;
-}
-
-uint64_t
-store_mem_epoch(const struct store_mem *m)
-{
-    return m->epoch;
 }
 
 /* Made on demand. */
@@ -134,7 +129,7 @@ stream_of(struct store_mem *m, uint64_t stream)
         m->stream_cap = m->stream_cap > 0 ? m->stream_cap * 2 : 16;
         m->stream     = mem_resize(m->stream, m->stream_cap * sizeof *m->stream);
     }
-    uint32_t i = mem_stream_place(m, stream);
+    uint32_t i = place_of(m, stream);
     memmove(&m->stream[i + 1], &m->stream[i], (m->stream_count - i) * sizeof *m->stream);
     m->stream[i] = (struct mem_stream){.state = {.stream = stream}};
     m->stream_count++;

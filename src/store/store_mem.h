@@ -43,7 +43,6 @@ MUST_USE enum err store_mem_retain(struct store_mem *m, const struct retention *
 
 /* NULL: nothing is known of the stream. */
 const struct stream_state *store_mem_state(const struct store_mem *m, uint64_t stream);
-uint64_t                   store_mem_epoch(const struct store_mem *m);
 /* A line per stream: id, floor + 1, head, chain at head; equal texts, equal contents. */
 void store_mem_dump(const struct store_mem *m, struct buf *out);
 /* The newest message of a topic, from the log or kept: its body; false: there is none. */

@@ -53,8 +53,6 @@ struct store_mem {
 
 /* ---- store_mem.c ---- */
 
-/* The place of a stream, or where it would be. */
-uint32_t           mem_stream_place(const struct store_mem *m, uint64_t stream);
 struct mem_stream *mem_stream_find(const struct store_mem *m, uint64_t stream);
 
 /* How many of its messages are digests alone. */
@@ -72,10 +70,5 @@ void mem_keep(struct store_mem *m, struct batch *b);
 void mem_floor_jump(struct mem_stream *st, const struct batch *gap);
 void mem_topics_fini(struct store_mem *m);
 void mem_topics_copy(struct store_mem *to, const struct store_mem *from);
-
-/* ---- store_mem_read.c ---- */
-
-/* The index of the batch at or behind `lsn`. */
-uint32_t mem_batch_at(const struct store_mem *m, uint64_t lsn);
 
 #endif

@@ -3,8 +3,9 @@
 
 enum { WORK_MAX = 1024 }; /* messages looked at in one read: empty pages are to be met */
 
-uint32_t
-mem_batch_at(const struct store_mem *m, uint64_t lsn)
+/* The index of the batch at or behind `lsn`. */
+static uint32_t
+batch_at(const struct store_mem *m, uint64_t lsn)
 {
     uint32_t low = 0, high = m->count;
     while (low < high) {
@@ -39,7 +40,7 @@ static uint64_t
 marks_between(const struct store_mem *m, uint64_t first, uint64_t next, struct vector *out)
 {
     uint64_t stamp = 0;
-    for (uint32_t i = mem_batch_at(m, first); i < m->count && m->at[i].lsn < next; i++) {
+    for (uint32_t i = batch_at(m, first); i < m->count && m->at[i].lsn < next; i++) {
         const struct batch *b    = m->at[i].batch;
         uint64_t            upto = next - m->at[i].lsn; /* of its messages are below next */
         if (upto > b->count)
@@ -150,7 +151,7 @@ static void
 scan_messages(const struct store_mem *m, const struct read *read, struct page_maker *page)
 {
     uint32_t work = 0;
-    for (uint32_t i = mem_batch_at(m, page->lsn_next); i < m->count; i++) {
+    for (uint32_t i = batch_at(m, page->lsn_next); i < m->count; i++) {
         const struct kept_batch *k = &m->at[i];
         if (page->lsn_next < k->lsn)
             page->lsn_next = k->lsn;
@@ -167,7 +168,7 @@ scan_messages(const struct store_mem *m, const struct read *read, struct page_ma
 static void
 scan_batches(const struct store_mem *m, const struct read *read, struct page_maker *page)
 {
-    for (uint32_t i = mem_batch_at(m, page->lsn_next); i < m->count; i++) {
+    for (uint32_t i = batch_at(m, page->lsn_next); i < m->count; i++) {
         const struct kept_batch *k   = &m->at[i];
         uint64_t                 end = k->lsn + batch_lsns(k->batch);
         if (k->lsn > read->lsn_last)
