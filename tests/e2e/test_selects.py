@@ -6,6 +6,7 @@ import sqlite3
 import statistics
 import time
 
+from cluster import wait_for
 from load import Load
 
 DOC = os.path.join(os.path.dirname(__file__), "..", "..", "docs", "STORE.md")
@@ -40,7 +41,7 @@ def test_ten_questions_are_answered_under_load(broker):
     load = Load(broker, RATE)
     db = sqlite3.connect(f"file:{broker.db}?mode=ro", uri=True)
     alone, asked = [], []
-    time.sleep(0.3)  # until it runs at its rate
+    wait_for(lambda: load.acked > RATE / 4, 20, "the load to run")
     for _ in range(3):
         alone.append(rate_of(load, lambda: time.sleep(WINDOW_S)))
         asked.append(rate_of(load, lambda: ask(db, WINDOW_S)))
