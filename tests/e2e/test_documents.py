@@ -3,7 +3,9 @@
 A block of code whose first line begins with a command is run, line by line, by bash, in a
 folder of the document's own, with ports of the test's in place of 3000 to 3002.  Three
 brokers run there already, unless the first command of a document starts one.  What a
-reader does besides is said in comments that a rendered page does not show, before a block:
+reader does besides is said in comments that a rendered page does not show, before a block.
+In a block that begins with `$ ` each such line is a command, and what follows is what it says:
+numbers, ids and times may be others, and dots stand for anything.
 
     <!-- test: file NAME -->          the block is what the file holds
     <!-- test: stop 3000 -->          that broker is ended with SIGTERM; `kill`: with SIGKILL
@@ -30,7 +32,7 @@ DIRECTIVE = re.compile(r"<!-- test: (file|stop|kill|elsewhere|not run:) (.*?) --
 # These go on until somebody ends them: a message has to come out of each.
 STAYS = re.compile(r"hearsay subscribe (?!.*--count)|curl -N|wait=60|cat\) \| nc")
 HEARD = ("stocks", "stocks/nyse", "news/today")
-GIVEN = {"access.log": "GET /index.html\nGET /favicon.ico\n"}
+GIVEN = {"access.log": "GET /index.html\nGET /favicon.ico\n", "lines.txt": "one\ntwo\n"}
 
 
 def documents():
@@ -90,10 +92,27 @@ def commands(name):
             todo.append((line, told, argument))
         elif told == "elsewhere":
             assert os.path.exists(os.path.join(ROOT, argument)), f"{name}:{line}: no {argument}"
+        elif told is None and text and text[0].startswith("$ "):
+            for part in re.split(r"^\$ ", "\n".join(text), flags=re.M)[1:]:
+                command, _, says = part.partition("\n")
+                assert COMMAND.match(command), f"{name}:{line}: no command: {command}"
+                todo.append((line, "session", (command, says.strip())))
         elif told is None and text and COMMAND.match(text[0]):
             joined = "\n".join(text).replace("\\\n", " ").split("\n")
             todo += [(line, "run", command) for command in joined if command.strip()]
     return todo
+
+
+def pattern(says):
+    """What a session shows, as what may stand there."""
+    kinds = [(r"\bA[XYZ](?:…|\.\.\.)", r"[\w-]+"), (r"…|\.\.\.", ".*?"), (r"\b[0-9a-f]{16}\b", "[0-9a-f]{16}"),
+             (r"\d{4}-\d\d-\d\dT[\d:.]+Z", r"[-0-9T:.]+Z"), (r"\d+", r"\d+")]
+    any_kind = "|".join(f"({of})" for of, _ in kinds)
+    out, at = "", 0
+    for m in re.finditer(any_kind, says):
+        out += re.escape(says[at:m.start()]) + kinds[m.lastindex - 1][1]
+        at = m.end()
+    return out + re.escape(says[at:])
 
 
 def is_ready(port):
@@ -164,16 +183,25 @@ class Reader:
 
         wait_for(ready, 15, f"{where}: {command}")
 
-    def stays(self, command, where):
+    def session(self, command, says, where):
+        """Runs it, and looks at what came out."""
+        if STAYS.search(command):
+            self.stays(command, where, pattern(says))
+            return
+        said = self.run(command, where)
+        fits = not says or re.fullmatch(pattern(says), said.strip(), re.S)
+        assert fits, f"{where}: {command}\nsays\n{said}\nwhere the document has\n{says}"
+
+    def stays(self, command, where, wanted="Stock update"):
         process = self.begin(command)
         try:
             def speaks():
                 for topic in HEARD:
                     self.run(f"hearsay publish --topic {topic} 'Stock update' >/dev/null", where)
                 assert process.poll() in (None, 0), f"{where}: {command}\n{self.said(process)}"
-                return "Stock update" in self.said(process)
+                return re.search(wanted, self.said(process), re.S)
 
-            wait_for(speaks, 15, f"{where}: a message out of: {command}")
+            wait_for(speaks, 15, f"{where}: {wanted} out of: {command}")
         finally:
             self.end(process)
 
@@ -193,6 +221,7 @@ class Reader:
             wait_for(works, 10, f"{where}: {command}")
         else:
             assert works(), f"{where}: {command}\nended with {outcome[0]}:\n{outcome[1]}"
+        return outcome[1]
 
     def do(self, line, what, argument):
         where = f"{self.name}:{line}"
@@ -203,6 +232,8 @@ class Reader:
             self.end(process, signal.SIGTERM if what == "stop" else signal.SIGKILL)
             if what == "stop":
                 assert process.returncode == 0, f"{where}:\n{self.said(process)}"
+        elif what == "session":
+            self.session(*map(self.ported, argument), where)
         elif is_broker(argument):
             self.broker(self.ported(argument), where)
         elif STAYS.search(argument):
@@ -220,7 +251,8 @@ class Reader:
             self.end(process)
 
 
-WITH_COMMANDS = [d for d in documents() if any(what == "run" for _, what, _ in commands(d))]
+WITH_COMMANDS = [d for d in documents()
+                 if any(what in ("run", "session") for _, what, _ in commands(d))]
 
 
 @pytest.mark.parametrize("name", WITH_COMMANDS)
@@ -229,8 +261,8 @@ def test_what_a_document_says_works(name, tmp_path):
     todo = commands(name)
     reader = Reader(name, tmp_path)
     try:
-        first = [text for _, what, text in todo if what == "run" and "--check" not in text][0]
-        if not is_broker(first):
+        first = [text for _, what, text in todo if what == "run" and "--check" not in text]
+        if not first or not is_broker(first[0]):
             reader.start_three()
         for step in todo:
             reader.do(*step)
