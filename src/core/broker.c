@@ -225,8 +225,8 @@ disk_failed(struct broker *b)
 {
     if (!b->disk_works)
         return; /* one of those that were handed over before we knew */
-    tracef(TRACE_ERROR, "the store takes no more: publishes are refused until it does; mostly "
-                        "the disk is full, and the store's own line says what it met");
+    tracef(TRACE_INFO, "publishes are refused until the store takes them again; the line before "
+                       "says what it met");
     /* Each time a stream is burned, and streams are kept for ever: a disk that has room
      * for a moment now and then must not use them up. */
     bool flaps    = b->probe_ms > 0 && mono_since(b->now, b->disk_worked) < FLAPPING_MS;

@@ -126,9 +126,10 @@ sql_err(sqlite3 *db, int rc)
 enum err
 sql_failed(sqlite3 *db, int rc, const char *doing)
 {
-    enum err e = sql_err(db, rc);
+    enum err e    = sql_err(db, rc);
+    int      most = (int)strcspn(doing, ";\n");
     if (e != ERR_OK)
-        tracef(TRACE_WARN, "store: %.60s: %s (SQLite %d)", doing,
+        tracef(TRACE_WARN, "store: %.*s: %s (SQLite %d)", most < 60 ? most : 60, doing,
                db ? sqlite3_errmsg(db) : "no memory", rc);
     return e;
 }
