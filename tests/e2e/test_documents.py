@@ -9,6 +9,7 @@ numbers, ids and times may be others, and dots stand for anything.
 
     <!-- test: file NAME -->          the block is what the file holds
     <!-- test: stop 3000 -->          that broker is ended with SIGTERM; `kill`: with SIGKILL
+    <!-- test: in the tree -->        it is run in the source tree, as what is tested stands there
     <!-- test: elsewhere PATH -->     the test at PATH runs the block
     <!-- test: not run: REASON -->    nothing runs it
 """
@@ -28,7 +29,7 @@ from cluster import BIN, ROOT, Http, clean_env, free_ports, wait_for
 COMMAND = re.compile(
     r"\(?(curl|hearsay|nc|sqlite3|echo|printf|for|kill|cp|mv|rm|mkdir|cd|make|git|ls|grep|tail|cc|sudo"
     r"|\./run|\./test|tools/\S+|[A-Z_]+=\S+ (hearsay|make|\./\S+))(\s|$)")
-DIRECTIVE = re.compile(r"<!-- test: (file|stop|kill|elsewhere|not run:) (.*?) -->$")
+DIRECTIVE = re.compile(r"<!-- test: (file|stop|kill|in|elsewhere|not run:) (.*?) -->$")
 # These go on until somebody ends them: a message has to come out of each.
 STAYS = re.compile(r"hearsay subscribe (?!.*--count)|curl -N|wait=60|cat\) \| nc")
 HEARD = ("stocks", "stocks/nyse", "news/today")
@@ -92,6 +93,8 @@ def commands(name):
             todo.append((line, told, argument))
         elif told == "elsewhere":
             assert os.path.exists(os.path.join(ROOT, argument)), f"{name}:{line}: no {argument}"
+        elif told == "in":
+            todo += [(line, "tree", command) for command in text if command.strip()]
         elif told is None and text and text[0].startswith("$ "):
             for part in re.split(r"^\$ ", "\n".join(text), flags=re.M)[1:]:
                 command, _, says = part.partition("\n")
@@ -205,13 +208,13 @@ class Reader:
         finally:
             self.end(process)
 
-    def run(self, command, where):
+    def run(self, command, where, env=None):
         """A reading curl that finds nothing yet is tried again, as a person would."""
         patient = command.startswith("curl") and " -d " not in command and " -X" not in command
         outcome = []
 
         def works():
-            done = subprocess.run(["bash", "-c", command], cwd=self.folder, env=self.env,
+            done = subprocess.run(["bash", "-c", command], cwd=self.folder, env=env or self.env,
                                   stdin=subprocess.DEVNULL, capture_output=True, text=True,
                                   timeout=120)
             outcome[:] = [done.returncode, done.stdout + done.stderr]
@@ -232,6 +235,9 @@ class Reader:
             self.end(process, signal.SIGTERM if what == "stop" else signal.SIGKILL)
             if what == "stop":
                 assert process.returncode == 0, f"{where}:\n{self.said(process)}"
+        elif what == "tree":
+            self.run(f"cd {ROOT} && {argument}", where, 
+                     env=clean_env({"PATH": "/usr/bin:" + os.environ["PATH"]}))
         elif what == "session":
             self.session(*map(self.ported, argument), where)
         elif is_broker(argument):
@@ -252,7 +258,7 @@ class Reader:
 
 
 WITH_COMMANDS = [d for d in documents()
-                 if any(what in ("run", "session") for _, what, _ in commands(d))]
+                 if any(what in ("run", "session", "tree") for _, what, _ in commands(d))]
 
 
 @pytest.mark.parametrize("name", WITH_COMMANDS)
@@ -276,7 +282,8 @@ def test_the_commands_are_found():
     assert len([1 for _, what, _ in commands("README.md") if what == "run"]) >= 15
     for name in documents():
         for line, told, _, text in blocks(name):
-            if told is None and text and not COMMAND.match(text[0]):
+            if told is None and text and not re.match(r"\$ ", text[0]) and \
+                    not COMMAND.match(text[0]):
                 hidden = [x for x in text if COMMAND.match(x) and not x.startswith("for")]
                 assert not hidden, f"{name}:{line}: begins with no command, but holds: {hidden}"
 
