@@ -173,8 +173,10 @@ static inline bool
 entry_of(const struct desk *d, const struct read *r, uint32_t i, uint32_t k, struct entry *e)
 {
     const struct batch *b = d->log[i];
-    *e                    = (struct entry){
-                           .lsn = d->lsn[i] + k, .mark = {b->stream, b->first + k}, .lamport = b->lamport_first + k};
+    *e                    = (struct entry){0};
+    e->lsn                = d->lsn[i] + k;
+    e->mark               = (struct mark){b->stream, b->first + k};
+    e->lamport            = b->lamport_first + k;
     if (batch_is_gap(b)) {
         e->gap_to = b->gap_last;
         return vector_seq(&r->have, b->stream) < b->gap_last;

@@ -1,5 +1,5 @@
 """Half a minute of chaos, as `make chaos` makes it: the plan is always the same, what comes of it
-is not.  CHAOS_MUST=1: that the machine cannot do it is a failure."""
+is not.  MUST=1: that the machine cannot do it is a failure."""
 
 import os
 import subprocess
@@ -27,7 +27,7 @@ def test_where_it_cannot_run_it_says_so():
 
 def test_nothing_lost_nothing_hidden_in_30_s():
     # Broken if what a client was told is not true, whatever happened to brokers meanwhile.
-    must = ["--must"] if os.environ.get("CHAOS_MUST") else []
+    must = ["--must"] if os.environ.get("MUST") else []
     # The sanitized binary is slower: fewer messages, that it is not always behind.
     rate = "2000" if "asan" in BIN else "6000"
     done = subprocess.run(

@@ -4,6 +4,7 @@ Only the standard library.  Nothing here waits for a fixed time: wait_for() poll
 condition, sockets are read with timeouts.  BROKER_BIN names the binary under test.
 """
 
+import fcntl
 import http.client
 import json
 import os
@@ -33,6 +34,15 @@ def clean_env(extra=None):
     env.setdefault("UBSAN_OPTIONS", "print_stacktrace=1")
     env.update(extra or {})
     return env
+
+
+def install(*where):
+    """`make install`, one at a time: it builds in the tree, and hearsay.pc for each prefix."""
+    with open(os.path.join(ROOT, "build", "install.lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        done = subprocess.run(["make", "-s", "install", *where], cwd=ROOT, env=clean_env(),
+                              capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def pause(seconds):
@@ -148,7 +158,6 @@ class Broker:
         self.db = os.path.join(self.data, "broker.db")
         self.process = None
         self.log = os.path.join(self.folder, f"broker-{port}.err")
-        self.expect_killed = False
 
     def command(self):
         cmd = [BIN, "broker", "--host", self.host, "--port", str(self.port)]
@@ -173,7 +182,6 @@ class Broker:
                 stderr=err,
                 preexec_fn=limits,
             )
-        self.expect_killed = False
         if ready:
             self.wait_ready()
         return self
@@ -210,7 +218,6 @@ class Broker:
 
     def kill(self):
         """kill -9."""
-        self.expect_killed = True
         self.process.kill()
         self.process.wait(10)
         self.process = None
@@ -239,7 +246,7 @@ class Broker:
         return code
 
     def restart(self):
-        self.stop()
+        assert self.stop() == 0, f"broker {self.port} ended badly:\n{self.stderr()[-4000:]}"
         return self.start()
 
     def cpu_seconds(self):

@@ -20,8 +20,14 @@ class Worker(threading.Thread):
     def run(self):
         try:
             self.work()
-        except Exception as e:  # told at the end, whatever it is
+        except BaseException as e:  # told at the end, whatever it is
             self.problem = e
+
+    def end(self, timeout):
+        self.join(timeout)
+        assert not self.is_alive(), "it does not end"
+        if self.problem:
+            raise self.problem
 
 
 class Load:
@@ -63,8 +69,5 @@ class Load:
         """Everything that was sent is acknowledged."""
         self.stopping = True
         for w in (self.writer, self.reader):
-            w.join(20)
-            assert not w.is_alive(), "answers are missing"
-            if w.problem:
-                raise w.problem
+            w.end(20)  # else answers are missing
         self.sock.close()

@@ -322,6 +322,32 @@ def test_the_documents_know_what_there_is():
     assert len(told) > 15 and not told - known, told - known
 
 
+def traced():
+    """What is traced as an error or a warning: (where, its text with X for what comes in)."""
+    for path in glob.glob(os.path.join(ROOT, "src", "*", "*.c")):
+        if path.endswith("_test.c"):
+            continue
+        name = os.path.relpath(path, ROOT)
+        for m in re.finditer(r'tracef\(\s*TRACE_(?:ERROR|WARN),\s*((?:"(?:[^"\\]|\\.)*"\s*)+)',
+                             source(name)):
+            text = "".join(re.findall(r'"((?:[^"\\]|\\.)*)"', m[1]))
+            text = re.sub(r"%[-.*0-9]*(?:ll|z)?[a-z]", "X", text)
+            if text != "X":
+                yield name, text
+
+
+def test_an_operator_is_told_of_each_alarm():
+    # Broken if a line that asks for something is in no table of what to do.
+    alarms = source("docs/OPERATIONS.md").split("## Alarms")[1].split("\n## ")[0]
+    known = [re.escape(text).replace(re.escape("..."), ".+")
+             for row in re.findall(r"^\| (`.*?) \|", alarms, re.M)
+             for text in re.findall(r"`([^`]+)`", row)]
+    told = list(traced())
+    assert len(told) > 30
+    unknown = [(name, text) for name, text in told if not any(re.match(k, text) for k in known)]
+    assert not unknown, "\n".join(f"{name}: {text}" for name, text in unknown)
+
+
 def test_links_lead_somewhere():
     # Broken if a document points at a file or a heading that is not there.
     for name in documents():

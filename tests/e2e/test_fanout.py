@@ -5,7 +5,7 @@ import json
 import socket
 import threading
 
-from cluster import Broker, free_ports, wait_for
+from cluster import wait_for
 
 BIG = "b" * 200_000  # more than is shared in one piece
 
@@ -106,12 +106,10 @@ def messages_of(count):
             for i in range(count)]
 
 
-def test_each_of_many_gets_all_with_its_cursors(tmp_path):
+def test_each_of_many_gets_all_with_its_cursors(broker):
     """Broken when what was encoded for one is not what another is to get: another order, a
     repeat, another face's framing, a message that its filter does not want, a cursor that is
     not where the message is."""
-    broker = Broker(str(tmp_path), free_ports(1)[0])
-    broker.start()
     readers = []
     try:
         kinds = [Json, Json, Stream, Stream, Stream10, Stream10, Sse, Sse, Sse10, Sse10]
@@ -136,4 +134,3 @@ def test_each_of_many_gets_all_with_its_cursors(tmp_path):
     finally:
         for r in readers:
             r.close()
-        broker.stop()

@@ -1,6 +1,7 @@
 """Brokers that die, stop, forget or come back from a backup."""
 
 import collections
+import functools
 import glob
 import http.client
 import itertools
@@ -9,6 +10,7 @@ import threading
 import time
 
 from cluster import Http, copy_file, wait_for
+from load import Worker
 
 
 class Load:
@@ -19,9 +21,7 @@ class Load:
         cluster.closers.append(self.stop)
         self.acked, self.lock, self.stopping = {}, threading.Lock(), False
         self.counter = itertools.count()
-        self.threads = [threading.Thread(target=self._run, args=(b,)) for b in brokers]
-        for t in self.threads:
-            t.start()
+        self.workers = [Worker(functools.partial(self._run, b)) for b in brokers]
 
     def _run(self, broker):
         conn = None
@@ -33,6 +33,8 @@ class Load:
                 if answer.status == 201:
                     with self.lock:
                         self.acked[answer.json()["id"]] = body
+                else:
+                    assert answer.status == 503, answer
             except (OSError, http.client.HTTPException):
                 conn = None
 
@@ -46,8 +48,8 @@ class Load:
 
     def stop(self):
         self.stopping = True
-        for t in self.threads:
-            t.join(60)
+        for w in self.workers:
+            w.end(60)
         return dict(self.acked)
 
 

@@ -7,6 +7,7 @@ import threading
 import pytest
 
 from cluster import SLOW, Http, JsonSocket, wait_for
+from load import Worker
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 
@@ -128,11 +129,10 @@ def test_crash_with_a_commit_under_way(slow_disk):
     cluster, shim, a, b = slow_disk
     kept = a.publish("x", "kept")["id"]
     shim.block()
-    post = threading.Thread(target=swallow, args=(a,), daemon=True)
-    post.start()
+    post = Worker(lambda: swallow(a))
     shim.wait_blocked()
     a.kill()
-    post.join(30)
+    post.end(30)
     shim.release()
     a.start()
     cluster.wait_linked()

@@ -12,6 +12,7 @@ import time
 import pytest
 
 from cluster import SLOW, JsonSocket, free_ports, wait_for
+from load import Worker
 
 GATHERING_S = 0.09  # of a poll, and a little less: MORE_MS of front_http_poll.c
 PAUSE = 15_000  # messages of 100 bytes: more than what is in memory and on the way
@@ -318,18 +319,18 @@ def test_readers_do_not_hold_up_the_log_beside_the_file(cluster):
             s = ask_stream(broker, "/t?cursor=earliest", "application/x-ndjson")
             taken = 0
             while taken < 20 << 20 and not stop.is_set():
-                taken += len(s.recv(1 << 18))
+                data = s.recv(1 << 18)
+                assert data, "a reader was dropped"
+                taken += len(data)
             s.close()
 
-    readers = [threading.Thread(target=read) for _ in range(20)]
-    for r in readers:
-        r.start()
+    readers = [Worker(read) for _ in range(20)]
     most = 0
     for part in range(20):
         publish_many(broker, range(part * 5000, part * 5000 + 5000), lambda i: "t", size=1024)
         most = max(most, os.path.getsize(broker.db + "-wal"))
     stop.set()
     for r in readers:
-        r.join(30)
+        r.end(30)
     assert broker.metric("reads_total") > 200
     assert most < 48 << 20, f"{most >> 20} MiB of WAL for 100 MiB published"

@@ -174,7 +174,7 @@ def test_requests_cut_at_every_byte(broker):
              + b"POST /topics/c HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\n"
              + b"2\r\nde\r\n1;x=y\r\nf\r\n0\r\nTrailer: x\r\n\r\n")
     with Raw(broker) as raw:
-        for cut in range(0, len(whole), 3):
+        for cut in range(1, len(whole)):
             raw.send(whole[:cut])
             raw.send(whole[cut:])
             assert raw.answer()[0] == 201
@@ -184,7 +184,7 @@ def test_requests_cut_at_every_byte(broker):
         assert raw.answer()[0] == 201
         assert raw.answer()[0] == 201
     messages, _ = poll(broker, "/topics/c?cursor=earliest&wait=0")
-    assert [m["body"] for m in messages] == ["abc", "def"] * (len(messages) // 2)
+    assert [m["body"] for m in messages] == ["abc", "def"] * len(whole)
 
 
 def test_expect_continue(broker):

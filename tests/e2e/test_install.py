@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from cluster import ROOT, SLOW, clean_env, wait_for
+from cluster import ROOT, SLOW, clean_env, install, wait_for
 
 pytestmark = pytest.mark.skipif(SLOW, reason="what is installed is the plain build")
 
@@ -60,7 +60,7 @@ class Place:
         self.folder = str(folder)
         self.prefix = os.path.join(self.folder, "usr")
         self.lib = os.path.join(self.prefix, "lib")
-        run("make", "-s", "install", f"prefix={self.prefix}")
+        install(f"prefix={self.prefix}")
         self.env = clean_env({"PKG_CONFIG_PATH": os.path.join(self.lib, "pkgconfig"),
                               "LD_LIBRARY_PATH": self.lib})
 
@@ -92,7 +92,7 @@ def test_what_is_installed(place, tmp_path):
                             "lib/libhearsay.so", f"lib/libhearsay.so.{abi}",
                             f"lib/libhearsay.so.{version}", "lib/pkgconfig/hearsay.pc"])
     assert place.flags("--modversion") == [version]
-    run("make", "-s", "install", f"DESTDIR={tmp_path}/root", "prefix=/opt/h")
+    install(f"DESTDIR={tmp_path}/root", "prefix=/opt/h")
     assert os.path.exists(f"{tmp_path}/root/opt/h/include/hearsay.h")
     with open(f"{tmp_path}/root/opt/h/lib/pkgconfig/hearsay.pc") as f:
         assert "prefix=/opt/h\n" in f.read()

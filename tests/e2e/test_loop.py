@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from cluster import ROOT, SLOW, clean_env, free_ports
+from cluster import ROOT, SLOW, clean_env, free_ports, install
 
 pytestmark = pytest.mark.skipif(SLOW, reason="the library is the plain build")
 
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.skipif(SLOW, reason="the library is the plain build")
 def programs(tmp_path_factory):
     """The example and the probe, with the static library as it would be installed."""
     folder = tmp_path_factory.mktemp("loop")
-    run("make", "-s", "install", f"prefix={folder}/usr")
+    install(f"prefix={folder}/usr")
 
     def build(source):
         out = str(folder / os.path.basename(source)[:-2])

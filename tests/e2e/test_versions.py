@@ -94,7 +94,9 @@ def test_both_in_one_cluster(cluster, earlier, old_first):
 def test_its_file(cluster, earlier):
     # Broken if an upgrade loses a message, an order or a cursor of the older file.
     port = free_ports(1)[0]
-    old = Versioned(earlier, cluster.folder, port).start()
+    old = Versioned(earlier, cluster.folder, port)
+    cluster.brokers.append(old)
+    old.start()
     for i in range(50):
         old.publish(f"stocks/{i % 5}", f"message {i}")
         if i == 19:
