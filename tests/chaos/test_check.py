@@ -10,6 +10,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import check  # noqa: E402
 import plan  # noqa: E402
 import records  # noqa: E402
+from test_chaos import SEED  # noqa: E402
 
 S, T = 0x1111111111111111, 0x2222222222222222
 
@@ -52,17 +53,20 @@ def story():
 
 
 def test_nothing_wrong_is_found_where_nothing_is(story):
+    # Broken if the checker cries wolf: every run would fail.
     assert story.judge(*story.log) == {}
     # All but `unequal`, which no reader is asked for.
     assert set(story.verdict.looks) == set(check.CLASSES) - {"unequal"}
 
 
 def test_acknowledged_and_nowhere(story):
+    # Broken if an acknowledged message that no broker has passes.
     log = [e for e in story.log if e[1:3] != (S, 3)]
     assert story.judge(*log, log=log) == {"lost": 1}
 
 
 def test_gone_with_its_only_disk_is_excused(story):
+    # Broken if what was on one disk alone is owed when that is gone, or more is excused.
     log = [e for e in story.log if e[1:3] != (S, 3)]
     story.lost = [(1, {S: (2, 3)}, {S: (2, 3)})]
     assert story.judge(*log, log=log) == {}
@@ -88,17 +92,20 @@ def test_gone_with_its_only_disk_is_excused(story):
 
 
 def test_shown_and_nowhere_any_more(story):
+    # Broken if what a reader was shown may vanish, because nobody acknowledged it.
     story.p.outcomes[3] = ("U", None, "-", 0)
     log = [e for e in story.log if e[1:3] != (S, 3)]
     assert story.judge(*story.log, log=log) == {"lost": 1}
 
 
 def test_held_and_never_given(story):
+    # Broken if a broker may keep a message from its readers.
     assert story.judge(*story.log[:3]) == {"lost": 1}
     assert story.judge(*story.log[:2], story.log[3]) == {"lost": 1}
 
 
 def test_held_and_never_given_to_a_reader_of_a_part(story):
+    # Broken if a reader of some topics may miss one of them.
     story.log[1] = event(S, 2, body(2), topic="other")
     story.log[3] = event(T, 1, body(4), lamport=35)
     given = [e for e in story.log if e[4] == "t"]
@@ -107,27 +114,32 @@ def test_held_and_never_given_to_a_reader_of_a_part(story):
 
 
 def test_told_as_a_gap_is_not_lost(story):
+    # Broken if what is named as gone is held against the broker, too.
     given = [story.log[0], ("gap", S, 2, 3), story.log[3]]
     assert story.judge(*given) == {}
 
 
 def test_given_twice(story):
+    # Broken if a reader may be given a message again.
     assert story.judge(*story.log, story.log[1]) == {"duplicated": 1}
     assert story.judge(*story.log, story.log[3], owed=lambda t: True) == {"duplicated": 1}
 
 
 def test_told_as_gone_after_it_was_given(story):
+    # Broken if a gap may be told of what was given.
     assert story.judge(*story.log, ("gap", S, 2, 3)) == {"duplicated": 1}
     assert story.judge(*story.log, ("gap", S, 3, 3)) == {"duplicated": 1}
 
 
 def test_stored_twice(story):
+    # Broken if one publish may be two messages.
     story.log.append(event(T, 2, body(3), lamport=50))
     found = story.judge(*story.log)
     assert found["duplicated"] == 1
 
 
 def test_seq_falls(story):
+    # Broken if the order of a stream may turn round.
     a, b, c, d = story.log
     found = story.judge(a, b, event(S, 3, body(3), lamport=5), d)
     assert found == {"reordered": 1}, "the stamp falls"
@@ -139,6 +151,7 @@ def test_seq_falls(story):
 
 
 def test_what_nobody_published(story):
+    # Broken if messages may come out of nowhere.
     story.p.outcomes[5] = ("U", None, "-", 0)
     for text in ("boo", body(9), body(1)[:-1] + "g", body(5).replace("~", "x~"),
                  records.make_body("q", 1)):
@@ -147,12 +160,14 @@ def test_what_nobody_published(story):
 
 
 def test_what_was_refused(story):
+    # Broken if a refused publish may be stored.
     story.p.outcomes[5] = ("R", None, "-", 0)
     log = story.log + [event(T, 2, body(5), lamport=50)]
     assert story.judge(*log, log=log) == {"phantom": 1}
 
 
 def test_other_bytes(story):
+    # Broken if a message may change on its way.
     given = list(story.log)
     given[1] = event(S, 2, body(3))
     assert story.judge(*given) == {"phantom": 1}
@@ -162,6 +177,7 @@ def test_other_bytes(story):
 
 
 def test_answer_before_question(story):
+    # Broken if an answer may be read before what it follows.
     a, b, c, d = story.log
     assert story.judge(a, d, b, c) == {"inverted": 1}
     assert story.judge(a, d, b, c, owed=lambda t: True) == {"inverted": 1}
@@ -171,6 +187,7 @@ def test_answer_before_question(story):
 
 
 def test_a_cursor_that_was_not_waited_for_promises_nothing(story):
+    # Broken if an order is demanded that the receipt said was given up.
     d = event(T, 1, body(4, "a", [(S, 2)]), lamport=35)
     story.log[3] = d
     a, b, c, _ = story.log
@@ -181,6 +198,7 @@ def test_a_cursor_that_was_not_waited_for_promises_nothing(story):
 
 
 def test_passed_over_in_silence(story):
+    # Broken if a hole in a stream may be passed over without a word.
     a, b, c, d = story.log
     assert story.judge(a, c, d) == {"silent gap": 1}
     assert story.judge(b, c, d) == {"silent gap": 1}, "from the first on"
@@ -188,6 +206,7 @@ def test_passed_over_in_silence(story):
 
 
 def test_brokers_that_differ(story):
+    # Broken if brokers may end with different logs.
     story.judge(*story.log)
     truth, verdict = story.reader.truth, story.verdict
     check.compare("same", story.log, truth)
@@ -199,6 +218,7 @@ def test_brokers_that_differ(story):
 
 
 def test_records_are_read_as_they_were_written(tmp_path):
+    # Broken if the checker judges something else than what clients saw.
     path = tmp_path / "r"
     m = {"id": check.name_of(S, 2), "topic": 't"', "lamport": 7, "origin": "h:1",
          "time": "x", "body": body(1)}
@@ -217,7 +237,13 @@ def test_records_are_read_as_they_were_written(tmp_path):
     assert [e[0] for e in records.pages(path)] == ["m", "gap", "m"]
 
 
+def test_every_kind_of_fault_has_a_turn():
+    # Broken if the half minute that `./test` runs leaves out a kind of fault.
+    assert {f.kind for f in plan.make(SEED, 28, 3)} == set(plan.KINDS)
+
+
 def test_a_plan_is_its_seed():
+    # Broken if a run cannot be repeated by its seed.
     plans = [[str(f) for f in plan.make(seed, 60, 3)] for seed in (1, 1, 2)]
     assert plans[0] == plans[1] != plans[2]
     for count in (3, 5):

@@ -327,7 +327,6 @@ class World:
             kept = kept or {}
             self.lost.append((k, gone, {s: (kept.get(s, 0), head) for s, head in mine.items()
                                         if head > kept.get(s, 0)}))
-            return sum(b - a for a, b in gone.values())
 
     def close(self):
         problems = []

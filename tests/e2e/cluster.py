@@ -249,6 +249,10 @@ class Broker:
         assert self.stop() == 0, f"broker {self.port} ended badly:\n{self.stderr()[-4000:]}"
         return self.start()
 
+    def resident_kib(self):
+        with open(f"/proc/{self.pid}/status") as f:
+            return int(re.search(r"VmRSS:\s+(\d+)", f.read())[1])
+
     def cpu_seconds(self):
         with open(f"/proc/{self.pid}/stat") as f:
             fields = f.read().rsplit(")", 1)[1].split()

@@ -4,7 +4,6 @@ What the page says is here as tables of fields; encode() and decode() are strict
 decode() tells which frames the page calls malformed.  Nothing is taken from the C code.
 """
 
-import os
 import secrets
 import select
 import socket
@@ -639,8 +638,3 @@ class Peer:
                 return last["reason"] if last is not None and last.name == "REFUSE" else None
             assert last is None or last.name != "REFUSE", f"{f} behind a REFUSE"
             last = f
-
-
-def rss_kib(pid):
-    with open(os.path.join("/proc", str(pid), "status")) as f:
-        return next(int(line.split()[1]) for line in f if line.startswith("VmRSS"))

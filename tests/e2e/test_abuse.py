@@ -27,11 +27,6 @@ def test_a_type_longer_than_all_stored_headers(broker):
     assert [m["body"] for m in broker.poll("t")[0]] == ["good"]
 
 
-def resident_mib(broker):
-    with open(f"/proc/{broker.pid}/status") as f:
-        return int(next(x for x in f if x.startswith("VmRSS")).split()[1]) >> 10
-
-
 def test_subscriptions_that_do_not_read_hold_little(cluster):
     # Broken if each of thousands of subscriptions kept a message in memory that its client
     # does not take.
@@ -40,7 +35,7 @@ def test_subscriptions_that_do_not_read_hold_little(cluster):
                           env={"ASAN_OPTIONS": "quarantine_size_mb=1"})[0]
     for i in range(4):
         publish(broker, "big", f"{i}" + "x" * ((1 << 20) - 1))
-    before = resident_mib(broker)
+    before = (broker.resident_kib() >> 10)
     raws = [Raw(broker, timeout=60) for _ in range(8 if SLOW else 20)]
     for raw in raws:
         raw.send(b'{"type":"subscribe","topic":"big","cursor":"earliest"}\n' * 64)
@@ -53,7 +48,7 @@ def test_subscriptions_that_do_not_read_hold_little(cluster):
         return last - before < 0.05
 
     wait_for(is_quiet, 30, "the broker to have nothing left to do for who does not read")
-    grown = resident_mib(broker) - before
+    grown = (broker.resident_kib() >> 10) - before
     assert grown < 250, f"{grown} MiB for {64 * len(raws)} subscriptions"
     got = collections.Counter(m["message"][0] for m in raws[7].json_lines(4 * 64))
     assert got == {str(i): 64 for i in range(4)}
@@ -120,7 +115,7 @@ def test_lists_of_topics_that_nobody_reads(cluster):
         idle.append(s)
     refused = broker.http("GET", "/topics")
     assert refused.status == 503 and refused.json()["code"] == "too_many", refused
-    assert resident_mib(broker) < 400
+    assert (broker.resident_kib() >> 10) < 400
     for s in idle:
         s.close()
     wait_for(lambda: broker.http("GET", "/topics").status == 200, 20)

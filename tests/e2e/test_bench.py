@@ -34,6 +34,7 @@ def test_every_face_carries_every_message(broker, publish, subscribe):
 
 
 def test_acknowledged_ids_are_in_the_database(broker, tmp_path):
+    # Broken if what the load generator counts as acknowledged is not on disk.
     ids = tmp_path / "ids"
     r = bench(broker, *SHORT, "--subscribe", "none", "--topics", "20", "--topic", "a/b",
               "--ids", str(ids), "--count", "500")
@@ -65,6 +66,7 @@ def test_a_rate_is_kept_whatever_comes_back(broker):
 
 
 def test_a_table_for_people(broker):
+    # Broken if a figure is missing from what people read.
     done = hearsay("bench", "--port", str(broker.port), *SHORT, "--rate", "500", timeout=60)
     assert done.returncode == 0
     for word in ("acknowledged", "delivered", "99.99 %", "sent late", "500 a second in all"):
@@ -83,12 +85,14 @@ def test_a_table_for_people(broker):
     (["--topics", "0"], "within 1 and 1000000"), (["--time", "2h"], "1ms to 1h"),
     (["--time", "0"], "1ms to 1h"), (["--rate", "x"], "--rate"), (["--port", "0"], "65535")])
 def test_what_cannot_be_asked_for(words, said):
+    # Broken if a senseless measure is made all the same.
     done = hearsay("bench", *words)
     assert done.returncode == 2 and done.stdout == ""
     assert said in done.stderr and done.stderr.count("\n") == 1
 
 
 def test_nobody_is_there():
+    # Broken if it hangs, or measures nothing and says so in no word.
     done = hearsay("bench", "--port", str(free_ports(1)[0]))
     assert done.returncode == 3 and "is a broker running there?" in done.stderr
 
@@ -106,6 +110,7 @@ def test_a_broker_that_refuses(cluster):
 
 
 def test_a_broker_that_dies(broker):
+    # Broken if a figure is printed of a broker that died meanwhile.
     load = subprocess.Popen([BIN, "bench", "--port", str(broker.port), "--time", "20s"],
                             stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     wait_for(broker.vector, 10, "the first message")

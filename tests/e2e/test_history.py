@@ -46,11 +46,6 @@ def publish_many(broker, numbers, topic, size=100):
     conn.close()
 
 
-def resident_mib(broker):
-    with open(f"/proc/{broker.pid}/status") as f:
-        return int(re.search(r"VmRSS:\s+(\d+)", f.read()).group(1)) / 1024
-
-
 def ask_stream(broker, query, accept, receive_bytes=None):
     """A stream that nobody reads yet."""
     sock = socket.socket()
@@ -246,7 +241,7 @@ def test_thousands_that_never_read_take_next_to_no_memory(cluster):
 
     def watch():
         while not done.wait(0.05):
-            most[0] = max(most[0], resident_mib(broker))
+            most[0] = max(most[0], broker.resident_kib() / 1024)
 
     watcher = threading.Thread(target=watch)
     watcher.start()
@@ -288,7 +283,7 @@ def test_answers_that_nobody_reads_share_what_memory_there_is(cluster):
     socks = [unread_poll(broker, "t", "earliest") for _ in range(polls)]
     for s in socks:
         assert s.recv(12, socket.MSG_PEEK) == b"HTTP/1.1 200"
-    most = resident_mib(broker)
+    most = broker.resident_kib() / 1024
     assert most <= mib + 64, f"{most:.0f} MiB"
     sizes = []
     for s in socks[:3] + socks[-3:]:

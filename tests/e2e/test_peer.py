@@ -1042,9 +1042,9 @@ def test_random_mutations(house):
             link.close()
             link = house.link()
         if i == ROUNDS // 4:
-            rss = peer.rss_kib(house.broker.pid)
+            rss = house.broker.resident_kib()
     link.close()
     assert min(tally[MALFORMED], tally[LIVES]) > ROUNDS // 10, tally
     house.check_unchanged()
     if not SLOW:  # the sanitizer keeps what was freed for a while
-        assert peer.rss_kib(house.broker.pid) - rss < 4096
+        assert house.broker.resident_kib() - rss < 4096

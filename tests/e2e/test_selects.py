@@ -35,6 +35,7 @@ def rate_of(load, while_it):
 
 
 def test_ten_questions_are_answered_under_load(broker):
+    # Broken if a question of STORE.md answers nothing, or holds up who publishes.
     assert len(questions()) >= 10
     broker.publish("stocks/a", '{"price": 3}')
     broker.publish("sensors/one", "17")

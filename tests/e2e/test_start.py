@@ -145,10 +145,7 @@ def sqlite(db, sql):
 
 
 def raise_schema_version(db):
-    if sqlite(db, "pragma user_version").strip() != "0":
-        sqlite(db, "pragma user_version = 999")
-    else:
-        sqlite(db, "update meta set value = 999 where key like '%schema%'")
+    sqlite(db, "pragma user_version = 999")
 
 
 def dump(db):
