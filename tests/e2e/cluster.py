@@ -375,9 +375,9 @@ class Cluster:
         self.brokers.append(b)
         return b
 
-    def pair_on(self, shim, undo):
-        """Two linked brokers, the first on the disk of `shim`, which `undo` frees at the end."""
-        self.closers.append(undo)
+    def pair_on(self, shim):
+        """Two linked brokers, the first on the disk of `shim`, which works again at the end."""
+        self.closers.append(shim.work)
         ports = free_ports(2)
         self.write_peers(ports)
         a = self.add(ports[0], env=shim.env()).start()

@@ -13,7 +13,7 @@ import tempfile
 
 import pytest
 
-from cluster import SLOW, clean_env
+from cluster import SLOW, clean_env, wait_for
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 CLONE_NEWNS = 0x00020000
@@ -133,6 +133,10 @@ class Shim:
     def work(self):
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self.word)
+
+    def wait_blocked(self):
+        """A sync hangs, after fail("fsync-waits")."""
+        wait_for(lambda: os.path.exists(self.word + ".waits"), 10, "a blocked fsync")
 
 
 # ---- flipped bits ----------------------------------------------------------

@@ -1,10 +1,12 @@
-/* disk_shim.c - preloaded into a broker: a disk that fails when told.
+/* disk_shim.c - preloaded into a broker: a disk that fails, or takes its time, when told.
  *
  * The file $DISK_SHIM holds words, asked before each call on a file named broker.db*:
  *
  *   write-eio      pwrite fails with EIO        write-enospc   ... with ENOSPC
  *   wal-eio        pwrite to the WAL alone      fsync-eio      fsync and fdatasync fail
  *   read-only      whatever writes fails with EROFS, and statvfs says so
+ *   fsync-waits    fsync and fdatasync wait as long as that stands there; the first that does
+ *                  makes the file $DISK_SHIM.waits, so that a test knows that one hangs there
  *   nfs smb fuse   fstatfs says that the folder lies on such a file system */
 #include <errno.h>
 #include <fcntl.h>
@@ -14,6 +16,7 @@
 #include <sys/statfs.h>
 #include <sys/statvfs.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 ssize_t pwrite(int fd, const void *p, size_t n, off_t at);
@@ -94,10 +97,27 @@ ftruncate(int fd, off_t n)
     return ftruncate64(fd, n);
 }
 
+static void
+wait_while_told(void)
+{
+    const char           *path = getenv("DISK_SHIM");
+    const struct timespec tick = {.tv_nsec = 2 * 1000 * 1000};
+    char                  waits[4096];
+    if (!path || !says("fsync-waits"))
+        return;
+    snprintf(waits, sizeof waits, "%s.waits", path);
+    close(open(waits, O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
+    while (says("fsync-waits"))
+        clock_nanosleep(CLOCK_MONOTONIC, 0, &tick, NULL);
+}
+
 static int
 sync_fails(int fd)
 {
-    if (!is_ours(fd, "") || !says("fsync-eio"))
+    if (!is_ours(fd, ""))
+        return 0;
+    wait_while_told();
+    if (!says("fsync-eio"))
         return 0;
     errno = EIO;
     return 1;

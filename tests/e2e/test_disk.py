@@ -311,7 +311,7 @@ def test_full_twice_under_load_with_kill_9(cluster, small):
 def failing(cluster):
     """Two brokers; the first has a disk that fails when told."""
     shim = Shim(cluster.folder)
-    return cluster.pair_on(shim, shim.work)
+    return cluster.pair_on(shim)
 
 
 def stream_of(mark):

@@ -1,56 +1,18 @@
 """fsync is real: what was not fsynced is not acknowledged, delivered or announced."""
 
-import os
-import subprocess
 import threading
 
 import pytest
 
-from cluster import SLOW, Http, JsonSocket, wait_for
+from cluster import Http, JsonSocket
+from disk import Shim
 from load import Worker
-
-HERE = os.path.dirname(os.path.abspath(__file__))
-
-
-class Shim:
-    """The broker's fsync and fdatasync hang while block() holds."""
-
-    def __init__(self, folder):
-        self.library = os.path.join(folder, "fsync_shim.so")
-        subprocess.run(
-            ["gcc", "-std=c11", "-D_GNU_SOURCE", "-O2", "-fPIC", "-shared", "-o", self.library,
-             os.path.join(HERE, "fsync_shim.c")],
-            check=True,
-        )
-        self.flag = os.path.join(folder, "fsync.block")
-        self.told = os.path.join(folder, "fsync.blocked")
-
-    def env(self):
-        env = {
-            "LD_PRELOAD": self.library,
-            "FSYNC_SHIM_BLOCK": self.flag,
-            "FSYNC_SHIM_BLOCKED": self.told,
-        }
-        if SLOW:  # the sanitizer's own library is linked, and wants to be the first
-            env["ASAN_OPTIONS"] = "verify_asan_link_order=0"
-        return env
-
-    def block(self):
-        with open(self.flag, "w"):
-            pass
-
-    def release(self):
-        if os.path.exists(self.flag):
-            os.unlink(self.flag)
-
-    def wait_blocked(self):
-        wait_for(lambda: os.path.exists(self.told), 10, "a blocked fsync")
 
 
 @pytest.fixture
 def slow_disk(cluster):
     shim = Shim(cluster.folder)
-    return cluster.pair_on(shim, shim.release)
+    return cluster.pair_on(shim)
 
 
 class Post(threading.Thread):
@@ -75,7 +37,7 @@ def test_nothing_leaves_before_fsync(slow_disk):
     publisher = JsonSocket(a.port)
     known = a.vector()
 
-    shim.block()
+    shim.fail("fsync-waits")
     post = Post(a, b"by HTTP")
     publisher.send({"type": "publish", "topic": "x", "message": "by JSON", "ack": True})
     shim.wait_blocked()
@@ -92,7 +54,7 @@ def test_nothing_leaves_before_fsync(slow_disk):
     assert subscriber.bodies() == [], "delivered before the fsync"
     assert a.vector() == known, "announced as durable before the fsync"
 
-    shim.release()
+    shim.work()
     post.join(30)
     assert post.answer is not None and post.answer.status == 201
     assert publisher.read(10)["type"] == "ack"
@@ -108,14 +70,14 @@ def test_the_first_batch_of_a_stream_waits_too(slow_disk):
     # Broken if a peer learns of a stream whose birth is not on its broker's disk.
     cluster, shim, a, b = slow_disk
     subscriber = b.subscribe("x")
-    shim.block()
+    shim.fail("fsync-waits")
     post = Post(a, b"born")
     shim.wait_blocked()
     with Http(b.port) as http:
         answer = http("POST", "/topics/y?acks=all&timeout=2s", b"from B")
     assert answer.status == 202, answer
     assert subscriber.bodies() == [] and post.answer is None
-    shim.release()
+    shim.work()
     subscriber.wait_count(1)
     assert subscriber.bodies() == ["born"]
     post.join(30)
@@ -128,12 +90,12 @@ def test_crash_with_a_commit_under_way(slow_disk):
     # acknowledged is lost with the commit that hung.
     cluster, shim, a, b = slow_disk
     kept = a.publish("x", "kept")["id"]
-    shim.block()
+    shim.fail("fsync-waits")
     post = Worker(lambda: swallow(a))
     shim.wait_blocked()
     a.kill()
     post.end(30)
-    shim.release()
+    shim.work()
     a.start()
     cluster.wait_linked()
     cluster.wait_equal()

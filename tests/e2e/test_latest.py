@@ -6,7 +6,7 @@ import select
 
 from cluster import free_ports, wait_for
 from raw import Raw, publish, request, request_bytes
-from test_fsync import Shim
+from disk import Shim
 
 
 def latest(broker, topic, headers=()):
@@ -138,10 +138,10 @@ def test_only_what_is_on_disk(cluster):
     # were without a limit, or more than those beyond it were refused.
     resource.setrlimit(resource.RLIMIT_NOFILE, (4096, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
     shim = Shim(cluster.folder)
-    cluster.closers.append(shim.release)
+    cluster.closers.append(shim.work)
     broker = cluster.make(1, env=shim.env())[0]
     publish(broker, "t", "old")
-    shim.block()
+    shim.fail("fsync-waits")
     with Raw(broker, timeout=60) as writer, Raw(broker, timeout=60) as reader:
         writer.send(request_bytes(broker, "POST", "/topics/t", "new"))
         shim.wait_blocked()
@@ -153,7 +153,7 @@ def test_only_what_is_on_disk(cluster):
         for raw in crowd:
             ready.register(raw, select.POLLIN)
         wait_for(lambda: len(ready.poll(0)) == refused, 20, "the refusals")
-        shim.release()
+        shim.work()
         assert writer.answer()[0] == 201
         status, _, body = reader.answer()
         assert (status, body) == (200, b"new"), "asked while it was being written"
