@@ -1,5 +1,6 @@
 """Raw bytes to a broker's port and what comes back: no HTTP library, since these tests
 send what no library would."""
+import http.client
 import json
 import socket
 
@@ -123,3 +124,47 @@ def publish(broker, topic, body, query="", headers=()):
     status, _, answer = request(broker, "POST", f"/topics/{topic}{query}", body, headers)
     assert status == 201, (status, answer)
     return json.loads(answer)
+
+
+class Stream:
+    """An endless answer, read line by line by a client that knows chunks."""
+
+    def __init__(self, broker, path, accept, **headers):
+        self.conn = http.client.HTTPConnection(broker.ip, broker.port, timeout=60)
+        self.conn.request("GET", path, headers={
+            "Accept": accept, **{k.replace("_", "-"): v for k, v in headers.items()}})
+        self.answer = self.conn.getresponse()
+        assert self.answer.status == 200
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.conn.close()
+
+    def line(self):
+        return self.answer.readline().decode().rstrip("\n")
+
+    def reads(self, text):
+        """Up to the line that has it."""
+        while text not in (line := self.answer.readline().decode()):
+            assert line, f"it ended before {text!r}"
+
+    def row(self):
+        return json.loads(self.line())
+
+    def block(self):
+        """[(name, value)] of one block."""
+        fields = []
+        while text := self.line():
+            name, _, value = text.partition(":")
+            fields.append((name, value.removeprefix(" ")))
+        return fields
+
+    def messages(self, count):
+        got = []
+        while len(got) < count:
+            fields = dict(self.block())
+            if "event" not in fields and "data" in fields:
+                got.append(json.loads(fields["data"])["body"])
+        return got

@@ -6,23 +6,7 @@ import signal
 import pytest
 
 from cluster import free_ports, hearsay, wait_for
-
-
-class Stream:
-    """Server-Sent Events of one topic, that must not end."""
-
-    def __init__(self, broker, topic):
-        self.conn = http.client.HTTPConnection(broker.ip, broker.port, timeout=20)
-        self.conn.request("GET", f"/topics/{topic}", headers={"Accept": "text/event-stream"})
-        self.answer = self.conn.getresponse()
-        assert self.answer.status == 200
-
-    def reads(self, text):
-        while True:
-            line = self.answer.readline().decode()
-            assert line, "the stream has ended"
-            if text in line:
-                return
+from raw import Stream
 
 
 @pytest.fixture
@@ -46,7 +30,7 @@ def said(broker, text):
 def test_reading_the_options_again(configured):
     # Broken if SIGHUP drops a client, changes what it says it does not, or leaves out what it can.
     broker, write = configured
-    stream = Stream(broker, "x")
+    stream = Stream(broker, "/topics/x", "text/event-stream")
     first = broker.publish("x", "one")
     stream.reads('"body":"one"')
     write('retention = 1s\ntrace = debug\ncluster = another\n[topic "live"]\nstore = no\n')
@@ -126,7 +110,7 @@ def test_pages_are_allowed_and_forbidden(configured):
 def test_a_faulty_file_changes_nothing(configured):
     # Broken if a typing error takes a running broker down, or half of the file takes effect.
     broker, write = configured
-    stream = Stream(broker, "x")
+    stream = Stream(broker, "/topics/x", "text/event-stream")
     receipt = broker.publish("x", "one")
     write("retention = 1s\nretention-byte = 5\n")
     broker.signal(signal.SIGHUP)

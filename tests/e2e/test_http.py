@@ -7,7 +7,7 @@ import threading
 import pytest
 
 import cluster as harness
-from raw import Raw, get_json, publish, request, request_bytes
+from raw import Raw, Stream, get_json, publish, request, request_bytes
 
 HOST = b"Host: localhost\r\n"
 
@@ -312,60 +312,35 @@ def test_curl(broker, payload):
     assert code == 0 and json.loads(out)["messages"][0]["body"] == "Stock update"
 
 
-class Stream:
-    """An endless answer, read line by line by a client that knows chunks."""
-
-    def __init__(self, broker, target, **headers):
-        self.conn = http.client.HTTPConnection(broker.ip, broker.port, timeout=20)
-        self.conn.request("GET", target, headers={k.replace("_", "-"): v for k, v in headers.items()})
-        self.answer = self.conn.getresponse()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.conn.close()
-
-    def block(self):
-        """One SSE block as a dict."""
-        fields = {}
-        while True:
-            text = self.answer.readline().decode().rstrip("\n")
-            if not text:
-                return fields
-            name, _, value = text.partition(": ")
-            fields[name] = value
-
-
 def test_event_stream(three):
     # Broken if a browser that loses its broker could not go on at another one.
     a, b, _ = three.brokers
     publish(a, "sse", "before")
-    with Stream(a, "/topics/sse", Accept="text/event-stream") as s:
+    with Stream(a, "/topics/sse", "text/event-stream") as s:
         assert s.answer.headers["Content-Type"] == "text/event-stream"
         assert s.answer.headers["X-Accel-Buffering"] == "no"
-        first = s.block()
+        first = dict(s.block())
         assert first == {"id": first["id"], "event": "cursor", "data": "{}"}
         publish(a, "other", "not wanted")
         publish(a, "sse", "1\n2")
-        block = s.block()
+        block = dict(s.block())
         assert json.loads(block["data"])["body"] == "1\n2"
         assert block["id"] != first["id"]
     publish(a, "sse", "meanwhile")
     three.wait_equal()
-    with Stream(b, "/topics/sse?cursor=earliest", Accept="text/event-stream",
+    with Stream(b, "/topics/sse?cursor=earliest", "text/event-stream",
                 Last_Event_ID=block["id"]) as s:
-        assert s.block()["id"] == block["id"], "Last-Event-ID wins over the query"
-        assert json.loads(s.block()["data"])["body"] == "meanwhile"
+        assert dict(s.block())["id"] == block["id"], "Last-Event-ID wins over the query"
+        assert json.loads(dict(s.block())["data"])["body"] == "meanwhile"
         publish(b, "sse", "and on")
-        assert json.loads(s.block()["data"])["body"] == "and on"
+        assert json.loads(dict(s.block())["data"])["body"] == "and on"
 
 
 def test_ndjson_stream(broker):
     # Broken if a shell script could not follow a topic with curl.
     for i in range(3):
         publish(broker, "nd", str(i))
-    with Stream(broker, "/topics/nd?cursor=earliest", Accept="application/x-ndjson") as s:
+    with Stream(broker, "/topics/nd?cursor=earliest", "application/x-ndjson") as s:
         where = json.loads(s.answer.readline())
         assert set(where) == {"cursor"}
         rows = [json.loads(s.answer.readline()) for _ in range(3)]
@@ -384,7 +359,7 @@ def test_ndjson_stream(broker):
 
 def test_a_slow_stream_loses_nothing(broker):
     # Broken if a stream that is read slowly skipped something or filled the memory.
-    with Stream(broker, "/topics/slow", Accept="application/x-ndjson") as s:
+    with Stream(broker, "/topics/slow", "application/x-ndjson") as s:
         s.answer.readline()
         for i in range(300):
             publish(broker, "slow", f"{i} " + "x" * 50000)

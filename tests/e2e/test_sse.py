@@ -1,7 +1,6 @@
 """Streams: a real EventSource that changes brokers, places before the first message, pings."""
 
 import fcntl
-import http.client
 import json
 import os
 import shutil
@@ -13,7 +12,7 @@ import urllib.parse
 import pytest
 
 from cluster import (ROOT, SLOW, Cluster, JsonSocket, Relay, clean_env, free_ports, wait_for)
-from raw import Raw, publish, request, request_bytes
+from raw import Raw, Stream, publish, request, request_bytes
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 
@@ -179,45 +178,6 @@ def test_an_event_source_that_has_seen_nothing_yet(two):
 
 
 # ---- each face: a place before the first message -------------------------------
-
-
-class Stream:
-    """An endless answer, by lines."""
-
-    def __init__(self, broker, path, accept, **headers):
-        self.conn = http.client.HTTPConnection(broker.ip, broker.port, timeout=60)
-        self.conn.request("GET", path, headers={
-            "Accept": accept, **{k.replace("_", "-"): v for k, v in headers.items()}})
-        self.answer = self.conn.getresponse()
-        assert self.answer.status == 200
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.conn.close()
-
-    def line(self):
-        return self.answer.readline().decode().rstrip("\n")
-
-    def row(self):
-        return json.loads(self.line())
-
-    def block(self):
-        """[(name, value)] of one block."""
-        fields = []
-        while text := self.line():
-            name, _, value = text.partition(":")
-            fields.append((name, value.removeprefix(" ")))
-        return fields
-
-    def messages(self, count):
-        got = []
-        while len(got) < count:
-            fields = dict(self.block())
-            if "event" not in fields and "data" in fields:
-                got.append(json.loads(fields["data"])["body"])
-        return got
 
 
 class Sse:

@@ -1,38 +1,11 @@
 """What a newcomer does first, literally."""
 
 import os
+import signal
 import subprocess
-import threading
 
-from cluster import BIN, clean_env, curl, free_ports, hearsay, wait_for
-
-
-class Lines:
-    """A command left running, its lines of output as they come."""
-
-    def __init__(self, *args, cwd):
-        self.process = subprocess.Popen(
-            args, cwd=cwd, env=clean_env(), text=True,
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        )
-        self.lines, self.errors = [], []
-        self.threads = [
-            threading.Thread(target=self._read, args=(self.process.stdout, self.lines)),
-            threading.Thread(target=self._read, args=(self.process.stderr, self.errors)),
-        ]
-        for t in self.threads:
-            t.start()
-
-    @staticmethod
-    def _read(pipe, lines):
-        for line in pipe:
-            lines.append(line.rstrip("\n"))
-
-    def close(self):
-        self.process.terminate()
-        self.process.wait(20)
-        for t in self.threads:
-            t.join(10)
+from client import Client
+from cluster import curl, free_ports, hearsay, wait_for
 
 
 def test_the_walk_through(cluster):
@@ -44,9 +17,8 @@ def test_the_walk_through(cluster):
     first.wait_ready()
     second.wait_ready()
 
-    subscriber = Lines(BIN, "subscribe", "--host", "localhost", "--port", str(high),
-                       "--topic", "stocks", cwd=cluster.folder)
-    cluster.closers.append(subscriber.close)
+    subscriber = Client("subscribe", "--host", "localhost", "--port", str(high), "--topic", "stocks")
+    cluster.closers.append(lambda: subscriber.kill(signal.SIGTERM))
     # The third terminal says nothing of its own accord, so publish until it hears.
     published = []
 
@@ -55,7 +27,7 @@ def test_the_walk_through(cluster):
                        "Stock update", cwd=cluster.folder)
         assert done.returncode == 0, done.stderr
         published.append(1)
-        return any("Stock update" in line for line in subscriber.lines)
+        return any("Stock update" in line for line in subscriber.lines())
 
     wait_for(arrives, 10, "the message in the third terminal")
 
