@@ -392,7 +392,7 @@ enum { COMMIT_MS = 100 };
 void
 oracle_heads(struct sim *s)
 {
-    const struct recovered *first = NULL;
+    const struct recovered *other = NULL; /* the broker before */
     uint32_t                at    = 0;
     bool level = sim_until(s, sim_is_level, COMMIT_MS); /* marks of peers may be on their way */
     sim_must(s, level, "L1: the vectors differ", 0);
@@ -400,17 +400,18 @@ oracle_heads(struct sim *s)
         if (!s->node[i].broker)
             continue;
         const struct recovered *r = store_mem_recover(s->node[i].disk);
-        for (uint32_t k = 0; first && k < r->stream_count; k++) {
-            while (at < first->stream_count && first->stream[at].stream < r->stream[k].stream)
-                at++;
-            bool both = at < first->stream_count &&
-                        first->stream[at].stream == r->stream[k].stream &&
-                        first->stream[at].head == r->stream[k].head;
-            sim_must(s, !both || hash128_eq(first->stream[at].chain, r->stream[k].chain),
-                     "S1: other chains at the same head", i);
+        for (uint32_t k = 0; k < r->stream_count; k++)
             sim_must(s, !r->stream[k].frozen, "S1: a stream is refused, and nobody forked it", i);
+        for (uint32_t k = 0; other && k < r->stream_count; k++) {
+            while (at < other->stream_count && other->stream[at].stream < r->stream[k].stream)
+                at++;
+            bool both = at < other->stream_count &&
+                        other->stream[at].stream == r->stream[k].stream &&
+                        other->stream[at].head == r->stream[k].head;
+            sim_must(s, !both || hash128_eq(other->stream[at].chain, r->stream[k].chain),
+                     "S1: other chains at the same head", i);
         }
-        first = r;
+        other = r;
         at    = 0;
     }
 }

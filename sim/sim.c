@@ -255,7 +255,7 @@ drop_node(struct sim *s, uint32_t i)
     n->waiting_count = n->in_commit = n->crash_in = 0;
     mem_free(n->result);
     n->result = NULL;
-    n->paused = n->stopping = n->doomed = false;
+    n->paused = n->doomed = false;
     LIST_EACH(node, &n->inbox)
     {
         list_remove(node);
@@ -296,8 +296,8 @@ sim_free(struct sim *s)
 }
 
 /* Two runs are the same as long as the same is folded in. */
-void
-sim_fold(struct sim *s, uint64_t what)
+static void
+fold(struct sim *s, uint64_t what)
 {
     struct prng mix = {s->hash ^ what};
     s->hash         = prng_next(&mix);
@@ -311,7 +311,7 @@ sim_tell(struct sim *s, const char *format, ...)
     va_start(ap, format);
     vsnprintf(line, sizeof line, format, ap);
     va_end(ap);
-    sim_fold(s, hash64(str_of(line)));
+    fold(s, hash64(str_of(line)));
     if (s->config.story_bytes > 0 && s->story.n > 2 * s->config.story_bytes)
         buf_consume(&s->story, s->story.n - s->config.story_bytes);
     enum err e =
@@ -467,9 +467,9 @@ one_event(struct sim *s)
     struct sim_node *n = &s->node[e->node];
     s->now_ms          = e->at_ms;
     s->events++;
-    sim_fold(s, e->at_ms << 16 | (uint64_t)e->kind << 8 | e->node);
+    fold(s, e->at_ms << 16 | (uint64_t)e->kind << 8 | e->node);
     if (e->bytes.n > 0)
-        sim_fold(s, hash64(buf_str(&e->bytes)));
+        fold(s, hash64(buf_str(&e->bytes)));
     /* Only the last one that was asked for wakes: else a broker that forgets a deadline would
      * be woken by one of those that it no longer wants. */
     bool is_stale = e->kind == EVENT_WAKE && e->at_ms != n->wake_ms;

@@ -131,8 +131,6 @@ void sim_leave(struct sim *s, uint32_t sub);
 /* How many messages it was told are gone; how many came flagged `late`. */
 uint64_t sim_gone(const struct sim *s, uint32_t sub);
 uint64_t sim_late(const struct sim *s, uint32_t sub);
-/* How many messages came of topics that are not stored: "live/#", at every broker. */
-uint32_t sim_heard_live(const struct sim *s, uint32_t sub);
 /* How many waits for copies: of all members, several, were reached; ended with too few. */
 void sim_waits(const struct sim *s, uint64_t *all, uint64_t *too_few);
 /* How many streams some disk retired. */

@@ -346,7 +346,6 @@ attach(struct sim *s, uint32_t number, enum subscribe_from from, uint64_t since_
                                      .ref   = number}});
     CHECK(effects.err == ERR_OK);
     sub->session    = effects.session;
-    sub->life       = n->life;
     sub->open       = true;
     sub->live_since = sub->live_count;
     sub->live_due   = 0;

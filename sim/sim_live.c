@@ -139,9 +139,3 @@ oracle_live_everywhere(struct sim *s, uint32_t publish)
                      sub->node);
     }
 }
-
-uint32_t
-sim_heard_live(const struct sim *s, uint32_t sub)
-{
-    return s->sub[sub].live_count;
-}

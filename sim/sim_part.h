@@ -69,7 +69,7 @@ struct sim_node {
     struct addr           addr;
     char                  host[16];
     uint64_t              life, nonce;
-    bool                  paused, stopping;
+    bool                  paused;
     struct list           inbox;
     uint32_t              commit_ms, told_ms;
     int64_t               clock_ms; /* its wall clock was set by so much */
@@ -122,7 +122,7 @@ struct sim_heard {
 
 struct sim_sub {
     uint32_t      node;
-    uint64_t      life, session;
+    uint64_t      session;
     bool          open, begun;
     bool          by_time; /* where it began is told by its first message */
     bool          held_up; /* its session waits for it to take more */
@@ -226,7 +226,6 @@ struct event *event_new(struct sim *s, enum event_kind kind, uint32_t node, uint
 void          node_step(struct sim *s, uint32_t i, const struct fact *f);
 void          node_turn(struct sim *s, uint32_t i);
 struct wall   sim_wall(const struct sim *s, uint32_t i);
-void          sim_fold(struct sim *s, uint64_t what);
 
 /* ---- sim_disk.c ---- */
 void disk_commit(struct sim *s, uint32_t i, const struct commit *c);

@@ -73,15 +73,15 @@ measure(struct str items, const struct table_column *column, unsigned count, siz
     buf_fini(&cell);
 }
 
-unsigned
+void
 table_print(struct str items, const struct table_column *column, unsigned count)
 {
     size_t            widest[COLUMNS_MAX] = {0};
-    unsigned          rows                = 0;
     struct json_value item;
     struct view       row;
     struct buf        cell;
 
+    CHECK(count <= COLUMNS_MAX);
     measure(items, column, count, widest);
     for (unsigned i = 0; i < count; i++)
         print_cell(str_of(column[i].title), widest[i], column[i].right, i + 1 == count);
@@ -95,8 +95,6 @@ table_print(struct str items, const struct table_column *column, unsigned count)
             print_cell(buf_str(&cell), widest[i], column[i].right, i + 1 == count);
         }
         putchar('\n');
-        rows++;
     }
     buf_fini(&cell);
-    return rows;
 }

@@ -11,8 +11,7 @@ struct table_column {
     bool        others; /* says nothing in a row whose member "self" is true: "-" */
 };
 
-/* Print an array of objects to standard output; members that are missing show as "-".
- * The count of rows. */
-unsigned table_print(struct str items, const struct table_column *column, unsigned count);
+/* Print an array of objects to standard output; members that are missing show as "-". */
+void table_print(struct str items, const struct table_column *column, unsigned count);
 
 #endif

@@ -17,7 +17,7 @@
 
 enum {
     BULK_CHUNK_BYTES  = 64 << 10,  /* what others cannot overtake once it was begun */
-    UNSENT_BYTES_MAX  = 128 << 10, /* in the kernel, where nothing overtakes */
+    KERNEL_BYTES_MAX  = 128 << 10, /* in the kernel, where nothing overtakes */
     KEPT_BYTES_MAX    = 16 << 10,  /* a larger empty buffer is not the sock's for longer */
     SPARE_BYTES_MAX   = 1 << 20,   /* nor kept for others beyond this */
     KEEPALIVE_SECONDS = 60,
@@ -520,7 +520,7 @@ static void
 limit_unsent(struct sock *s)
 {
     uv_os_fd_t fd;
-    int        unsent = UNSENT_BYTES_MAX;
+    int        unsent = KERNEL_BYTES_MAX;
     if (uv_fileno((uv_handle_t *)&s->tcp, &fd) == 0)
         setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent, sizeof unsent);
 }

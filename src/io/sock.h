@@ -41,7 +41,7 @@ struct sock_events {
 
 /* ---- connections ---- */
 
-/* closed(TIMEOUT) comes when it takes longer.  NULL: SOCKS_MAX or files are used up. */
+/* closed(TIMEOUT) comes when it takes longer.  NULL: SOCKS_MAX are there. */
 struct sock *sock_dial(struct loop *l, const struct endpoint *to, uint32_t timeout_ms,
                        const struct sock_events *events, void *ctx);
 void         sock_set_ctx(struct sock *s, const struct sock_events *events, void *ctx);

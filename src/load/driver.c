@@ -24,7 +24,7 @@ static uint64_t
 hex_number(const char *p, int digits)
 {
     uint64_t n = 0;
-    for (int i = 0; i < digits; i++) /* '0'..'9', 'a'..'f', as driver_mark writes them */
+    for (int i = 0; i < digits; i++) /* '0'..'9', 'a'..'f', as put_hex() of run.c writes them */
         n = n << 4 | (uint64_t)((p[i] & 15) + (p[i] >> 6) * 9);
     return n;
 }

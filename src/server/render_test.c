@@ -4,16 +4,10 @@
 
 #include <string.h>
 
-static struct str
-text_of(const struct buf *b)
-{
-    return buf_str(b);
-}
-
 static void
 assert_text(const struct buf *b, const char *expected)
 {
-    struct str s = text_of(b);
+    struct str s = buf_str(b);
     assert_int_equal(s.n, strlen(expected));
     assert_memory_equal(s.p, expected, s.n);
 }
@@ -76,7 +70,6 @@ strange_headers_stay_json(void **state)
     static const struct {
         const char *headers, *shown;
     } row[] = {
-        {"", "{\"t\""},
         {"content-type: \xff\n", ",\"type\":\"\\ufffd\""},
         {"no colon\ncontent-type:x", ",\"type\":\"x\""},
         {"content-type: x\ncontent-type: y\n", ",\"type\":\"x\""},
@@ -84,7 +77,7 @@ strange_headers_stay_json(void **state)
         {"\n\n:\n", "\"body\":"},
         {"other: x\n", "\"body\":"},
     };
-    for (size_t i = 1; i < sizeof row / sizeof *row; i++) {
+    for (size_t i = 0; i < sizeof row / sizeof *row; i++) {
         struct buf   out;
         struct entry e = plain;
         buf_init(&out, 0);

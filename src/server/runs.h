@@ -44,7 +44,7 @@ const struct run *runs_find(const struct runs *r, const struct broker *b, uint64
                             enum face face, size_t room);
 /* Begin one where the session stands; NULL: that cannot be told.  It is found once run_end() was
  * called, which takes what was written, `note` and the counts.  In between runs_find() and
- * runs_begin() are not called. */
+ * run_begin() are not called. */
 struct run *run_begin(struct runs *r, const struct broker *b, uint64_t session, enum face face);
 void        run_end(struct runs *r, struct run *run, const struct broker *b, uint64_t session,
                     struct str bytes);
