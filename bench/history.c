@@ -57,7 +57,7 @@ open_store(const char *dir, const struct recovered **found)
     struct buf          problem;
     buf_init(&problem, 0);
     if (store_open(&s, &c, found, &problem) != ERR_OK)
-        die((const char *)buf_str(&problem).p);
+        die("the store cannot be opened");
     buf_fini(&problem);
     return s;
 }
@@ -87,8 +87,8 @@ make_batch(struct fill *f, struct hash128 *chain)
     static char       name[BATCH_MESSAGES_MAX][NAME];
     uint8_t           body[BODY];
     memset(body, 0x78, sizeof body);
-    uint64_t          stream = f->at / f->per_stream, first = f->at % f->per_stream + 1;
-    uint32_t          count = 0;
+    uint64_t stream = f->at / f->per_stream, first = f->at % f->per_stream + 1;
+    uint32_t count = 0;
     for (; count < BATCH_MESSAGES_MAX && f->at < f->messages && f->at / f->per_stream == stream;
          count++, f->at++) {
         unsigned topic = (unsigned)(prng_next(&f->prng) % f->topics);

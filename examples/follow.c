@@ -36,10 +36,18 @@ keep(const char *path, const char *cursor)
     return fclose(f) == 0 && written && rename(beside, path) == 0;
 }
 
+/* A broker that is down, or not ready yet. */
+static int
+is_passing(const struct hearsay *h, enum hearsay_status status)
+{
+    return status == HEARSAY_UNREACHABLE ||
+           (status == HEARSAY_REFUSED && hearsay_http_status(h) == 503);
+}
+
 int
 main(int argc, char **argv)
 {
-    static char              cursor[1 << 18]; /* as long as one may be */
+    static char              cursor[(1 << 18) + 2]; /* as long as one may be */
     const char              *filter[1];
     struct hearsay          *h;
     struct hearsay_subscribe s;
@@ -61,16 +69,20 @@ main(int argc, char **argv)
     s.filter       = filter;
     s.filter_count = 1;
     s.from         = cursor;
-    status         = hearsay_subscribe(h, &s);
+    do {
+        status = hearsay_subscribe(h, &s);
+        if (is_passing(h, status))
+            fprintf(stderr, "follow: %s; trying on\n", hearsay_text(h));
+    } while (is_passing(h, status));
     while (status == HEARSAY_OK || status == HEARSAY_GAP || status == HEARSAY_TIMEOUT ||
-           status == HEARSAY_UNREACHABLE) {
+           is_passing(h, status)) {
         status = hearsay_next(h, 60000, &m);
         if (status == HEARSAY_OK)
             printf("%s %.*s\n", m.topic, (int)m.body_bytes, (const char *)m.body);
         else if (status == HEARSAY_GAP)
             fprintf(stderr, "follow: %lu messages of %s were removed before they were read\n",
                     (unsigned long)(m.gap_to - m.gap_from + 1), m.origin);
-        else if (status == HEARSAY_UNREACHABLE) /* it goes on trying, in its own time */
+        else if (is_passing(h, status)) /* it goes on trying, in its own time */
             fprintf(stderr, "follow: %s; trying on\n", hearsay_text(h));
         if (status != HEARSAY_OK || !m.cursor)
             continue; /* within a page */

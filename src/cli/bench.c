@@ -118,7 +118,7 @@ prepare(struct load *l, struct roles *roles, const struct options *o)
     if (!roles->publish || (reads && !roles->subscribe))
         return EXIT_USAGE;
     l->host         = options_text(o, "host");
-    l->port         = options_value(o, "port")->text[0];
+    l->port         = options_text(o, "port");
     l->publishers   = (unsigned)options_number(o, "publishers");
     l->subscribers  = reads ? (unsigned)options_number(o, "subscribers") : 0;
     l->topics       = (unsigned)options_number(o, "topics");

@@ -141,7 +141,7 @@ print_help(const struct command_line *c)
     printf("\nEvery option is also an environment variable: HEARSAY_PORT=3001 for --port 3001.\n");
     if (c->examples)
         printf("\n%s", c->examples);
-    return EXIT_OK;
+    return cli_finish(c->name);
 }
 
 /* `from` is what the user wrote it by: --port or HEARSAY_PORT. */

@@ -60,7 +60,7 @@ hearsay_open(const char *brokers)
     buf_init(&h->cursor, 0);
     for (unsigned i = 0; i < HEARSAY_OUTSTANDING_MAX; i++) {
         kept_init(&h->pending[i].kept);
-        buf_init(&h->pending[i].answer, LINE_BODY_BYTES_MAX);
+        buf_init(&h->pending[i].answer, LINE_BODY_BYTES_MAX + 1); /* as a line's */
     }
     return h;
 }
@@ -205,8 +205,10 @@ call(struct hearsay *h, const char *method, const char *path, const char **body,
     enum hearsay_status status;
 
     h->http_status = 0;
-    if (h->outstanding > 0 || !method || !path || path[0] != '/')
+    if (h->outstanding > 0)
         return handle_say(h, HEARSAY_INVALID, "take the answers of all publishes first");
+    if (!method || !path || path[0] != '/')
+        return handle_say(h, HEARSAY_INVALID, "not a method and a path");
     for (;;) {
         const char *broker = brokers_now(&l->brokers)->text;
         bool        reused = line_is_open(l) && l->answered;

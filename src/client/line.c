@@ -12,7 +12,7 @@ line_init(struct line *l)
     dial_init(&l->dial);
     buf_init(&l->out, 0);
     buf_init(&l->in, LINE_BODY_BYTES_MAX);
-    buf_init(&l->body, LINE_BODY_BYTES_MAX);
+    buf_init(&l->body, LINE_BODY_BYTES_MAX + 1); /* and a zero */
     buf_init(&l->cursor, 0);
 }
 
@@ -110,15 +110,16 @@ read_head(struct line *l, enum http_method method)
     const char          *why = "not HTTP";
     struct str           cursor;
 
-    enum err e = http_response_decode(buf_str(&l->in), &l->seen, &r, &used, &why);
-    if (e == ERR_PROTO)
-        return broken(l, e, why);
-    if (e != ERR_OK)
-        return e;
-    l->seen = 0;
-    if (r.status >= 100 && r.status < 200) { /* an interim answer: the real one follows */
-        buf_consume(&l->in, used);
-        return read_head(l, method);
+    for (;;) {
+        enum err e = http_response_decode(buf_str(&l->in), &l->seen, &r, &used, &why);
+        if (e == ERR_PROTO)
+            return broken(l, e, why);
+        if (e != ERR_OK)
+            return e;
+        l->seen = 0;
+        if (r.status >= 200)
+            break;
+        buf_consume(&l->in, used); /* an interim answer: the real one follows */
     }
     l->status     = r.status;
     l->keep_alive = r.keep_alive;

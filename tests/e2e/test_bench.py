@@ -118,3 +118,9 @@ def test_a_broker_that_dies(broker):
     out, err = load.communicate(timeout=10)
     assert load.returncode == 1 and out == ""
     assert "connection" in err
+
+
+def test_where_it_goes_by_itself():
+    # Broken if the port that --help names is not the one that is asked.
+    done = hearsay("bench", "--host", "127.0.0.9", "--time", "200ms", timeout=30)
+    assert done.returncode == 3 and "127.0.0.9:3000" in done.stderr, done
