@@ -341,8 +341,10 @@ load_file(struct config *c, struct buf *problem)
         return true;
     buf_init(&wrong, 0);
     buf_init(&text, FILE_BYTES_MAX);
-    if (file_read(c->config, &text, &why) != ERR_OK ||
-        buf_add(&text, (struct str){(const uint8_t *)"", 1}) != ERR_OK) {
+    bool is_read = file_read(c->config, &text, &why) == ERR_OK;
+    if (is_read)
+        why = "it is too large";
+    if (!is_read || buf_add(&text, (struct str){(const uint8_t *)"", 1}) != ERR_OK) {
         say(problem, "config file '%s': %s%s", c->config, why, "");
         buf_fini(&text);
         buf_fini(&wrong);

@@ -167,10 +167,10 @@ test_wrong_files_are_named(void **state)
     assert_true(says("/nowhere/x.ini"));
     static const char *const bad[][2] = {
         {"prot = 1\n", "prot"},
-        {"port = 70000\n", "port"},
+        {"port = 70000\n", ", line 1: port: it must be"},
         {"[other]\nport = 1\n", "other"},
-        {"port = 1\nwhat is this\n", "2"},
-        {"config = x\n", "config"},
+        {"port = 1\nwhat is this\n", "line 2: write name = value"},
+        {"config = x\n", "line 1: "},
         {"[topic a]\nstore = no\n", "line 1: write [topic \"FILTER\"]"},
         {"port = 1\n[topic \"a]\nstore = no\n", "line 2: write [topic \"FILTER\"]"},
         {"[topic \"a\"\nstore = no\n", "write [topic \"FILTER\"]"},

@@ -64,7 +64,7 @@ config_example(struct buf *out)
                       r->fallback[0] != '\0' ? " " : "", r->fallback));
     }
     SURE(buf_add(out, STR("\n# Topics that are live only: delivered at once, never on disk; a "
-                          "change takes effect at a start\n"
+                          "change takes effect at SIGHUP\n"
                           "#[topic \"ticks/#\"]\n#store = no\n")));
 }
 
@@ -74,8 +74,8 @@ config_table(struct buf *out)
     SURE(buf_add(out, STR("| option | default | bounds | a change takes effect | |\n"
                           "|---|---|---|---|---|\n")));
     for (unsigned i = 0; i < CONFIG_ROWS; i++) {
-        const struct config_row *r = &row[i];
-        const char *bar = strchr(r->shape, '|');
+        const struct config_row *r   = &row[i];
+        const char              *bar = strchr(r->shape, '|');
         SURE(buf_addf(out, "| `--%s %.*s%s%s` | %s | ", r->name,
                       bar ? (int)(bar - r->shape) : (int)strlen(r->shape), r->shape,
                       bar ? "\\|" : "", bar ? bar + 1 : "", r->fallback));

@@ -198,7 +198,6 @@ struct server_facts { /* what does not change while the server runs, but `cors` 
     struct str  cors; /* comma list of origins; see options() of a front */
     struct addr self;
     struct mono started;
-    struct wall started_wall;
 };
 
 struct mono                server_now(const struct server *s);

@@ -195,12 +195,31 @@ carry_out(struct conn *c, struct http_conn *h, const struct http_request *r, str
 
 /* ---- bytes to requests ---- */
 
-/* The framing is lost: answer when all before is answered, then close. */
+/* The framing is lost: answer when all before is answered, then close.  `as` NULL: no head was
+ * understood, so nothing is known of how. */
 static void
-lose(struct http_conn *h, const struct http_problem *p)
+lose(struct http_conn *h, const struct http_problem *p, const struct http_reply_as *as)
 {
-    h->lost    = true;
-    h->problem = *p;
+    struct http_reply_as how = {.version_minor = 1};
+    if (as)
+        how = *as;
+    else
+        how.request = ++h->requests;
+    how.keep_alive = false;
+    h->lost        = true;
+    h->problem     = *p;
+    h->lost_as     = how;
+}
+
+/* As its head says, should the rest of it be lost. */
+static struct http_reply_as
+answer_as(struct conn *c, struct http_conn *h, const struct http_request *r)
+{
+    struct http_reply_as as = {.version_minor = r->version_minor,
+                               .keep_alive    = r->keep_alive,
+                               .request       = request_number(c, h, r)};
+    (void)judge_origin(c, r, &as);
+    return as;
 }
 
 static void
@@ -208,7 +227,7 @@ say_lost(struct conn *c, struct http_conn *h)
 {
     if (!h->lost || h->busy || h->due_next > h->due_first || conn_is_closing(c))
         return;
-    h->as = (struct http_reply_as){.version_minor = 1, .request = ++h->requests};
+    h->as = h->lost_as;
     http_reply_problem_with(c, h, &h->problem, NULL);
 }
 
@@ -219,7 +238,8 @@ begin_body(struct conn *c, struct http_conn *h, const struct http_request *r, st
     buf_reset(&h->head);
     buf_reset(&h->body);
     render(&h->head, head);
-    h->stage = HTTP_BODY;
+    h->lost_as = answer_as(c, h, r);
+    h->stage   = HTTP_BODY;
     http_set_timer(c, h, HTTP_TIMER_BODY, mono_after(server_now(conn_server(c)), HTTP_BODY_MS));
     /* No 100 may stand among the answers of earlier requests; who asked for one sends the
      * body in the end when none comes. */
@@ -241,7 +261,7 @@ take_body(struct http_conn *h, struct str in, size_t *taken)
             render(&h->body, piece);
         *taken += used;
         if (e == ERR_PROTO)
-            lose(h, &problem);
+            lose(h, &problem, &h->lost_as);
         if (e != ERR_OK)
             return false;
         if (piece.n == 0)
@@ -282,7 +302,7 @@ begin_lines(struct conn *c, struct http_conn *h, const struct http_request *r)
     enum err e     = problem.detail ? ERR_INVALID : http_lines_begin(c, h, r, &problem);
     h->counted     = e == ERR_BUSY;
     if (e == ERR_INVALID) {
-        lose(h, &problem);
+        lose(h, &problem, &as);
         return ERR_PROTO;
     }
     if (e == ERR_OK)
@@ -302,15 +322,19 @@ take_head(struct conn *c, struct http_conn *h, struct str in, size_t *taken)
     if (in.n == 0)
         return ERR_MORE;
     enum err e     = http_request_decode(in, &h->seen, &r, &used, &problem);
-    bool     lines = e == ERR_OK && http_is_lines(&r);
-    if (e == ERR_OK)
+    bool     known = e == ERR_OK, lines = known && http_is_lines(&r);
+    if (known)
         e = http_body_start(&h->framing, &r,
                             lines                    ? UINT64_MAX
                             : r.method == METHOD_GET ? HTTP_FORM_BYTES_MAX
                                                      : BODY_BYTES_MAX,
                             &problem);
-    if (e == ERR_PROTO)
-        lose(h, &problem);
+    if (e == ERR_PROTO && known) {
+        struct http_reply_as as = answer_as(c, h, &r);
+        lose(h, &problem, &as);
+    } else if (e == ERR_PROTO) {
+        lose(h, &problem, NULL);
+    }
     if (e == ERR_MORE && h->timer == HTTP_TIMER_NONE)
         http_set_timer(c, h, HTTP_TIMER_HEAD,
                        mono_after(server_now(conn_server(c)), CLIENT_HEAD_MS));
@@ -492,7 +516,8 @@ front_deadline(struct conn *c)
     if (timer == HTTP_TIMER_POLL) {
         http_poll_deadline(c, h);
     } else if (timer != HTTP_TIMER_NONE) {
-        lose(h, &(struct http_problem){408, "head_timeout", "the request came too slowly"});
+        lose(h, &(struct http_problem){408, "head_timeout", "the request came too slowly"},
+             h->stage == HTTP_BODY ? &h->lost_as : NULL);
         say_lost(c, h);
     }
 }
@@ -549,6 +574,7 @@ front_options(struct conn *c)
     struct http_conn          *h     = conn_state(c);
     const struct server_facts *facts = server_facts(conn_server(c));
     judge_again(facts, &h->as);
+    judge_again(facts, &h->lost_as);
     for (uint64_t i = h->due_first; i < h->due_next; i++)
         judge_again(facts, &h->due[i % HTTP_DUE_MAX].as);
 }

@@ -90,7 +90,7 @@ struct http_conn {
     bool                 paused;     /* the request in front has to wait */
     bool                 lost;       /* the framing is lost: `problem`, then the end */
     struct http_problem  problem;
-    struct http_reply_as as; /* of the solo call, or of what is lost */
+    struct http_reply_as as, lost_as; /* of the solo call; of what is lost, or would be */
     enum http_timer      timer;
     enum http_after      after;
     struct vector        after_vector;

@@ -223,7 +223,7 @@ say_settled(struct conn *c, struct http_conn *h)
     while (l->first < l->stored && !l->awaiting) {
         const struct line_due *d      = &l->due[l->first % LINES_COPIES_MAX];
         uint32_t               copies = 0;
-        bool                   enough = d->outcome.err != ERR_OK ||
+        bool                   enough = d->outcome.err != ERR_OK || d->outcome.live ||
                       broker_has_copies(server_broker(s), d->outcome.mark, l->wish.copies, &copies);
         if (!enough && !mono_reached(now, d->deadline))
             break;
@@ -423,30 +423,28 @@ one_line(struct conn *c, struct http_conn *h, struct str line)
 static enum err
 take_whole(struct conn *c, struct http_conn *h)
 {
-    struct http_lines *l    = h->lines;
-    size_t             most = l->objects ? JSON_OBJECT_BYTES_MAX : BODY_BYTES_MAX;
+    struct http_lines               *l    = h->lines;
+    size_t                           most = l->objects ? JSON_OBJECT_BYTES_MAX : BODY_BYTES_MAX;
+    static const struct http_problem long_line = {413, "body_too_large",
+                                                  "a line is longer than 1 MiB"};
     for (;;) {
         struct str in  = buf_str(&l->in);
         size_t     end = l->seen + str_index(str_cut(in, l->seen, in.n), '\n');
         if (end == in.n && in.n > most && !l->skipping) {
-            static const struct http_problem long_line = {413, "body_too_large",
-                                                          "a line is longer than 1 MiB"};
             if (refuse(c, h, long_line) == ERR_BUSY)
                 return ERR_BUSY;
             l->skipping = true;
         }
         if (l->skipping && end == in.n)
             buf_clear_free(&l->in);
-        l->seen = l->in.n;
-        if (end == in.n && !(l->done && l->in.n > 0))
+        l->seen      = l->in.n;
+        bool is_last = l->done && l->broken.status == 0 && l->in.n > 0; /* it has no newline */
+        if (end == in.n && !is_last)
             return ERR_OK;
         l->seen    = end; /* where it is found again after BUSY */
         enum err e = ERR_OK;
         if (!l->skipping)
-            e = end > most ? refuse(c, h,
-                                    (struct http_problem){413, "body_too_large",
-                                                          "a line is longer than 1 MiB"})
-                           : one_line(c, h, str_cut(in, 0, end));
+            e = end > most ? refuse(c, h, long_line) : one_line(c, h, str_cut(in, 0, end));
         if (e != ERR_OK)
             return e;
         l->skipping = false;

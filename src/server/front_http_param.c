@@ -34,7 +34,7 @@ http_duration_ms(struct str text, uint64_t *ms)
 static bool
 is_own_name(struct str authority, struct str host, struct str port)
 {
-    bool ip6 = str_index(host, ':') < host.n && host.p[0] != '[';
+    bool ip6 = str_index(host, ':') < host.n;
     if (ip6) {
         if (authority.n < 2 || authority.p[0] != '[')
             return false;

@@ -133,8 +133,14 @@ take_answer(struct conn *c)
     enum err             e = http_response_decode(buf_str(&p->in), &p->head_seen, &r, &used, &why);
     if (e == ERR_MORE)
         return p->in.n > HTTP_HEAD_BYTES_MAX ? ERR_PROTO : ERR_MORE;
-    if (e != ERR_OK || r.status != 101 || !str_eq_nocase(r.upgrade, STR(PEER_PROTOCOL)))
+    if (e != ERR_OK) {
+        tracef(TRACE_DEBUG, "no link: the other side answers no HTTP: %s", why);
         return ERR_PROTO;
+    }
+    if (r.status != 101 || !str_eq_nocase(r.upgrade, STR(PEER_PROTOCOL))) {
+        tracef(TRACE_DEBUG, "no link: the other side answers %d", r.status);
+        return ERR_PROTO;
+    }
     uint32_t link = free_link(c->server);
     if (link == LINKS_MAX)
         return ERR_LIMIT;

@@ -236,8 +236,10 @@ server_stop(struct server *s)
     struct fact fact = {.kind = FACT_STOP, .stop = {STOP_COPIES_MS}};
     s->stopping      = true;
     s->stop_began    = server_now(s);
-    if (s->listener)
+    if (s->listener) {
+        s->listened = listener_counts(s->listener);
         listener_close(s->listener);
+    }
     s->listener = NULL;
     loop_timer_set(s->loop, &s->stop, mono_after(server_now(s), STOP_MS));
     server_step(s, &fact);
@@ -417,23 +419,22 @@ recover(struct server *s, struct buf *problem)
 static struct server *
 make(struct config *config)
 {
-    struct server *s      = mem_new(sizeof *s);
-    s->config             = config;
-    s->disk.has_room      = true;
-    s->lock_fd            = -1;
-    s->loop               = loop_new();
-    s->facts.cluster      = str_of(config->cluster);
-    s->facts.host         = str_of(config->host);
-    s->facts.cors         = str_of(config->cors);
-    s->facts.version      = str_of(config->version);
-    s->retire_ms          = server_retire_ms(config);
-    s->facts.started      = server_now(s);
-    s->facts.started_wall = server_wall(s);
-    s->deadline           = (struct loop_timer){.fire = on_broker_deadline, .ctx = s};
-    s->tend               = (struct loop_timer){.fire = server_on_tend, .ctx = s};
-    s->retain             = (struct loop_timer){.fire = server_on_retain, .ctx = s};
-    s->retry              = (struct loop_timer){.fire = server_on_retry, .ctx = s};
-    s->stop               = (struct loop_timer){.fire = on_stop_late, .ctx = s};
+    struct server *s = mem_new(sizeof *s);
+    s->config        = config;
+    s->disk.has_room = true;
+    s->lock_fd       = -1;
+    s->loop          = loop_new();
+    s->facts.cluster = str_of(config->cluster);
+    s->facts.host    = str_of(config->host);
+    s->facts.cors    = str_of(config->cors);
+    s->facts.version = str_of(config->version);
+    s->retire_ms     = server_retire_ms(config);
+    s->facts.started = server_now(s);
+    s->deadline      = (struct loop_timer){.fire = on_broker_deadline, .ctx = s};
+    s->tend          = (struct loop_timer){.fire = server_on_tend, .ctx = s};
+    s->retain        = (struct loop_timer){.fire = server_on_retain, .ctx = s};
+    s->retry         = (struct loop_timer){.fire = server_on_retry, .ctx = s};
+    s->stop          = (struct loop_timer){.fire = on_stop_late, .ctx = s};
     server_store_options(s);
     pool_init(&s->conns, sizeof(struct conn), CONNS_MAX + LINKS_MAX);
     pool_init(&s->subs, sizeof(struct sub), SESSIONS_MAX);

@@ -334,7 +334,7 @@ struct server_counters
 server_counters(const struct server *s)
 {
     struct server_counters c  = s->counters;
-    struct listener_counts ln = listener_counts(s->listener);
+    struct listener_counts ln = s->listener ? listener_counts(s->listener) : s->listened;
     c.conns_accepted          = ln.accepted;
     c.conns_over_limit        = ln.over_limit;
     c.out_of_files            = ln.out_of_files;

@@ -68,8 +68,10 @@ struct seed {
     struct server *server;
     char           host[HOST_BYTES_MAX + 1];
     uint16_t       port;
-    bool           join; /* by --join: roster_join() */
+    bool           named; /* by the peers file or --join, as they are now */
+    bool           join;  /* by --join: roster_join() */
     bool           asking, found;
+    bool           told; /* that it has no address */
 };
 
 struct server {
@@ -79,12 +81,13 @@ struct server {
     char                   data_dir[4096];
     int                    lock_fd;
 
-    struct loop         *loop;
-    struct listener     *listener;
-    struct broker       *broker;
-    struct store        *store;
-    struct store_reader *reader;
-    struct worker       *store_worker, *read_worker;
+    struct loop           *loop;
+    struct listener       *listener;
+    struct listener_counts listened; /* of it, when it was closed */
+    struct broker         *broker;
+    struct store          *store;
+    struct store_reader   *reader;
+    struct worker         *store_worker, *read_worker;
 
     struct pool   conns, subs, waits;
     uint64_t      conns_made;

@@ -16,22 +16,37 @@ same_place(const struct seed *seed, const struct peer_place *place)
     return seed->port == place->port && str_eq(str_of(seed->host), place->host);
 }
 
+/* Where it stands already, or may.  NULL: there is no more room. */
+static struct seed *
+seed_for(struct server *s, const struct peer_place *place)
+{
+    struct seed *spare = NULL;
+    for (uint32_t i = 0; i < s->seed_count; i++) {
+        struct seed *seed = &s->seed[i];
+        if (same_place(seed, place))
+            return seed;
+        if (!seed->named && !seed->asking)
+            spare = seed;
+    }
+    if (!spare && s->seed_count < SEEDS_MAX)
+        spare = &s->seed[s->seed_count++];
+    if (spare)
+        *spare = (struct seed){.server = s, .port = place->port};
+    return spare;
+}
+
 static void
 add_seed(struct server *s, const struct peer_place *place, bool join)
 {
-    for (uint32_t i = 0; i < s->seed_count; i++)
-        if (same_place(&s->seed[i], place)) {
-            s->seed[i].join |= join;
-            return;
-        }
-    if (s->seed_count == SEEDS_MAX) {
+    struct seed *seed = seed_for(s, place);
+    if (!seed) {
         tracef(TRACE_WARN, "more than %d places to look for peers: the rest is left out",
                SEEDS_MAX);
         return;
     }
-    struct seed *seed = &s->seed[s->seed_count++];
-    *seed             = (struct seed){.server = s, .port = place->port, .join = join};
     memcpy(seed->host, place->host.p, place->host.n);
+    seed->named = true;
+    seed->join |= join;
 }
 
 static enum err
@@ -81,11 +96,24 @@ load_joins(struct server *s, struct buf *problem)
     return ERR_OK;
 }
 
+/* A place that nobody names any more is asked for no more; with a fault in what does, all that
+ * was named stays. */
 enum err
 server_load_seeds(struct server *s, struct buf *problem)
 {
+    struct seed was[SEEDS_MAX];
+    memcpy(was, s->seed, sizeof was);
+    uint32_t count = s->seed_count;
+    for (uint32_t i = 0; i < count; i++)
+        s->seed[i].named = s->seed[i].join = false;
     enum err e = load_file(s, problem);
-    return e == ERR_OK ? load_joins(s, problem) : e;
+    if (e == ERR_OK)
+        e = load_joins(s, problem);
+    if (e != ERR_OK) {
+        memcpy(s->seed, was, sizeof was);
+        s->seed_count = count;
+    }
+    return e;
 }
 
 static void
@@ -98,8 +126,11 @@ on_found(void *ctx, const struct endpoint *e)
            .seed = {.addr = addr_of(e), .host = str_of(seed->host), .join = seed->join}};
     seed->asking = false;
     seed->found  = e->family != 0;
-    if (s->closed)
+    if (s->closed || !seed->named)
         return;
+    if (!seed->found && !seed->told)
+        tracef(TRACE_WARN, "no address for the peer %s: it is asked for again", seed->host);
+    seed->told = !seed->found;
     if (!seed->found && s->retry.slot == 0)
         loop_timer_set(s->loop, &s->retry, mono_after(server_now(s), RESOLVE_RETRY_MS));
     server_step(s, &fact);
@@ -110,7 +141,7 @@ ask(struct server *s, bool all)
 {
     for (uint32_t i = 0; i < s->seed_count; i++) {
         struct seed *seed = &s->seed[i];
-        if (seed->asking || (seed->found && !all))
+        if (!seed->named || seed->asking || (seed->found && !all))
             continue;
         seed->asking = true;
         resolve_start(s->loop, str_of(seed->host), seed->port, on_found, seed);

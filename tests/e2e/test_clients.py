@@ -1,7 +1,9 @@
 """Clients that are slow, many or gone."""
 
 import select
+import signal
 import socket
+import threading
 import time
 
 from cluster import Http, JsonSocket, curl, wait_for
@@ -104,3 +106,17 @@ def test_a_long_answer_that_leaves_at_once(broker):
         for _ in range(3):
             a = http("GET", "/topics/x?cursor=earliest&wait=0")
             assert len(a.body) > 1 << 20 and len(a.json()["messages"]) == 1000
+
+
+def test_metrics_while_it_stops(broker):
+    # Broken if whoever asks on an open connection ends a broker that says goodbye.
+    waits = threading.Thread(target=lambda: broker.http("POST", "/topics/x?acks=2&timeout=20s", b"x"))
+    with Http(broker.port, broker.ip) as http:
+        assert http("GET", "/metrics").status == 200
+        waits.start()
+        wait_for(lambda: broker.metric("publishes_total") == 1, 10, "the publish")
+        broker.signal(signal.SIGTERM)
+        wait_for(lambda: http("GET", "/readyz").status == 503, 10, "it to stop")
+        assert b"hearsay_conns_accepted_total" in http("GET", "/metrics").body
+    waits.join(20)
+    assert broker.stop() == 0

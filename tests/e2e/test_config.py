@@ -77,6 +77,19 @@ def test_the_reserve_of_the_disk_moves(configured):
     wait_for(lambda: broker.http("POST", "/topics/x", b"y").status == 201, 10, "room")
 
 
+def test_peers_come_and_go(configured):
+    # Broken if a place that nobody names any more is looked for, for ever, or takes the room of
+    # those that are named; or if a mistyped name is silent.
+    broker, write = configured
+    for i in range(6):
+        again(broker, write, "".join(f"join = 127.0.0.1:{1000 + 10 * i + k}\n" for k in range(10)))
+    assert "places to look for peers" not in broker.stderr()
+    again(broker, write, "join = nobody.invalid:1\n")
+    said(broker, "no address for the peer nobody.invalid")
+    again(broker, write, "join = nobody.invalid:1\n")
+    assert broker.stderr().count("no address for the peer") == 1
+
+
 PAGE = "https://page.example"
 
 

@@ -99,3 +99,15 @@ def test_nonsense_is_refused_at_the_start(tmp_path, value, says):
                 hearsay("broker", "--check-config", cwd=tmp_path, env={"HEARSAY_CORS": value})):
         assert run.returncode == 2 and "cors" in run.stderr.lower() and says in run.stderr, run
         assert len(run.stderr.splitlines()) == 1
+
+
+def test_a_page_may_read_why_its_request_was_broken_off(broker):
+    # Broken if a browser hides a refusal whose request could not be read to its end.
+    for head, status in ((b"Content-Type: application/x-ndjson\r\nContent-Length: 2\r\n", 400),
+                         (b"Content-Length: 99999999\r\n", 413)):
+        with Raw(broker) as raw:
+            raw.send(b"POST /topics/%23 HTTP/1.1\r\nHost: x\r\nOrigin: " + PAGE.encode() + b"\r\n"
+                     + head + b"\r\n")
+            code, headers, _ = raw.answer()
+            assert code == status and headers["access-control-allow-origin"] == PAGE
+            assert headers["connection"] == "close"

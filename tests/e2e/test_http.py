@@ -451,6 +451,6 @@ def test_lines_that_are_refused(broker):
     assert request(broker, "POST", "/topics", "x")[0] == 415
     with Raw(broker) as raw:
         raw.send(b"POST /topics/r HTTP/1.1\r\n" + HOST + b"Content-Type: application/x-ndjson\r\n"
-                 b"Transfer-Encoding: chunked\r\n\r\n6\r\nthree\n\r\nzz\r\n")
+                 b"Transfer-Encoding: chunked\r\n\r\n6\r\nthree\n\r\n2\r\nfo\r\nzz\r\n")
         assert b'"code":"bad_request"' in raw.rest()
     assert [m["body"] for m in read_all(broker, "r")] == ["one", "two", "three"]
