@@ -45,27 +45,44 @@ buf_make_room(struct buf *b, size_t bytes, uint8_t **room)
     return ERR_OK;
 }
 
+static enum err
+add_formatted(struct buf *b, const char *format, va_list ap)
+{
+    char    small[512];
+    va_list again;
+    va_copy(again, ap);
+    int n = vsnprintf(small, sizeof small, format, ap);
+    CHECK(n >= 0);
+    uint8_t *room; /* one more for the terminating zero, which is not counted */
+    enum err e = (size_t)n < sizeof small
+                     ? buf_add(b, (struct str){(const uint8_t *)small, (size_t)n})
+                     : buf_room(b, (size_t)n + 1, &room);
+    if (e == ERR_OK && (size_t)n >= sizeof small) {
+        vsnprintf((char *)room, (size_t)n + 1, format, again);
+        buf_grew(b, (size_t)n);
+    }
+    va_end(again);
+    return e;
+}
+
 enum err
 buf_addf(struct buf *b, const char *format, ...)
 {
-    char    small[512];
     va_list ap;
     va_start(ap, format);
-    int n = vsnprintf(small, sizeof small, format, ap);
+    enum err e = add_formatted(b, format, ap);
     va_end(ap);
-    CHECK(n >= 0);
-    if ((size_t)n < sizeof small)
-        return buf_add(b, (struct str){(const uint8_t *)small, (size_t)n});
+    return e;
+}
 
-    uint8_t *room; /* one more for the terminating zero, which is not counted */
-    enum err e = buf_room(b, (size_t)n + 1, &room);
-    if (e != ERR_OK)
-        return e;
+void
+buf_sayf(struct buf *b, const char *format, ...)
+{
+    va_list ap;
     va_start(ap, format);
-    vsnprintf((char *)room, (size_t)n + 1, format, ap);
+    enum err full = add_formatted(b, format, ap);
+    (void)full;
     va_end(ap);
-    buf_grew(b, (size_t)n);
-    return ERR_OK;
 }
 
 void

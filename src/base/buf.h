@@ -68,6 +68,8 @@ buf_add(struct buf *b, struct str s)
     return ERR_OK;
 }
 
+/* For people: what does not fit is left out. */
+void buf_sayf(struct buf *b, const char *format, ...) __attribute__((format(printf, 2, 3)));
 MUST_USE enum err buf_addf(struct buf *b, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 /* Drop bytes from the front; the memory is reused once it is empty. */

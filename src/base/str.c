@@ -79,3 +79,27 @@ str_to_u64(struct str s, uint64_t *value)
     *value = v;
     return true;
 }
+
+bool
+str_to_ms(struct str s, uint64_t *ms)
+{
+    static const struct {
+        const char *name;
+        uint64_t    ms;
+    } unit[]   = {{"ms", 1}, {"s", 1000}, {"m", 60000}, {"h", 3600000}, {"d", 86400000}};
+    size_t   n = 0;
+    uint64_t number;
+    while (n < s.n && s.p[n] >= '0' && s.p[n] <= '9')
+        n++;
+    if (!str_to_u64(str_cut(s, 0, n), &number))
+        return false;
+    for (size_t i = 0; i < sizeof unit / sizeof *unit; i++) {
+        if (!str_eq(str_cut(s, n, s.n), str_of(unit[i].name)))
+            continue;
+        if (number > UINT64_MAX / unit[i].ms)
+            return false;
+        *ms = number * unit[i].ms;
+        return true;
+    }
+    return false;
+}

@@ -29,5 +29,8 @@ struct str str_cut(struct str s, size_t from, size_t to);
 struct str str_trim(struct str s);
 /* Decimal digits only, no sign, no blank, no overflow; false otherwise. */
 bool str_to_u64(struct str s, uint64_t *value);
+/* A time with its unit, 500ms, 5s, 1m, 2h or 30d, as milliseconds.  False: it is none, or too long.
+ */
+bool str_to_ms(struct str s, uint64_t *ms);
 
 #endif

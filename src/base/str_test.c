@@ -80,10 +80,46 @@ reads_decimal_numbers_strictly(void **state)
     assert_false(str_to_u64(STR("1\0"), &value));
 }
 
+/* Broken when a time is taken for another, or one that no 64 bits hold for a short one. */
+static void
+times_have_units(void **state)
+{
+    static const struct {
+        const char *text;
+        uint64_t    ms;
+    } row[]                         = {{"0s", 0},
+                                       {"500ms", 500},
+                                       {"5s", 5000},
+                                       {"1m", 60000},
+                                       {"2h", 7200000},
+                                       {"30d", UINT64_C(2592000000)},
+                                       {"213503982334d", UINT64_C(213503982334) * 86400000}};
+    static const char *const none[] = {"",
+                                       "5",
+                                       "ms",
+                                       "5 s",
+                                       "5S",
+                                       "-1s",
+                                       "1.5s",
+                                       "5sm",
+                                       "s5",
+                                       "213503982335d",
+                                       "99999999999999999999ms"};
+    (void)state;
+    uint64_t ms;
+    for (size_t i = 0; i < sizeof row / sizeof *row; i++) {
+        assert_true(str_to_ms(str_of(row[i].text), &ms));
+        assert_true(ms == row[i].ms);
+    }
+    for (size_t i = 0; i < sizeof none / sizeof *none; i++)
+        assert_false(str_to_ms(str_of(none[i]), &ms));
+}
+
 int
 main(void)
 {
     const struct CMUnitTest test[] = {
+        cmocka_unit_test(times_have_units),
         cmocka_unit_test(compares_bytes),
         cmocka_unit_test(finds_cuts_and_trims),
         cmocka_unit_test(reads_decimal_numbers_strictly),

@@ -14,26 +14,18 @@
 
 /* ---- values ---- */
 
+/* A number alone is seconds. */
 bool
 options_time(const char *text, int *ms)
 {
-    static const struct {
-        const char *unit;
-        int         ms;
-    } unit[]        = {{"ms", 1},    {"s", 1000},        {"", 1000},
-                       {"m", 60000}, {"h", 3600 * 1000}, {"d", 24 * 3600 * 1000}};
-    size_t   digits = strspn(text, "0123456789");
     uint64_t number;
-    if (!str_to_u64((struct str){(const uint8_t *)text, digits}, &number))
+    bool     is_bare = str_to_u64(str_of(text), &number);
+    if (!is_bare && !str_to_ms(str_of(text), &number))
         return false;
-    for (size_t i = 0; i < sizeof unit / sizeof *unit; i++)
-        if (strcmp(text + digits, unit[i].unit) == 0) {
-            if (number > (uint64_t)(INT_MAX / unit[i].ms))
-                return false;
-            *ms = (int)number * unit[i].ms;
-            return true;
-        }
-    return false;
+    if (number > INT_MAX / (is_bare ? 1000 : 1))
+        return false;
+    *ms = (int)number * (is_bare ? 1000 : 1);
+    return true;
 }
 
 static bool

@@ -300,12 +300,8 @@ request_call(struct buf *out, const char *host, const char *method, const char *
 bool
 request_is_time(const char *from)
 {
-    size_t                   digits = strspn(from, "0123456789");
-    static const char *const unit[] = {"ms", "s", "m", "h", "d"};
-    for (size_t i = 0; digits > 0 && i < sizeof unit / sizeof *unit; i++)
-        if (strcmp(from + digits, unit[i]) == 0)
-            return true;
-    return false;
+    uint64_t ms;
+    return str_to_ms(str_of(from), &ms);
 }
 
 bool

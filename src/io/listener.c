@@ -114,8 +114,7 @@ explain(const struct listener_config *config, int error, struct buf *problem)
         what = "this machine has no such address; name one of its own with --bind";
     else if (error == EACCES)
         what = "no permission for this port; choose one above 1023 with --port";
-    enum err full = buf_addf(problem, "cannot listen on %s: %s", text, what);
-    (void)full;
+    buf_sayf(problem, "cannot listen on %s: %s", text, what);
     return error == EADDRINUSE ? ERR_BUSY : ERR_IO;
 }
 

@@ -27,9 +27,7 @@ static const struct {
 static enum err
 say(struct buf *problem, enum err e, const char *dir, const char *what)
 {
-    /* A line that does not fit is cut by the caller's limit: nothing to do about it. */
-    enum err full = buf_addf(problem, "data folder '%s': %s", dir, what);
-    (void)full;
+    buf_sayf(problem, "data folder '%s': %s", dir, what);
     return e;
 }
 

@@ -9,20 +9,22 @@
 #include "server/origin.h"
 
 #include <ini.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
 enum { FILE_BYTES_MAX = 64 << 10, LIST_BYTES_MAX = 8 << 10 };
 
-static void
-say(struct buf *problem, const char *format, const char *a, const char *b, const char *c)
+/* The first one is the one to mend. */
+static void __attribute__((format(printf, 2, 3))) say(struct buf *problem, const char *format, ...)
 {
-    char line[1024];
-    if (problem->n > 0)
-        return; /* the first one is the one to mend */
-    snprintf(line, sizeof line, format, a, b, c);
-    enum err full = buf_add(problem, str_of(line));
-    (void)full;
+    char    line[1024];
+    va_list ap;
+    va_start(ap, format);
+    vsnprintf(line, sizeof line, format, ap);
+    va_end(ap);
+    if (problem->n == 0)
+        buf_sayf(problem, "%s", line);
 }
 
 struct wrong {
@@ -74,26 +76,11 @@ parse_size(const char *text, uint64_t *size)
     return true;
 }
 
-/* Milliseconds. */
+/* Milliseconds; nothing needs no unit. */
 static bool
 parse_time(const char *text, uint64_t *ms)
 {
-    static const struct {
-        const char *unit;
-        uint64_t    ms;
-    } unit[] = {{"ms", 1}, {"s", 1000}, {"m", 60000}, {"h", 3600000}, {"d", 86400000}};
-    size_t n = strspn(text, "0123456789");
-    if (!str_to_u64((struct str){(const uint8_t *)text, n}, ms))
-        return false;
-    if (*ms == 0 && text[n] == '\0')
-        return true;
-    for (unsigned i = 0; i < sizeof unit / sizeof *unit; i++) {
-        if (strcmp(text + n, unit[i].unit) != 0)
-            continue;
-        *ms *= unit[i].ms;
-        return *ms / unit[i].ms <= UINT32_MAX;
-    }
-    return false;
+    return str_to_ms(str_of(text), ms) || (str_to_u64(str_of(text), ms) && *ms == 0);
 }
 
 static bool
@@ -294,7 +281,7 @@ on_topic_line(struct source *s, uint32_t number, const char *name, const char *v
         return 1;
     snprintf(text, sizeof text, "[topic \"%.*s\"], %.16s", (int)filter.n, (const char *)filter.p,
              name);
-    say(s->problem, "%s: %s%s", text, wrong, "");
+    say(s->problem, "%s: %s", text, wrong);
     return 0;
 }
 
@@ -306,29 +293,21 @@ on_ini_line(void *ctx, const char *section, const char *name, const char *value)
     if (config_topics_is(&s->config->topics, section, &number))
         return on_topic_line(s, number, name, value);
     if (*section != '\0' && strcmp(section, "broker") != 0) {
-        say(s->problem, "section [%s] is unknown; use [broker], [topic \"FILTER\"] or none%s%s",
-            section, "", "");
+        say(s->problem, "section [%s] is unknown; use [broker], [topic \"FILTER\"] or none",
+            section);
         return 0;
     }
     const struct config_row *r = find(name);
     if (!r || strcmp(name, "config") == 0) {
         char near[64];
-        say(s->problem, "unknown option '%s'%s; see hearsay broker --help%s", name,
-            r ? "" : guess(name, "", near, sizeof near), "");
+        say(s->problem, "unknown option '%s'%s; see hearsay broker --help", name,
+            r ? "" : guess(name, "", near, sizeof near));
         return 0;
     }
     const char *wrong = take(s, r, value);
     if (wrong)
-        say(s->problem, "%s: %s%s", name, wrong, "");
+        say(s->problem, "%s: %s", name, wrong);
     return !wrong;
-}
-
-static void
-say_line(struct buf *problem, const char *path, int line, const char *why)
-{
-    char number[16];
-    snprintf(number, sizeof number, "%d", line);
-    say(problem, "config file '%s', line %s: %s", path, number, why);
 }
 
 static bool
@@ -345,7 +324,7 @@ load_file(struct config *c, struct buf *problem)
     if (is_read)
         why = "it is too large";
     if (!is_read || buf_add(&text, (struct str){(const uint8_t *)"", 1}) != ERR_OK) {
-        say(problem, "config file '%s': %s%s", c->config, why, "");
+        say(problem, "config file '%s': %s", c->config, why);
         buf_fini(&text);
         buf_fini(&wrong);
         return false;
@@ -361,7 +340,8 @@ load_file(struct config *c, struct buf *problem)
         bool     is_said = wrong.n > 0;
         enum err e       = buf_add(&wrong, (struct str){(const uint8_t *)"", 1});
         CHECK(e == ERR_OK);
-        say_line(problem, c->config, line, is_said ? (const char *)buf_str(&wrong).p : why);
+        say(problem, "config file '%s', line %d: %s", c->config, line,
+            is_said ? (const char *)buf_str(&wrong).p : why);
     }
     buf_fini(&wrong);
     return line == 0;
@@ -409,9 +389,7 @@ config_strangers(char *const *variable, struct buf *out)
         name[n - prefix] = '\0';
         if (find(name) || *guess(name, "--", near, sizeof near) == '\0')
             continue;
-        enum err full = buf_addf(out, "%s%.*s sets no option%s", out->n > 0 ? ", " : "", (int)n,
-                                 *variable, near);
-        (void)full;
+        buf_sayf(out, "%s%.*s sets no option%s", out->n > 0 ? ", " : "", (int)n, *variable, near);
     }
 }
 
@@ -437,14 +415,13 @@ load_flag(struct source *s, int argc, char *const *argv, int *at, bool only_conf
     const struct config_row *r = find(name);
     if (!r) {
         char near[64];
-        say(s->problem, "unknown option '%.64s'%s; see hearsay broker --help%s", word,
-            guess(name, "--", near, sizeof near), "");
+        say(s->problem, "unknown option '%.64s'%s; see hearsay broker --help", word,
+            guess(name, "--", near, sizeof near));
         return false;
     }
     const char *text = value_of(argc, argv, at);
     if (!text) {
-        say(s->problem, "--%s needs a value (%s); see hearsay broker --help%s", r->name, r->shape,
-            "");
+        say(s->problem, "--%s needs a value (%s); see hearsay broker --help", r->name, r->shape);
         return false;
     }
     if ((strcmp(r->name, "config") == 0) != only_config)
@@ -563,8 +540,7 @@ config_reload(struct config *c, struct config *was, struct buf *later, struct bu
         if (row[i].when == AT_SIGHUP) {
             take_over(c, was, &row[i]);
         } else if (!is_same(c, was, &row[i])) {
-            enum err full = buf_addf(later, "%s--%s", later->n > 0 ? ", " : "", row[i].name);
-            (void)full;
+            buf_sayf(later, "%s--%s", later->n > 0 ? ", " : "", row[i].name);
         }
     }
     struct config_topics topics = c->topics;

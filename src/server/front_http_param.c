@@ -7,27 +7,11 @@
 bool
 http_duration_ms(struct str text, uint64_t *ms)
 {
-    static const struct {
-        const char *unit;
-        uint64_t    ms;
-    } unit[]            = {{"ms", 1}, {"s", 1000}, {"m", 60000}, {"h", 3600000}, {"d", 86400000}};
-    const uint64_t most = UINT64_C(100000) * 86400000;
-    size_t         n    = 0;
-    uint64_t       number;
-
-    while (n < text.n && text.p[n] >= '0' && text.p[n] <= '9')
-        n++;
-    if (!str_to_u64(str_cut(text, 0, n), &number))
+    uint64_t all;
+    if (!str_to_ms(text, &all) || all > UINT64_C(100000) * 86400000)
         return false;
-    for (size_t i = 0; i < sizeof unit / sizeof *unit; i++) {
-        if (!str_eq(str_cut(text, n, text.n), str_of(unit[i].unit)))
-            continue;
-        if (number > most / unit[i].ms)
-            return false;
-        *ms = number * unit[i].ms;
-        return true;
-    }
-    return false;
+    *ms = all;
+    return true;
 }
 
 /* Is `authority` this host (a name or a bare address) with our port? */

@@ -5,8 +5,7 @@
 static enum err
 say(struct buf *problem, const char *file, unsigned line, const char *why)
 {
-    enum err full = buf_addf(problem, "%s:%u: %s", file, line, why);
-    (void)full;
+    buf_sayf(problem, "%s:%u: %s", file, line, why);
     return ERR_INVALID;
 }
 

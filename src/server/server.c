@@ -335,11 +335,10 @@ find_self(struct server *s, struct buf *problem)
         s->facts.self = addr_of(&e);
         return ERR_OK;
     }
-    enum err full = buf_addf(problem,
-                             "--host '%s' has no address (%s); give a name or an IP address that "
-                             "the other brokers can reach",
-                             s->config->host, why);
-    (void)full;
+    buf_sayf(problem,
+             "--host '%s' has no address (%s); give a name or an IP address that "
+             "the other brokers can reach",
+             s->config->host, why);
     return ERR_INVALID;
 }
 
@@ -351,8 +350,7 @@ take_data_dir(struct server *s, struct buf *problem)
                                : snprintf(s->data_dir, sizeof s->data_dir, "hearsay-data/%s-%u/",
                                           c->host, c->port);
     if (n < 0 || (size_t)n >= sizeof s->data_dir) {
-        enum err full = buf_addf(problem, "--data is too long; choose a shorter path");
-        (void)full;
+        buf_sayf(problem, "--data is too long; choose a shorter path");
         return ERR_INVALID;
     }
     return lockdir_take(s->data_dir, &s->lock_fd, problem);
@@ -375,9 +373,7 @@ listen_here(struct server *s, uint64_t files, struct buf *problem)
         .ctx       = s,
     };
     if (c->bind[0] != '\0' && resolve_now(str_of(c->bind), c->port, &l.at, &why) != ERR_OK) {
-        enum err full = buf_addf(
-            problem, "--bind '%s' is no address (%s); give one of this machine", c->bind, why);
-        (void)full;
+        buf_sayf(problem, "--bind '%s' is no address (%s); give one of this machine", c->bind, why);
         return ERR_INVALID;
     }
     return listener_open(&s->listener, &l, problem);
@@ -397,9 +393,7 @@ recover(struct server *s, struct buf *problem)
         return e;
     e = store_reader_open(&s->reader, s->store);
     if (e != ERR_OK) {
-        enum err full =
-            buf_addf(problem, "the log in '%s' cannot be read: %s", s->data_dir, err_text(e));
-        (void)full;
+        buf_sayf(problem, "the log in '%s' cannot be read: %s", s->data_dir, err_text(e));
         return e;
     }
     struct broker_config bc = {

@@ -61,9 +61,7 @@ load_file(struct server *s, struct buf *problem)
     if (e == ERR_NOTFOUND && !s->config->given.peers) {
         e = ERR_OK; /* nobody asked for it */
     } else if (e != ERR_OK) {
-        enum err full =
-            buf_addf(problem, "peers file '%s': %s; name another with --peers", path, why);
-        (void)full;
+        buf_sayf(problem, "peers file '%s': %s; name another with --peers", path, why);
     } else {
         e = peers_parse(buf_str(&text), path, &places, problem);
         for (uint32_t i = 0; e == ERR_OK && i < places.count; i++)
@@ -86,9 +84,7 @@ load_joins(struct server *s, struct buf *problem)
         if (item.n == 0)
             continue;
         if (peer_place_parse(item, &place, &why) != ERR_OK) {
-            enum err full =
-                buf_addf(problem, "--join '%.*s': %s; write host:port", STR_ARG(item), why);
-            (void)full;
+            buf_sayf(problem, "--join '%.*s': %s; write host:port", STR_ARG(item), why);
             return ERR_INVALID;
         }
         add_seed(s, &place, true);

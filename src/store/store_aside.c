@@ -180,12 +180,10 @@ aside_put(struct store *s, struct buf *problem)
                "from the other brokers",
                s->path, to);
     } else {
-        enum err full =
-            buf_addf(problem,
-                     "%s is corrupt and cannot be put aside: %s; move it and %s.broken away by "
-                     "hand",
-                     s->path, strerror(errno), s->path);
-        (void)full;
+        buf_sayf(problem,
+                 "%s is corrupt and cannot be put aside: %s; move it and %s.broken away by "
+                 "hand",
+                 s->path, strerror(errno), s->path);
     }
     free(to);
     return e;
