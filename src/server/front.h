@@ -65,8 +65,9 @@ struct front {
     void (*ready)(struct conn *c, struct sub *sub);
     /* All that was written left, after some of it had to wait.  May be NULL. */
     void (*drained)(struct conn *c);
-    /* The conn's deadline passed (it is unset now). */
+    /* The conn's deadline passed (it is unset now).  NULL where none is set. */
     void (*deadline)(struct conn *c);
+    /* NULL where nobody asks. */
     void (*topics)(struct conn *c, uint64_t ref, const struct topic_list *topics);
     /* OK: *newest, borrowed for the call.  NOTFOUND: no message.  BUSY: there is no memory for
      * it now.  Others: it cannot be read.  NULL where nobody asks. */

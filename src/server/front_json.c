@@ -515,21 +515,6 @@ front_open(struct conn *c)
     conn_deadline(c, MONO_NEVER); /* a device may keep quiet for as long as it likes */
 }
 
-/* None is set, and no list of topics is asked for. */
-static void
-front_deadline(struct conn *c)
-{
-    (void)c;
-}
-
-static void
-front_topics(struct conn *c, uint64_t ref, const struct topic_list *topics)
-{
-    (void)c;
-    (void)ref;
-    (void)topics;
-}
-
 static void
 front_close(struct conn *c)
 {
@@ -555,7 +540,5 @@ const struct front front_json = {
     .answer   = front_answer,
     .awaited  = front_awaited,
     .ready    = front_ready,
-    .deadline = front_deadline,
-    .topics   = front_topics,
     .close    = front_close,
 };

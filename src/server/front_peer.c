@@ -190,8 +190,7 @@ peer_resume(struct conn *c)
     return ERR_OK;
 }
 
-/* What the front before asked for: its client went over to another protocol without
- * waiting, and there is nobody left to tell. */
+/* A request that upgrades waits for all before it: nothing of the front before is owed. */
 static void
 peer_answer(struct conn *c, uint64_t ref, const struct outcome *o)
 {
@@ -213,14 +212,6 @@ static void
 peer_ready(struct conn *c, struct sub *sub)
 {
     server_unsubscribe(c, sub);
-}
-
-static void
-peer_topics(struct conn *c, uint64_t ref, const struct topic_list *topics)
-{
-    (void)c;
-    (void)ref;
-    (void)topics;
 }
 
 static void
@@ -410,7 +401,6 @@ const struct front front_peer = {
     .answer   = peer_answer,
     .awaited  = peer_awaited,
     .ready    = peer_ready,
-    .topics   = peer_topics,
     .deadline = peer_deadline,
     .close    = peer_closed,
 };
