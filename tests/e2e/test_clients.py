@@ -119,4 +119,5 @@ def test_metrics_while_it_stops(broker):
         wait_for(lambda: http("GET", "/readyz").status == 503, 10, "it to stop")
         assert b"hearsay_conns_accepted_total" in http("GET", "/metrics").body
     waits.join(20)
+    wait_for(lambda: not broker.is_running(), 20, "its end")
     assert broker.stop() == 0
