@@ -8,6 +8,9 @@
 
 enum { TABLE_STEP = 64 };
 
+/* Odd while it is in use.  31 bits, and after the last comes 0 again. */
+#define GENERATION_MASK UINT32_C(0x7fffffff)
+
 struct pool_item {
     uint32_t index;
     uint32_t generation; /* odd: in use */
@@ -64,7 +67,7 @@ pool_take(struct pool *p)
     } else {
         return NULL;
     }
-    item->generation++;
+    item->generation = (item->generation + 1) & GENERATION_MASK;
     p->used++;
     memset(item->object, 0, p->object_bytes);
     return item->object;
@@ -76,9 +79,9 @@ pool_give(struct pool *p, void *object)
     struct pool_item *item = item_of(object);
     CHECK(item->generation & 1);
     CHECK(p->item[item->index] == item);
-    item->generation++;
-    item->next_free = p->free_first;
-    p->free_first   = item->index + 1;
+    item->generation = (item->generation + 1) & GENERATION_MASK;
+    item->next_free  = p->free_first;
+    p->free_first    = item->index + 1;
     p->used--;
 }
 

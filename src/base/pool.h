@@ -23,7 +23,7 @@ void pool_fini(struct pool *p);
 /* Zeroed.  NULL: the limit is reached. */
 void *pool_take(struct pool *p);
 void  pool_give(struct pool *p, void *object);
-/* Never 0. */
+/* Never 0, and never with bit 63. */
 uint64_t pool_handle(const void *object);
 /* NULL: given back since, or never a handle of this pool. */
 void *pool_find(const struct pool *p, uint64_t handle);

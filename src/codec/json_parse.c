@@ -277,7 +277,7 @@ means_same(const struct key *a, const struct key *b)
     return a->raw.n == b->raw.n && str_eq(a->raw, b->raw);
 }
 
-/* Keys that differ in length or first byte cannot be equal unless escaped: their bit in
+/* Keys that differ in length or last byte cannot be equal unless escaped: their bit in
  * `met` says whether a look at the earlier keys is needed at all. */
 static uint64_t
 key_bit(const struct key *k)

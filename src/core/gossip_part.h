@@ -64,7 +64,6 @@ void hand_lost(struct gossip *g, struct journal *j, const struct batch *b, struc
 void        wait_lost(struct gossip *g, struct stream *s, uint32_t member, struct mono now);
 struct mono wait_deadline(const struct gossip *g);
 
-/* The highest seq of it that a linked member says it has on disk. */
 /* Up to here it need not come again: it is held, or waits here for something else. */
 uint64_t stream_reach(const struct stream *s);
 

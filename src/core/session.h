@@ -37,8 +37,7 @@ struct sessions;
 void sessions_init(struct sessions *all);
 void sessions_fini(struct sessions *all);
 
-/* LIMIT: too many sessions or filters.  `seen` is copied.  `start` says how to find
- * the place: AT_VECTOR by `seen`, SINCE by the time. */
+/* LIMIT: too many sessions or filters. */
 MUST_USE enum err session_open(struct sessions *all, const struct str *filter,
                                uint32_t filter_count, uint64_t ref, struct session **out);
 /* Go on from what `seen` holds.  A retired stream that it lacks is named by a gap when its
