@@ -236,28 +236,37 @@ is_in_place(const struct store *s)
     return stat(s->path, &st) == 0 && st.st_dev == s->device && st.st_ino == s->inode;
 }
 
+/* The others are small, and an election or a vector has to go on while the disk is full. */
 static bool
 wants_room(const struct commit *commit, uint32_t count)
 {
     for (uint32_t i = 0; i < count; i++)
-        if (commit[i].kind == COMMIT_BATCH || commit[i].kind == COMMIT_GAPS ||
-            commit[i].kind == COMMIT_PROBE)
+        if (commit[i].batch || commit[i].gaps || commit[i].kind == COMMIT_PROBE)
             return true;
     return false;
 }
 
 static uint64_t
-bytes_of(const struct commit *commit, uint32_t count)
+batch_row_bytes(const struct batch *b)
 {
     enum { ROW_BYTES = 200 };
+    uint32_t rows  = 1 + (batch_is_gap(b) ? 1 : b->count);
+    uint64_t bytes = (uint64_t)rows * ROW_BYTES + b->deps_count * sizeof *b->deps;
+    for (uint32_t i = 0; i < b->count; i++)
+        bytes += b->msg[i].headers.n + b->msg[i].body.n;
+    return bytes;
+}
+
+static uint64_t
+bytes_of(const struct commit *commit, uint32_t count)
+{
     uint64_t bytes = 0;
     for (uint32_t i = 0; i < count; i++) {
-        const struct batch *b = commit[i].kind == COMMIT_BATCH ? commit[i].batch : NULL;
-        for (uint32_t k = 0; b && k < b->count; k++)
-            bytes += b->msg[k].headers.n + b->msg[k].body.n + ROW_BYTES;
-        bytes += ROW_BYTES + (b ? b->deps_count * sizeof *b->deps : 0);
-        if (commit[i].kind == COMMIT_GAPS)
-            bytes += (uint64_t)commit[i].gaps->count * 2 * ROW_BYTES;
+        const struct gap_list *gaps = commit[i].gaps;
+        if (commit[i].batch)
+            bytes += batch_row_bytes(commit[i].batch);
+        for (uint32_t k = 0; gaps && k < gaps->count; k++)
+            bytes += batch_row_bytes(gaps->at[k]);
     }
     return bytes;
 }
