@@ -259,6 +259,24 @@ disk_start(struct disk *d)
     assert_int_equal(store_reader_open(&d->r, d->s), ERR_OK);
 }
 
+/* Opens, expects `e` and `words` in the message. */
+static inline void
+disk_refuses(const struct disk *d, struct str cluster, enum err e, const char *words)
+{
+    struct store_config     config = {.dir = d->dir, .cluster = cluster};
+    struct store           *s      = NULL;
+    const struct recovered *found;
+    struct buf              problem;
+    buf_init(&problem, 0);
+    assert_int_equal(store_open(&s, &config, &found, &problem), e);
+    assert_null(s);
+    assert_int_equal(buf_add(&problem, (struct str){(const uint8_t *)"", 1}), ERR_OK);
+    const char *text = (const char *)buf_str(&problem).p;
+    if (!strstr(text, words) || strchr(text, '\n'))
+        fail_msg("\"%s\" does not say \"%s\"", text, words);
+    buf_fini(&problem);
+}
+
 static inline void
 disk_stop(struct disk *d)
 {

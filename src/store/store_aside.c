@@ -20,7 +20,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { ASIDE_MAX = 1000, PAGE_BYTES = 4096, WAL_HEAD = 32, FRAME_HEAD = 24, SHM_HEAD = 24 };
+enum { ASIDE_MAX = 999, PAGE_BYTES = 4096, WAL_HEAD = 32, FRAME_HEAD = 24, SHM_HEAD = 24 };
 
 static const char broken[] = ".broken", rebuilding[] = ".rebuilding";
 
@@ -133,34 +133,28 @@ store_condemn(struct store *s)
 
 /* ---- the file ---- */
 
-/* The first name of its kind that is free. */
+/* The first name of its kind that is free; NULL: none is. */
 static char *
 free_name(const struct store *s, const char *form)
 {
-    char *path = NULL;
-    for (int i = 1; i < ASIDE_MAX; i++) {
-        char  number[16];
-        char *wal;
-        free(path);
-        snprintf(number, sizeof number, "%d", i);
-        path     = path_of(s, "%s%s", form, number);
-        wal      = path_of(s, "%s%s-wal", form, number);
-        bool hit = exists(path) || exists(wal);
+    for (int i = 1; i <= ASIDE_MAX; i++) {
+        char *path  = path_of(s, "%s%d", form, i);
+        char *wal   = path_of(s, "%s%d-wal", form, i);
+        bool  taken = exists(path) || exists(wal);
         free(wal);
-        if (!hit)
-            break;
+        if (!taken)
+            return path;
+        free(path);
     }
-    return path;
+    return NULL;
 }
 
-/* Moves broker.db and its WAL away, under one new name, so that SQLite still finds
- * them together.  The folder keeps every such copy. */
-enum err
-aside_put(struct store *s, struct buf *problem)
+/* Under one new name, so that SQLite still finds them together. */
+static enum err
+move_all(const struct store *s, const char *to)
 {
     static const char *const suffix[] = {"", "-wal", "-shm"};
-    char                    *to       = free_name(s, ".corrupt-");
-    enum err                 e        = make_mark(s, rebuilding, "waiting for a peer\n");
+    enum err                 e        = ERR_OK;
     for (size_t i = 0; i < sizeof suffix / sizeof *suffix && e == ERR_OK; i++) {
         char *from = path_of(s, "%s", suffix[i]), *into = NULL;
         int   n = asprintf(&into, "%s%s", to, suffix[i]);
@@ -170,6 +164,24 @@ aside_put(struct store *s, struct buf *problem)
         free(from);
         free(into);
     }
+    return e;
+}
+
+/* The folder keeps every such copy: they may be all that there is of what was acknowledged. */
+enum err
+aside_put(struct store *s, struct buf *problem)
+{
+    char *to = free_name(s, ".corrupt-");
+    if (!to) {
+        buf_sayf(problem,
+                 "%s is corrupt and cannot be put aside: %d files %s.corrupt-* lie there "
+                 "already; move them away, and find out what damages the disk",
+                 s->path, ASIDE_MAX, s->path);
+        return ERR_IO;
+    }
+    enum err e = make_mark(s, rebuilding, "waiting for a peer\n");
+    if (e == ERR_OK)
+        e = move_all(s, to);
     if (e == ERR_OK)
         e = aside_sync_folder(s);
     if (e == ERR_OK) /* while it is there each start puts the file aside, however good that is */
@@ -261,8 +273,15 @@ commits_behind(int fd, uint32_t frames)
 static void
 keep_copy(const struct store *s, int from)
 {
-    char   *path = free_name(s, "-wal.damaged-");
-    int     to   = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, STORE_FILE_MODE);
+    char *path = free_name(s, "-wal.damaged-");
+    if (!path) {
+        tracef(TRACE_ERROR,
+               "store: no copy of it could be kept: %d files %s-wal.damaged-* lie "
+               "there already; move them away",
+               ASIDE_MAX, s->path);
+        return;
+    }
+    int     to = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, STORE_FILE_MODE);
     uint8_t piece[1 << 16];
     ssize_t n  = 0;
     off_t   at = 0;

@@ -122,6 +122,34 @@ a_crash_on_the_way_goes_on(void **state)
     disk_close(&d);
 }
 
+/* Without it a copy that was kept is overwritten by the next that is put aside. */
+static void
+no_copy_is_overwritten(void **state)
+{
+    enum { COPIES = 999 };
+    struct disk d;
+    char        path[128], suffix[32];
+    (void)state;
+    disk_open(&d, false);
+    assert_int_equal(store_condemn(d.s), ERR_OK);
+    disk_stop(&d);
+    for (int i = 1; i <= COPIES; i++) {
+        snprintf(suffix, sizeof suffix, ".corrupt-%d", i);
+        disk_path(&d, suffix, path);
+        int fd = open(path, O_WRONLY | O_CREAT | O_EXCL, 0666);
+        assert_true(fd >= 0);
+        close(fd);
+    }
+    disk_refuses(&d, STR("hearsay"), ERR_IO, "move them away");
+    assert_int_equal(disk_bytes(&d, suffix), 0);
+    assert_true(disk_bytes(&d, "") > 0);
+    assert_int_equal(unlink(path), 0);
+    disk_start(&d);
+    assert_true(store_was_corrupt(d.s));
+    assert_true(disk_bytes(&d, suffix) > 0);
+    disk_close(&d);
+}
+
 static long
 root_of(const struct disk *d, const char *table)
 {
@@ -275,6 +303,7 @@ main(void)
         cmocka_unit_test(a_new_file_waits_for_a_peer_until_it_is_told),
         cmocka_unit_test(a_condemned_file_is_put_aside),
         cmocka_unit_test(a_crash_on_the_way_goes_on),
+        cmocka_unit_test(no_copy_is_overwritten),
         cmocka_unit_test(a_table_of_streams_that_leads_back_is_put_aside),
         cmocka_unit_test(a_damaged_wal_is_told_and_kept),
         cmocka_unit_test(what_is_left_of_an_older_wal_is_no_loss),

@@ -42,24 +42,6 @@ execute(const struct disk *d, const char *sql)
     sqlite3_close(db);
 }
 
-/* Opens, expects `e` and `words` in the message. */
-static void
-refused(const struct disk *d, struct str cluster, enum err e, const char *words)
-{
-    struct store_config     config = {.dir = d->dir, .cluster = cluster};
-    struct store           *s      = NULL;
-    const struct recovered *found;
-    struct buf              problem;
-    buf_init(&problem, 0);
-    assert_int_equal(store_open(&s, &config, &found, &problem), e);
-    assert_null(s);
-    assert_int_equal(buf_add(&problem, (struct str){(const uint8_t *)"", 1}), ERR_OK);
-    const char *text = (const char *)buf_str(&problem).p;
-    if (!strstr(text, words) || strchr(text, '\n'))
-        fail_msg("\"%s\" does not say \"%s\"", text, words);
-    buf_fini(&problem);
-}
-
 /* Without it an old binary ruins a new file, or a wrong --data another program's. */
 static void
 files_that_are_not_ours_are_refused(void **state)
@@ -68,13 +50,13 @@ files_that_are_not_ours_are_refused(void **state)
     (void)state;
     disk_open(&d, false);
     disk_stop(&d);
-    refused(&d, STR("other"), ERR_INVALID, "belongs to the cluster \"hearsay\"");
+    disk_refuses(&d, STR("other"), ERR_INVALID, "belongs to the cluster \"hearsay\"");
     execute(&d, "PRAGMA user_version = 4");
-    refused(&d, STR("hearsay"), ERR_STALE, "newer hearsay: install that version");
+    disk_refuses(&d, STR("hearsay"), ERR_STALE, "newer hearsay: install that version");
     execute(&d, "PRAGMA application_id = 1");
-    refused(&d, STR("hearsay"), ERR_INVALID, "another program");
+    disk_refuses(&d, STR("hearsay"), ERR_INVALID, "another program");
     kit_folder_gone(d.dir);
-    refused(&d, STR("hearsay"), ERR_IO, "make the folder");
+    disk_refuses(&d, STR("hearsay"), ERR_IO, "make the folder");
 }
 
 /* Without it a user who lacks a permission reads the words of SQLite. */
@@ -94,7 +76,7 @@ what_cannot_be_written_says_what_to_do(void **state)
         if (child == 0) { /* the superuser may write everything */
             if (geteuid() == 0 && seteuid(65534) != 0)
                 _exit(2);
-            refused(&d, STR("hearsay"), ERR_IO, "give the broker's user write access");
+            disk_refuses(&d, STR("hearsay"), ERR_IO, "give the broker's user write access");
             _exit(0);
         }
         int status;
@@ -106,11 +88,11 @@ what_cannot_be_written_says_what_to_do(void **state)
     kit_folder(d.dir);
     disk_path(&d, "", path);
     assert_int_equal(mkdir(path, 0755), 0);
-    refused(&d, STR("hearsay"), ERR_IO, "choose another");
+    disk_refuses(&d, STR("hearsay"), ERR_IO, "choose another");
     kit_folder_gone(d.dir);
     kit_folder(d.dir);
     kit_writes_left = 3;
-    refused(&d, STR("hearsay"), ERR_FULL, "free some space");
+    disk_refuses(&d, STR("hearsay"), ERR_FULL, "free some space");
     kit_writes_left = -1;
     kit_folder_gone(d.dir);
 }
