@@ -112,8 +112,6 @@ answer(struct broker *b, uint64_t serial, uint32_t count, enum err err, const st
         e.answer.mark    = (struct mark){batch->stream, batch->first};
         e.answer.lamport = batch->lamport_first;
     }
-    b->counters.answered += count;
-    b->counters.failed += err == ERR_OK ? 0 : count;
     out_add(&b->out, &e);
 }
 
@@ -133,9 +131,7 @@ on_publish(struct broker *b, const struct fact *f)
         return e;
     b->answer.live = !stored;
     stamp_client(&b->clock, f->publish.stamp);
-    b->counters.publishes++;
-    b->counters.live_publishes += !stored;
-    b->counters.published_bytes += m.body.n;
+    b->live_published += !stored;
     return ERR_OK;
 }
 
@@ -204,8 +200,6 @@ spread_live(struct broker *b)
             e.answer.count = live_drop(&b->live, &e.answer.serial);
             e.answer.err   = ERR_FULL;
         }
-        b->counters.answered += e.answer.count;
-        b->counters.failed += batch ? 0 : e.answer.count;
         out_add(&b->out, &e);
         out_drop(&b->out, batch);
     }
@@ -349,7 +343,7 @@ start(struct broker *b, struct session *s, const struct fact *f)
         break;
     case FROM_LATEST:
         e = vector_copy(&from, &b->journal.durable);
-        gossip_known(&b->gossip, &b->journal, &from);
+        gossip_known(&b->journal, &from);
         if (e == ERR_OK)
             e = session_start_at(&b->sessions, s, &b->journal, &from, b->journal.stamp);
         break;
@@ -474,7 +468,6 @@ on_link_broke(struct broker *b, const struct fact *f)
 static enum err
 on_frame(struct broker *b, const struct fact *f)
 {
-    b->counters.frames_in++;
     link_frame(b, f->frame.link, f->frame.frame);
     return ERR_OK;
 }
@@ -482,7 +475,7 @@ on_frame(struct broker *b, const struct fact *f)
 static enum err
 on_sent(struct broker *b, const struct fact *f)
 {
-    gossip_on_sent(&b->gossip, f->sent.link, f->sent.bytes_queued, b->now);
+    gossip_on_sent(&b->gossip, f->sent.link, f->sent.bytes_queued);
     return ERR_OK;
 }
 
@@ -675,7 +668,7 @@ struct mono
 broker_deadline(const struct broker *b)
 {
     struct mono at = mono_min(links_deadline(b), cluster_deadline(b));
-    at             = mono_min(at, gossip_deadline(&b->gossip, &b->journal));
+    at             = mono_min(at, gossip_deadline(&b->gossip));
     at             = mono_min(at, b->awaits.deadline);
     return mono_min(at, mono_min(b->probe_at, mono_min(b->retry_at, b->mended_at)));
 }
@@ -741,7 +734,7 @@ struct live_counts
 broker_live(const struct broker *b)
 {
     return (struct live_counts){
-        .published     = b->counters.live_publishes,
+        .published     = b->live_published,
         .came          = b->gossip.live_in,
         .delivered     = b->sessions.live_deliveries,
         .lost          = b->sessions.shelf.lost,

@@ -132,7 +132,6 @@ link_refuse(struct broker *b, uint32_t i, enum refuse_reason reason)
 {
     if (b->link[i].state == LINK_CLOSING)
         return;
-    b->counters.links_refused++;
     if (reason != REFUSE_DUPLICATE && reason != REFUSE_SELF &&
         is_worth_saying(b, &b->link[i].addr, (uint8_t)reason, true)) {
         char text[ADDR_TEXT_BYTES];
@@ -293,7 +292,7 @@ on_push(struct broker *b, uint32_t i, const struct frame *f)
 static void
 on_pull(struct broker *b, uint32_t i, const struct frame *f)
 {
-    gossip_on_pull(&b->gossip, &b->journal, i, &f->pull);
+    gossip_on_pull(&b->gossip, i, &f->pull);
 }
 
 static void

@@ -66,11 +66,6 @@ struct complaint {
     struct mono until;
 };
 
-struct counters {
-    uint64_t publishes, published_bytes, answered, failed, frames_in, links_refused, duplicates;
-    uint64_t live_publishes;
-};
-
 struct broker {
     struct str      cluster; /* owned, as are host and origin */
     struct str      host, origin;
@@ -101,8 +96,8 @@ struct broker {
     uint64_t        probe_ms;
     uint64_t        pings;
     bool            disk_works, probing, saving_members, stopping, said_goodbye;
-    bool            has_room; /* FACT_ROOM; publishes and batches in want both */
-    struct counters counters;
+    bool            has_room;       /* FACT_ROOM; publishes and batches in want both */
+    uint64_t        live_published; /* messages */
 
     struct complaint complaint[COMPLAINTS_MAX]; /* ring */
     uint32_t         complaint_next;

@@ -156,10 +156,9 @@ gossip_copies(const struct gossip *g, const struct journal *j, struct mark m)
 }
 
 void
-gossip_known(const struct gossip *g, const struct journal *j, struct vector *v)
+gossip_known(const struct journal *j, struct vector *v)
 {
     const struct stream *s;
-    (void)g;
     for (uint32_t at = 0; (s = pool_next(&j->streams, &at));) {
         uint64_t best = 0;
         /* What is handed to the store is lacking no more, and not durable yet. */
@@ -176,10 +175,9 @@ gossip_known(const struct gossip *g, const struct journal *j, struct vector *v)
 }
 
 uint64_t
-gossip_lack(const struct gossip *g, const struct journal *j)
+gossip_lack(const struct gossip *g)
 {
     uint64_t n = 0;
-    (void)j;
     LIST_EACH(node, &g->lacking)
     {
         const struct stream *s    = LIST_OF(node, struct stream, lacking);
@@ -215,12 +213,12 @@ gossip_is_covered(const struct gossip *g, const struct journal *j, bool but_live
 }
 
 bool
-gossip_has_caught_up(const struct gossip *g, const struct journal *j)
+gossip_has_caught_up(const struct gossip *g)
 {
     bool told = false;
     for (uint32_t i = 0; i < LINKS_MAX; i++)
         told |= g->link[i].up && g->link[i].told_all;
-    return told && gossip_lack(g, j) == 0;
+    return told && gossip_lack(g) == 0;
 }
 
 /* ---- telling what we have ---- */
@@ -526,9 +524,9 @@ grant(struct gossip *g, struct out *out)
 }
 
 static void
-judge_catching_up(struct gossip *g, const struct journal *j)
+judge_catching_up(struct gossip *g)
 {
-    uint64_t lack = list_is_empty(&g->lacking) ? 0 : gossip_lack(g, j);
+    uint64_t lack = list_is_empty(&g->lacking) ? 0 : gossip_lack(g);
     bool     now  = lack > (g->catching_up ? CATCH_UP_BELOW : CATCH_UP_ABOVE);
     if (now == g->catching_up)
         return;
@@ -550,7 +548,7 @@ gossip_turn(struct gossip *g, struct journal *j, struct commits *c, struct out *
     const struct intake in = {g, j, c, out, now};
     if (mono_reached(now, g->offers_at))
         offers_judge(&in, side);
-    judge_catching_up(g, j);
+    judge_catching_up(g);
     floors_settle(g, j);
     tell(g, j, out, now, &side->accepted);
     ask(g, j, out, now);
@@ -562,10 +560,9 @@ gossip_turn(struct gossip *g, struct journal *j, struct commits *c, struct out *
 }
 
 struct mono
-gossip_deadline(const struct gossip *g, const struct journal *j)
+gossip_deadline(const struct gossip *g)
 {
     struct mono at = g->heads_soon;
-    (void)j;
     for (uint32_t i = 0; i < LINKS_MAX; i++) {
         if (!g->link[i].up)
             continue;

@@ -75,10 +75,9 @@ MUST_USE enum err gossip_on_latest(struct gossip *g, struct journal *j, struct c
                                    const struct frame_latest *latest);
 void              gossip_on_heads(struct gossip *g, struct journal *j, uint32_t link,
                                   const struct frame_heads *heads, struct mono now);
-void              gossip_on_pull(struct gossip *g, struct journal *j, uint32_t link,
-                                 const struct frame_pull *pull);
+void              gossip_on_pull(struct gossip *g, uint32_t link, const struct frame_pull *pull);
 void              gossip_on_credit(struct gossip *g, uint32_t link, uint64_t bytes);
-void gossip_on_sent(struct gossip *g, uint32_t link, size_t bytes_queued, struct mono now);
+void              gossip_on_sent(struct gossip *g, uint32_t link, size_t bytes_queued);
 void gossip_on_page(struct gossip *g, uint64_t reader, struct page *page, struct mono now);
 /* What a page, for whomever it was read, names as damaged; before its reader gets it. */
 void gossip_damaged(struct gossip *g, struct journal *j, struct commits *c, struct out *out,
@@ -112,22 +111,22 @@ bool gossip_has_offers(const struct gossip *g);
  * pulls, reads. */
 void        gossip_turn(struct gossip *g, struct journal *j, struct commits *c, struct out *out,
                         struct mono now, const struct gossip_side *side);
-struct mono gossip_deadline(const struct gossip *g, const struct journal *j);
+struct mono gossip_deadline(const struct gossip *g);
 
 /* How many members, ourselves included, have this mark on disk (told over a direct
  * link, so only what is linked now counts).  What retention took there is no copy. */
 uint32_t gossip_copies(const struct gossip *g, const struct journal *j, struct mark m);
 /* The heads known of linked peers, merged into v. */
-void gossip_known(const struct gossip *g, const struct journal *j, struct vector *v);
+void gossip_known(const struct journal *j, struct vector *v);
 /* The highest of it that some linked member has on disk. */
 uint64_t stream_shown(const struct stream *s);
 /* Some linked member has on disk all that we have; `but_live`: but for the last of what was
  * published here. */
 bool gossip_is_covered(const struct gossip *g, const struct journal *j, bool but_live);
 /* Some linked member told all that it has, and we hold what all of them have. */
-bool gossip_has_caught_up(const struct gossip *g, const struct journal *j);
+bool gossip_has_caught_up(const struct gossip *g);
 /* Messages that linked peers have and we do not. */
-uint64_t gossip_lack(const struct gossip *g, const struct journal *j);
+uint64_t gossip_lack(const struct gossip *g);
 
 /* ---- private ---- */
 struct gossip_link {
@@ -170,7 +169,7 @@ struct gossip_link {
     struct list offers;
     struct mono patience; /* it offered a gap that may be taken until then */
     /* counters */
-    uint64_t pushes_in, pushes_out, duplicates;
+    uint64_t pushes_out, duplicates;
     uint64_t live_stamp; /* the last of what came live: they rise */
 };
 struct gossip {

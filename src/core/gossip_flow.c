@@ -28,10 +28,9 @@ gossip_push(struct gossip *g, struct out *out, struct batch *b)
 }
 
 void
-gossip_on_sent(struct gossip *g, uint32_t link, size_t bytes_queued, struct mono now)
+gossip_on_sent(struct gossip *g, uint32_t link, size_t bytes_queued)
 {
     struct gossip_link *l = &g->link[link];
-    (void)now;
     if (!l->up)
         return;
     l->queued = bytes_queued;
@@ -267,7 +266,6 @@ gossip_on_push(struct gossip *g, struct journal *j, struct commits *c, struct ou
     const struct arrival it     = {push->batch, link, pulled, now};
     const struct intake  in     = {g, j, c, out, now};
     CHECK(l->up);
-    l->pushes_in++;
     if (!batch_is_valid(push->batch) || !batch_digests(push->batch)) {
         g->refused++;
         blob_drop(push->batch);

@@ -20,8 +20,8 @@ a_stream_that_lacks_is_pulled_after_150_ms(void **state)
     turn(&d);
     assert_int_equal(get(&d, 0, write_one(&x), 0), ERR_OK); /* held, not durable yet */
     get_heads(&d, 0, 0, 7, 3);
-    assert_int_equal(gossip_lack(&d.g, &d.j), 2);
-    assert_int_equal(gossip_deadline(&d.g, &d.j).ms, d.now.ms + LACK_MS);
+    assert_int_equal(gossip_lack(&d.g), 2);
+    assert_int_equal(gossip_deadline(&d.g).ms, d.now.ms + LACK_MS);
     wait_ms(&d, 100);
     assert_int_equal(get(&d, 0, write_one(&w), 0), ERR_OK); /* progress */
     wait_ms(&d, LACK_MS - 1);
@@ -37,7 +37,7 @@ a_stream_that_lacks_is_pulled_after_150_ms(void **state)
     turn(&d);
     assert_int_equal(count_sent(&d, 0, FRAME_PULL), 0);
     assert_int_equal(get(&d, 0, write_one(&w), PUSH_PULLED), ERR_OK);
-    assert_int_equal(gossip_lack(&d.g, &d.j), 0);
+    assert_int_equal(gossip_lack(&d.g), 0);
     commit_all(&d);
     wait_ms(&d, 1000);
     turn(&d);
@@ -67,7 +67,7 @@ the_next_holder_is_asked_after_500_ms(void **state)
     wait_ms(&d, PULL_RETRY_MS - 1);
     turn(&d);
     assert_int_equal(count_sent(&d, 3, FRAME_PULL), 0);
-    assert_int_equal(gossip_deadline(&d.g, &d.j).ms, d.now.ms + 1);
+    assert_int_equal(gossip_deadline(&d.g).ms, d.now.ms + 1);
     wait_ms(&d, 1);
     turn(&d);
     assert_int_equal(count_sent(&d, 3, FRAME_PULL), 1);
@@ -79,7 +79,7 @@ the_next_holder_is_asked_after_500_ms(void **state)
     gossip_link_down(&d.g, &d.j, 1, d.now); /* nobody has it now */
     wait_ms(&d, 1000);
     turn(&d);
-    assert_int_equal(gossip_lack(&d.g, &d.j), 0);
+    assert_int_equal(gossip_lack(&d.g), 0);
     assert_int_equal(d.g.pulls, 3);
     close_desk(&d);
 }
@@ -126,7 +126,7 @@ some_streams_are_never_pulled(void **state)
     wait_ms(&d, 1000);
     turn(&d);
     assert_int_equal(count_sent(&d, 0, FRAME_PULL), 0);
-    assert_int_equal(gossip_lack(&d.g, &d.j), 0);
+    assert_int_equal(gossip_lack(&d.g), 0);
     close_desk(&d);
 }
 
@@ -142,11 +142,11 @@ heads_of_linked_peers_are_known(void **state)
     get_heads(&d, 0, 0, 7, 4);
     get_heads(&d, 1, 0, 7, 9);
     get_heads(&d, 1, 0, 3, 2);
-    gossip_known(&d.g, &d.j, &v);
+    gossip_known(&d.j, &v);
     assert_vector(&v, &VECTOR({3, 2}, {7, 9}));
     gossip_link_down(&d.g, &d.j, 1, d.now);
     vector_reset(&v);
-    gossip_known(&d.g, &d.j, &v);
+    gossip_known(&d.j, &v);
     assert_vector(&v, &VECTOR({7, 4}));
     vector_fini(&v);
     close_desk(&d);
@@ -171,7 +171,7 @@ one_far_behind_says_so_until_it_is_near(void **state)
     while (journal_stream(&d.j, 7)->held + 1024 <= CATCH_UP_ABOVE + 1 - CATCH_UP_BELOW)
         assert_int_equal(get(&d, 0, write_batch(&w, (struct writing){.count = 1024}), PUSH_PULLED),
                          ERR_OK);
-    assert_int_equal(gossip_lack(&d.g, &d.j), CATCH_UP_BELOW + 1);
+    assert_int_equal(gossip_lack(&d.g), CATCH_UP_BELOW + 1);
     turn(&d);
     assert_true(d.g.catching_up);
     assert_int_equal(get(&d, 0, write_one(&w), PUSH_PULLED), ERR_OK);
@@ -227,7 +227,7 @@ credit_comes_back_as_batches_reach_the_disk(void **state)
 static void
 get_pull(struct desk *d, uint32_t link, const struct vector *have, uint64_t credit)
 {
-    gossip_on_pull(&d->g, &d->j, link, &(struct frame_pull){.have = *have, .credit = credit});
+    gossip_on_pull(&d->g, link, &(struct frame_pull){.have = *have, .credit = credit});
 }
 
 static void
@@ -287,11 +287,11 @@ credit_bounds_what_is_served(void **state)
     get_pull(&d, 0, &VECTOR({7, 1}), 3 * cost);
     turn(&d);
     assert_int_equal(count_sent(&d, 0, FRAME_PUSH), 3);
-    assert_true(gossip_deadline(&d.g, &d.j).ms > d.now.ms); /* waits, and does not spin */
+    assert_true(gossip_deadline(&d.g).ms > d.now.ms); /* waits, and does not spin */
     turn(&d);
     assert_int_equal(count_sent(&d, 0, FRAME_PUSH), 0);
     gossip_on_credit(&d.g, 0, 1); /* at most one batch too much */
-    assert_int_equal(gossip_deadline(&d.g, &d.j).ms, 0);
+    assert_int_equal(gossip_deadline(&d.g).ms, 0);
     turn(&d);
     assert_int_equal(count_sent(&d, 0, FRAME_PUSH), 1);
     assert_pushed(&d, 0, 7, 5);
@@ -319,10 +319,10 @@ the_links_queue_bounds_what_is_served(void **state)
     get_pull(&d, 0, &nothing, UINT64_MAX);
     turn(&d);
     assert_int_equal(count_sent(&d, 0, FRAME_PUSH), 4); /* half of it is for pushes */
-    gossip_on_sent(&d.g, 0, 0, d.now);
+    gossip_on_sent(&d.g, 0, 0);
     turn(&d);
     assert_int_equal(count_sent(&d, 0, FRAME_PUSH), 4);
-    gossip_on_sent(&d.g, 0, 0, d.now);
+    gossip_on_sent(&d.g, 0, 0);
     turn(&d);
     assert_int_equal(count_sent(&d, 0, FRAME_PUSH), 1);
     close_desk(&d);

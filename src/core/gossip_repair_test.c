@@ -353,7 +353,7 @@ nothing_is_sent_from_behind_a_hole(void **state)
         log_open(&l, 1);
         journal_trim_tail(&l.d.j, 0);
         const struct damage d = {7, 3, 4, l.b[1]->chain, 0};
-        gossip_on_pull(&l.d.g, &l.d.j, 0, &(struct frame_pull){.credit = CREDIT_BYTES});
+        gossip_on_pull(&l.d.g, 0, &(struct frame_pull){.credit = CREDIT_BYTES});
         turn(&l.d);
         uint64_t reader = read_asked(&l.d)->read.reader;
         clear(&l.d);
@@ -399,7 +399,7 @@ gap_page(const struct log *l, const struct damage *d)
 static void
 serve_gap(struct log *l, const struct damage *d)
 {
-    gossip_on_pull(&l->d.g, &l->d.j, 0, &(struct frame_pull){.credit = CREDIT_BYTES});
+    gossip_on_pull(&l->d.g, 0, &(struct frame_pull){.credit = CREDIT_BYTES});
     turn(&l->d);
     uint64_t reader = read_asked(&l->d)->read.reader;
     clear(&l->d);

@@ -39,10 +39,9 @@ serve_stop(struct gossip_link *l)
 }
 
 void
-gossip_on_pull(struct gossip *g, struct journal *j, uint32_t link, const struct frame_pull *pull)
+gossip_on_pull(struct gossip *g, uint32_t link, const struct frame_pull *pull)
 {
     struct gossip_link *l = &g->link[link];
-    (void)j;
     CHECK(l->up);
     serve_stop(l);
     l->reader_old = l->reader != 0;

@@ -4,7 +4,7 @@
 static void
 get_pull(struct desk *d, uint32_t link, const struct vector *have, uint64_t credit)
 {
-    gossip_on_pull(&d->g, &d->j, link, &(struct frame_pull){.have = *have, .credit = credit});
+    gossip_on_pull(&d->g, link, &(struct frame_pull){.have = *have, .credit = credit});
 }
 
 /* Retention took what the writer wrote up to now. */
@@ -119,7 +119,7 @@ gaps_go_before_what_is_left(void **state)
     get_pull(&d, 0, &VECTOR({7, 2}), CREDIT_BYTES);
     turn(&d);
     assert_int_equal(count_sent(&d, 0, FRAME_GAP), 0);
-    assert_int_equal(gossip_deadline(&d.g, &d.j).ms, 0);
+    assert_int_equal(gossip_deadline(&d.g).ms, 0);
     turn(&d);
     assert_int_equal(d.out.at[0].send.frame.kind, FRAME_HEADS); /* overtakes, so it is first */
     assert_int_equal(floor_in(&d.out.at[0].send.frame, 3), 4);
@@ -196,7 +196,7 @@ gaps_are_under_credit(void **state)
     assert_int_equal(count_sent(&d, 0, FRAME_GAP), 4);
     assert_int_equal(d.g.link[0].queued, 4 * COST);
     assert_null(read_asked(&d));
-    assert_true(gossip_deadline(&d.g, &d.j).ms > d.now.ms);
+    assert_true(gossip_deadline(&d.g).ms > d.now.ms);
     gossip_on_credit(&d.g, 0, CREDIT_BYTES);
     turn(&d);
     assert_int_equal(count_sent(&d, 0, FRAME_GAP), 6);
@@ -271,7 +271,7 @@ a_gap_in_the_log_is_served_in_its_place(void **state)
     for (int from_disk = 0; from_disk < 2; from_disk++) {
         if (from_disk) {
             journal_trim_tail(&d.j, 0);
-            gossip_on_sent(&d.g, 0, 0, d.now);
+            gossip_on_sent(&d.g, 0, 0);
         }
         get_pull(&d, 0, &nothing, CREDIT_BYTES);
         turn(&d);

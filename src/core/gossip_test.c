@@ -66,7 +66,7 @@ a_full_queue_turns_a_peer_to_catch_up(void **state)
         gossip_push(&d.g, &d.out, b);
         pushed += count_sent(&d, 0, FRAME_PUSH);
         clear(&d);
-        gossip_on_sent(&d.g, 1, 0, d.now); /* the other one is quick */
+        gossip_on_sent(&d.g, 1, 0); /* the other one is quick */
         blob_drop(b);
     }
     assert_int_equal(pushed, 7); /* 8 MiB, with what is around the bodies */
@@ -74,10 +74,10 @@ a_full_queue_turns_a_peer_to_catch_up(void **state)
     struct batch *b = write_one(&w);
     gossip_push(&d.g, &d.out, b); /* small enough, but there is a gap before it */
     assert_int_equal(count_sent(&d, 0, FRAME_PUSH), 0);
-    gossip_on_sent(&d.g, 0, 4000, d.now);
+    gossip_on_sent(&d.g, 0, 4000);
     turn(&d);
     assert_int_equal(count_sent(&d, 0, FRAME_HEADS), 0);
-    gossip_on_sent(&d.g, 0, 0, d.now);
+    gossip_on_sent(&d.g, 0, 0);
     turn(&d);
     assert_int_equal(sent(&d, 0, FRAME_HEADS, 0)->heads.flags, HEADS_FULL);
     assert_int_equal(count_sent(&d, 1, FRAME_HEADS), 0);
@@ -241,12 +241,12 @@ a_stream_too_many_is_dropped(void **state)
     assert_null(journal_find(&d.j, 7));
     assert_int_equal(d.c.count, 0);
     const struct frame_pull monster = {.have = {.count = STREAMS_MAX + 1}, .credit = 1 << 20};
-    gossip_on_pull(&d.g, &d.j, 0, &monster);
+    gossip_on_pull(&d.g, 0, &monster);
     assert_false(d.g.link[0].serving);
     /* What was on its way when a link went finds it gone. */
     gossip_link_down(&d.g, &d.j, 0, d.now);
     gossip_link_down(&d.g, &d.j, 0, d.now);
-    gossip_on_sent(&d.g, 0, 0, d.now);
+    gossip_on_sent(&d.g, 0, 0);
     close_desk(&d);
 }
 
@@ -271,7 +271,7 @@ a_commit_is_told_to_the_pusher_at_once_and_to_others_soon(void **state)
     assert_int_equal(f->heads.flags, 0);
     assert_int_equal(f->heads.token.epoch, 3);
     assert_int_equal(d.out.count, 1);
-    assert_int_equal(gossip_deadline(&d.g, &d.j).ms, d.now.ms + HEADS_SOON_MS);
+    assert_int_equal(gossip_deadline(&d.g).ms, d.now.ms + HEADS_SOON_MS);
     wait_ms(&d, 20);
     assert_int_equal(get(&d, 1, write_one(&w), 0), ERR_OK);
     commit(&d); /* does not put the others off */
@@ -315,7 +315,7 @@ heads_hold_what_changed_and_at_times_everything(void **state)
     wait_ms(&d, HEADS_IDLE_MS - 2 * HEADS_SOON_MS - 1);
     turn(&d);
     assert_int_equal(d.out.count, 0);
-    assert_int_equal(gossip_deadline(&d.g, &d.j).ms, d.now.ms + 1);
+    assert_int_equal(gossip_deadline(&d.g).ms, d.now.ms + 1);
     wait_ms(&d, 1);
     turn(&d);
     assert_int_equal(sent(&d, 0, FRAME_HEADS, 0)->heads.flags, HEADS_FULL);
@@ -375,7 +375,7 @@ nothing_is_asked_for_while_the_store_fails(void **state)
     wait_ms(&d, 3000);
     turn(&d);
     assert_int_equal(d.out.count, 0);
-    assert_true(gossip_deadline(&d.g, &d.j).ms > d.now.ms); /* and no spinning either */
+    assert_true(gossip_deadline(&d.g).ms > d.now.ms); /* and no spinning either */
     gossip_disk(&d.g, &d.j, true, d.now);
     wait_ms(&d, LACK_MS);
     turn(&d);
@@ -398,18 +398,18 @@ covered_is_what_one_linked_member_has_all_of(void **state)
     journal_put(&d.j, write_batch(&seven, (struct writing){.count = 3}));
     get_heads(&d, 0, 0, 7, 3);
     assert_false(gossip_is_covered(&d.g, &d.j, false)); /* not all of its heads were told */
-    assert_false(gossip_has_caught_up(&d.g, &d.j));
+    assert_false(gossip_has_caught_up(&d.g));
     get_heads(&d, 1, HEADS_FULL, 7, 2);
     assert_false(gossip_is_covered(&d.g, &d.j, false)); /* one lacks, and one may lack */
     assert_false(gossip_is_covered(&d.g, &d.j, true));
-    assert_true(gossip_has_caught_up(&d.g, &d.j));
+    assert_true(gossip_has_caught_up(&d.g));
     journal_find(&d.j, 7)->live = true;
     assert_true(gossip_is_covered(&d.g, &d.j, true)); /* the last that was published here */
     assert_false(gossip_is_covered(&d.g, &d.j, false));
     get_heads(&d, 1, 0, 7, 3);
     assert_true(gossip_is_covered(&d.g, &d.j, false));
     get_heads(&d, 1, 0, 8, 4);
-    assert_false(gossip_has_caught_up(&d.g, &d.j));
+    assert_false(gossip_has_caught_up(&d.g));
     assert_true(gossip_is_covered(&d.g, &d.j, false)); /* what they have beyond us is no matter */
     gossip_link_down(&d.g, &d.j, 1, d.now);
     assert_false(gossip_is_covered(&d.g, &d.j, true));

@@ -73,7 +73,7 @@ what_nobody_shows_is_waived_once(void **state)
     turn_at(&d, came + WAIT - 1);
     assert_int_equal(d.c.count, 0);
     assert_int_equal(wait_deadline(&d.g).ms, came + WAIT);
-    assert_true(gossip_deadline(&d.g, &d.j).ms <= came + WAIT);
+    assert_true(gossip_deadline(&d.g).ms <= came + WAIT);
     turn_at(&d, came + WAIT);
     assert_int_equal(count_persists(&d), 2);
     assert_waived(&d, 0, A, 1); /* before it: both are on disk, or neither is */
@@ -256,7 +256,7 @@ another_bound_holds_for_what_waits(void **state)
     turn_at(&d, came + WAIT);
     assert_int_equal(d.g.waived, 0);
     gossip_set_causal_wait(&d.g, WAIT + 500);
-    assert_int_equal(gossip_deadline(&d.g, &d.j).ms, came + WAIT + 500);
+    assert_int_equal(gossip_deadline(&d.g).ms, came + WAIT + 500);
     turn_at(&d, came + WAIT + 500);
     assert_int_equal(d.g.waived, 1);
     assert_waived(&d, 0, A, 1);
@@ -515,11 +515,11 @@ what_is_in_hand_is_not_pulled(void **state)
     turn(&d);
     assert_vector(&sent(&d, 1, FRAME_PULL, 0)->pull.have, &VECTOR({B, 3}));
     assert_int_equal(get(&d, 1, write_one(&c), PUSH_PULLED), ERR_OK);
-    assert_int_equal(gossip_lack(&d.g, &d.j), 3); /* in hand is not held */
+    assert_int_equal(gossip_lack(&d.g), 3); /* in hand is not held */
     for (int i = 0; i < 8; i++) {
         wait_ms(&d, 1000);
         turn(&d);
-        assert_true(gossip_deadline(&d.g, &d.j).ms > d.now.ms);
+        assert_true(gossip_deadline(&d.g).ms > d.now.ms);
     }
     assert_int_equal(d.g.pulls, 2);
     commit_all(&d);
@@ -622,7 +622,7 @@ a_turn_does_a_bounded_piece_of_work(void **state)
     uint64_t before, turns = 0;
     wait_ms(&d, WAIT);
     do {
-        assert_true(gossip_deadline(&d.g, &d.j).ms <= d.now.ms);
+        assert_true(gossip_deadline(&d.g).ms <= d.now.ms);
         before = d.g.held_back.used;
         turn(&d);
         assert_true(before - d.g.held_back.used <= 1024);

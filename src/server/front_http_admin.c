@@ -162,7 +162,7 @@ http_cluster(struct conn *c, struct http_conn *h, const struct http_ask *ask)
     coordinator(out, b);
     members(out, b, server_now(s));
     heads(out, broker_vector(b));
-    number(out, "lack", gossip_lack(broker_gossip(b), broker_journal(b)));
+    number(out, "lack", gossip_lack(broker_gossip(b)));
     render(out, STR("}\n"));
     http_reply(c, h, &(struct http_said){.status = 200, .type = HTTP_JSON, .body = buf_str(out)});
     return ERR_OK;

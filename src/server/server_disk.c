@@ -94,7 +94,7 @@ watch_rebuild(struct server *s)
         return;
     if (s->config->accept_empty)
         tracef(TRACE_WARN, "broker.db was corrupt, and is taken as it is: --accept-empty");
-    else if (gossip_has_caught_up(broker_gossip(s->broker), broker_journal(s->broker)))
+    else if (gossip_has_caught_up(broker_gossip(s->broker)))
         tracef(TRACE_INFO, "broker.db is filled again from the other brokers");
     else
         return;
