@@ -10,8 +10,9 @@ struct hash128 {
     uint8_t b[16];
 };
 
-/* The hash of a few runs of bytes put behind one another. */
-uint64_t       hash64(struct str s);
+/* XXH3-64. */
+uint64_t hash64(struct str s);
+/* XXH3-128 of a few runs of bytes put behind one another. */
 struct hash128 hash128(const struct str *part, size_t count);
 bool           hash128_eq(struct hash128 a, struct hash128 b);
 /* CRC-32 continued from `crc` (0 at the start). */

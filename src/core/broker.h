@@ -262,7 +262,7 @@ const struct roster  *broker_roster(const struct broker *b);
 const struct bully   *broker_bully(const struct broker *b);
 const struct journal *broker_journal(const struct broker *b);
 const struct gossip  *broker_gossip(const struct broker *b);
-bool                  broker_can_publish(const struct broker *b); /* else BUSY or FULL */
+bool                  broker_can_publish(const struct broker *b); /* else BUSY, FULL or REFUSED */
 /* It takes writes and there is room: else publishes are refused and nothing is pulled. */
 bool broker_disk_works(const struct broker *b);
 /* Nothing of ours waits for the store. */

@@ -1,5 +1,5 @@
 /* broker_part.h - what the files of the broker share; nobody else includes it, but for the
- * simulator's oracle, which looks into running brokers.
+ * simulator, which looks into running brokers.
  *
  *   broker.c          facts and their order, publishing, the disk
  *   broker_deliver.c  delivery: what there is for whom

@@ -72,7 +72,8 @@ bool store_tend(struct store *s, bool idle);
 MUST_USE enum err store_retain(struct store *s, const struct retention *policy, struct wall now,
                                struct retained **out);
 
-/* The newest message of a topic, as one entry of a page; NOTFOUND.  On the store's thread. */
+/* The newest message of a topic that can be read, as one entry of a page; NOTFOUND, or CORRUPT:
+ * none can.  On the store's thread. */
 MUST_USE enum err store_latest(struct store *s, struct str topic, struct page **page);
 
 struct store_disk {
@@ -96,9 +97,10 @@ void         store_topics(struct store *s, store_topic_visitor *visit, void *ctx
 
 MUST_USE enum err store_reader_open(struct store_reader **reader, const struct store *s);
 void              store_reader_close(struct store_reader *r);
-/* CORRUPT: a row fails its checksum (batches only).  *page has one reference; each
- * batch in it has one of its own, the caller's too.  A page may be empty and still move
- * lsn_next on: a call looks at a bounded piece of the log.  count_max 0: no bound. */
+/* What is damaged stands in the page, in the place of what was there; CORRUPT: the file is, so
+ * that nothing can be read.  *page has one reference; each batch in it has one of its own, the
+ * caller's too.  A page may be empty and still move lsn_next on: a call looks at a bounded piece
+ * of the log.  count_max 0: no bound. */
 MUST_USE enum err store_read(struct store_reader *r, const struct read *read, struct page **page);
 /* Nobody reads: gives back what only made the next reads faster.  On the reader's thread. */
 void store_reader_rest(struct store_reader *r);

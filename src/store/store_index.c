@@ -141,7 +141,7 @@ mark_rows(struct index_run *run, struct str rows, bool *all)
     return true;
 }
 
-/* `id` NONE: all topics that the filters want. */
+/* `id` TOPIC_ANY: all topics that the filters want. */
 static enum err
 mark_bucket(struct store_reader *r, const struct read *read, sqlite3_stmt *q, uint64_t id,
             bool *all)
