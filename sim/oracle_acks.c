@@ -98,7 +98,7 @@ oracle_handed_in(struct sim *s, const struct sim_publish *p)
 {
     const struct broker *b = s->node[p->node].broker;
     note_trouble(s, p->node);
-    if (is_well(s, p->node, s->now_ms) && b->own.item_count < OWN_QUEUE_MESSAGES_MAX)
+    if (is_well(s, p->node, s->now_ms) && b->own.queue.count < QUEUE_MESSAGES_MAX)
         sim_must(s, p->outcome == SIM_PENDING, "L3: a live broker refuses a publish", p->node);
     live_handed_in(s, p);
 }

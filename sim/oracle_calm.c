@@ -178,7 +178,7 @@ nothing_waits_at(struct sim *s, uint32_t i)
     sim_must(s, b->gossip.held_back.used == 0 && b->gossip.offers.used == 0,
              "L7: something is held back", i);
     sim_must(s, s->damaged || list_is_empty(&b->gossip.lacking), "L7: something is lacked", i);
-    sim_must(s, b->commits.count == 0 && b->own.item_count == 0, "L7: something is not stored", i);
+    sim_must(s, b->commits.count == 0 && b->own.queue.count == 0, "L7: something is not stored", i);
     sim_must(s, b->awaits.pool.used == 0, "L7: somebody waits for copies, or a cursor", i);
     sim_must(s,
              list_is_empty(&b->sessions.ready) && list_is_empty(&b->sessions.wants_disk) &&

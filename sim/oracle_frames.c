@@ -59,7 +59,7 @@ digest(const struct sim *s, uint32_t i)
                                 b->journal.retired.used, b->journal.frozen_count,
                                 b->bully.epoch,          b->bully.accepted.epoch,
                                 b->bully.accepted.nonce, b->bully.state,
-                                b->own.item_count,       b->own.stream,
+                                b->own.queue.count,      b->own.stream,
                                 b->commits.count,        b->commits.id_next,
                                 b->sessions.pool.used,   b->awaits.pool.used,
                                 b->disk_works,           b->has_room};

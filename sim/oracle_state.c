@@ -110,9 +110,9 @@ check_budgets(struct sim *s, uint32_t i, const struct broker *b)
                    "S18: what waits for the store takes too much", i);
     sim_must_where(s, b->sessions.pool.used > 0, b->sessions.pool.used == open_subs(s, i),
                    "S18: a session without a client, or none with one", i);
-    sim_must_where(s, b->own.item_count > 0,
-                   b->own.item_count <= OWN_QUEUE_MESSAGES_MAX &&
-                       (b->own.item_count > 0 || b->own.body_bytes == 0),
+    sim_must_where(s, b->own.queue.count > 0,
+                   b->own.queue.count <= QUEUE_MESSAGES_MAX &&
+                       (b->own.queue.count > 0 || b->own.queue.body_bytes == 0),
                    "S18: the queue of publishes takes too much", i);
     sim_must_where(s, b->sessions.shelf.bytes > 0,
                    b->sessions.shelf.bytes <= LIVE_WAITING_BYTES_MAX &&

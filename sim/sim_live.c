@@ -27,7 +27,7 @@ live_handed_in(struct sim *s, const struct sim_publish *p)
     bool live              = sim_rules_live(p->node) && str_starts(str_of(p->topic), STR("live/"));
     if (p->outcome == SIM_PENDING)
         sim_must(s, p->live == live, "S8: taken against the rule of its broker", p->node);
-    if (live && !b->stopping && b->live.count < LIVE_QUEUE_MESSAGES_MAX)
+    if (live && !b->stopping && b->live.count < QUEUE_MESSAGES_MAX)
         sim_must(s, p->outcome == SIM_PENDING, "L3: a publish that is not stored is refused",
                  p->node);
 }

@@ -63,7 +63,7 @@ broker_new(const struct broker_config *config, struct mono now)
     stamp_init(&b->clock, b->journal.stamp);
     own_init(&b->own, b->origin, config->seed);
     rules_init(&b->rules, config->options.rule, config->options.rule_count);
-    live_init(&b->live, b->origin);
+    queue_init(&b->live);
     gossip_init(&b->gossip);
     gossip_set_causal_wait(&b->gossip, config->options.causal_wait_ms);
     sessions_init(&b->sessions);
@@ -87,7 +87,7 @@ broker_free(struct broker *b)
     awaits_fini(&b->awaits);
     sessions_fini(&b->sessions);
     gossip_fini(&b->gossip);
-    live_fini(&b->live);
+    queue_fini(&b->live);
     rules_fini(&b->rules);
     own_fini(&b->own);
     journal_fini(&b->journal);
@@ -125,8 +125,7 @@ on_publish(struct broker *b, const struct fact *f)
     bool stored = rules_store(&b->rules, m.topic);
     if (stored && !broker_disk_works(b))
         return ERR_FULL;
-    enum err e = stored ? own_add(&b->own, &m, &b->answer.serial)
-                        : live_add(&b->live, &m, &b->answer.serial);
+    enum err e = queue_add(stored ? &b->own.queue : &b->live, &m, &b->answer.serial);
     if (e != ERR_OK)
         return e;
     b->answer.live = !stored;
@@ -140,7 +139,7 @@ static void
 refuse_queue(struct broker *b)
 {
     uint64_t serial;
-    uint32_t count = own_drop_queue(&b->own, &serial);
+    uint32_t count = queue_drop(&b->own.queue, &serial);
     answer(b, serial, count, ERR_FULL, NULL);
 }
 
@@ -156,9 +155,9 @@ burn_when_quiet(struct broker *b)
 static void
 seal(struct broker *b)
 {
-    while (own_queued(&b->own) > 0 && broker_disk_works(b) && b->commits.own < OWN_BATCHES_MAX &&
-           (b->commits.own == 0 || own_has_full_batch(&b->own))) {
-        struct own_sealed sealed;
+    while (b->own.queue.count > 0 && broker_disk_works(b) && b->commits.own < OWN_BATCHES_MAX &&
+           (b->commits.own == 0 || queue_has_full_batch(&b->own.queue))) {
+        struct sealed sealed;
         if (own_seal(&b->own, &b->journal, &b->clock, b->wall, &sealed) != ERR_OK) {
             if (b->commits.own > 0)
                 return; /* first those that were sealed are answered */
@@ -188,20 +187,21 @@ static void
 spread_live(struct broker *b)
 {
     while (b->live.count > 0) {
-        struct batch *batch = NULL;
-        struct effect e     = {.kind = EFFECT_ANSWER, .answer = {.live = true}};
-        e.answer.err        = live_seal(&b->live, &b->clock, b->wall, &batch, &e.answer.serial);
-        if (batch) {
-            e.answer.count   = batch->count;
-            e.answer.lamport = batch->lamport_first;
-            gossip_push_live(&b->gossip, &b->out, batch);
-            sessions_live(&b->sessions, batch);
-        } else { /* no stamps are left, for ever */
-            e.answer.count = live_drop(&b->live, &e.answer.serial);
-            e.answer.err   = ERR_FULL;
+        struct sealed sealed;
+        struct effect e = {.kind = EFFECT_ANSWER, .answer = {.live = true}};
+        if (live_seal(&b->live, b->origin, &b->clock, b->wall, &sealed) != ERR_OK) {
+            e.answer.count = queue_drop(&b->live, &e.answer.serial);
+            e.answer.err   = ERR_FULL; /* no stamps are left, for ever */
+            out_add(&b->out, &e);
+            return;
         }
+        e.answer.serial  = sealed.serial;
+        e.answer.count   = sealed.batch->count;
+        e.answer.lamport = sealed.batch->lamport_first;
+        gossip_push_live(&b->gossip, &b->out, sealed.batch);
+        sessions_live(&b->sessions, sealed.batch);
         out_add(&b->out, &e);
-        out_drop(&b->out, batch);
+        out_drop(&b->out, sealed.batch);
     }
 }
 
@@ -561,8 +561,8 @@ on_idle(struct broker *b, const struct fact *f)
 {
     (void)f;
     journal_trim_tail(&b->journal, TAIL_IDLE_BYTES);
-    own_trim(&b->own);
-    live_trim(&b->live);
+    queue_trim(&b->own.queue);
+    queue_trim(&b->live);
     shelf_tidy(&b->sessions.shelf);
     return ERR_OK;
 }
@@ -746,8 +746,7 @@ broker_live(const struct broker *b)
 bool
 broker_can_publish(const struct broker *b)
 {
-    return broker_disk_works(b) && !b->stopping && b->own.item_count < OWN_QUEUE_MESSAGES_MAX &&
-           b->own.bytes.n + BODY_BYTES_MAX + BATCH_REST_BYTES_MAX <= OWN_QUEUE_BYTES_MAX;
+    return broker_disk_works(b) && !b->stopping && queue_takes(&b->own.queue);
 }
 
 bool
@@ -759,5 +758,5 @@ broker_disk_works(const struct broker *b)
 bool
 broker_is_drained(const struct broker *b)
 {
-    return own_queued(&b->own) == 0 && b->commits.own == 0;
+    return b->own.queue.count == 0 && b->commits.own == 0;
 }

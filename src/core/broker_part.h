@@ -77,7 +77,7 @@ struct broker {
     struct journal  journal;
     struct own      own;
     struct rules    rules;
-    struct live     live; /* what is published to topics that are not stored */
+    struct queue    live; /* what is published to topics that are not stored */
     struct commits  commits;
     struct gossip   gossip;
     struct sessions sessions;

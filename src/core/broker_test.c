@@ -82,7 +82,7 @@ what_waits_is_bounded(void **state)
     while (publish(&d, "x") == ERR_OK)
         taken++;
     assert_int_equal(d.last.err, ERR_BUSY);
-    assert_int_equal(taken, OWN_QUEUE_MESSAGES_MAX);
+    assert_int_equal(taken, QUEUE_MESSAGES_MAX);
     assert_false(broker_can_publish(d.b));
     turn(&d);
     assert_int_equal(d.commit_count, OWN_BATCHES_MAX);

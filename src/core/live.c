@@ -5,122 +5,21 @@
 #include "base/mem.h"
 #include "core/batch.h"
 
-#include <string.h>
-
-/* ---- what is published here ---- */
-
-void
-live_init(struct live *q, struct str origin)
-{
-    *q = (struct live){.origin = origin, .serial_next = 1};
-    buf_init(&q->bytes, LIVE_QUEUE_BYTES_MAX);
-}
-
-void
-live_fini(struct live *q)
-{
-    buf_fini(&q->bytes);
-    mem_free(q->item);
-    mem_free(q->scratch);
-}
-
 enum err
-live_add(struct live *q, const struct msg *m, uint64_t *serial)
+live_seal(struct queue *q, struct str origin, struct stamp *clock, struct wall wall,
+          struct sealed *sealed)
 {
-    uint8_t *room;
-    size_t   n = m->topic.n + m->headers.n + m->body.n;
-    CHECK(m->topic.n <= TOPIC_BYTES_MAX && m->headers.n <= HEADERS_BYTES_MAX);
-    CHECK(m->body.n <= BODY_BYTES_MAX);
-    if (q->first + q->count == LIVE_QUEUE_MESSAGES_MAX || buf_room(&q->bytes, n, &room) != ERR_OK)
-        return ERR_BUSY;
-    if (!q->item) {
-        q->item    = mem_new(LIVE_QUEUE_MESSAGES_MAX * sizeof *q->item);
-        q->scratch = mem_new(BATCH_MESSAGES_MAX * sizeof *q->scratch);
-    }
-    const struct str part[] = {m->topic, m->headers, m->body};
-    for (size_t i = 0; i < sizeof part / sizeof *part; room += part[i++].n)
-        if (part[i].n > 0)
-            memcpy(room, part[i].p, part[i].n);
-    buf_grew(&q->bytes, n);
-    q->item[q->first + q->count++] =
-        (struct live_item){(uint32_t)m->topic.n, (uint32_t)m->headers.n, (uint32_t)m->body.n};
-    *serial = q->serial_next++;
-    return ERR_OK;
-}
-
-static struct str
-slice(const uint8_t **at, uint32_t n)
-{
-    struct str s = {*at, n};
-    *at += n;
-    return s;
-}
-
-/* Point scratch[] at the longest front of the queue that fits one batch: at least one. */
-static uint32_t
-gather(const struct live *q, size_t *bytes)
-{
-    const uint8_t *at = buf_str(&q->bytes).p, *start = at;
-    size_t         bodies = 0, rest = q->origin.n;
-    uint32_t       n = 0;
-    for (; n < q->count && n < BATCH_MESSAGES_MAX; n++) {
-        const struct live_item *i = &q->item[q->first + n];
-        bodies += i->body_n;
-        rest += i->topic_n + i->headers_n;
-        if (n > 0 && (bodies > BATCH_BODY_BYTES_MAX || rest > BATCH_REST_BYTES_MAX))
-            break;
-        q->scratch[n] = (struct msg){.topic   = slice(&at, i->topic_n),
-                                     .headers = slice(&at, i->headers_n),
-                                     .body    = slice(&at, i->body_n)};
-    }
-    *bytes = (size_t)(at - start);
-    return n;
-}
-
-static void
-consume(struct live *q, uint32_t count, size_t bytes)
-{
-    buf_consume(&q->bytes, bytes);
-    q->count -= count;
-    q->first = q->count > 0 ? q->first + count : 0;
-}
-
-enum err
-live_seal(struct live *q, struct stamp *clock, struct wall wall, struct batch **batch,
-          uint64_t *serial)
-{
-    size_t   bytes;
-    uint64_t lamport;
-    CHECK(q->count > 0);
-    uint32_t count = gather(q, &bytes);
-    enum err e     = stamp_seal(clock, count, &lamport);
+    uint32_t          count;
+    uint64_t          lamport;
+    const struct msg *msg = queue_front(q, origin.n, &count);
+    enum err          e   = stamp_seal(clock, count, &lamport);
     if (e != ERR_OK)
         return e;
-    const struct batch_parts parts = {.lamport_first = lamport,
-                                      .wall          = wall,
-                                      .origin        = q->origin,
-                                      .msg           = q->scratch,
-                                      .count         = count};
-    *batch                         = batch_make_live(&parts);
-    *serial                        = q->serial_next - q->count;
-    consume(q, count, bytes);
+    const struct batch_parts parts = {
+        .lamport_first = lamport, .wall = wall, .origin = origin, .msg = msg, .count = count};
+    sealed->batch  = batch_make_live(&parts);
+    sealed->serial = queue_take(q, count);
     return ERR_OK;
-}
-
-uint32_t
-live_drop(struct live *q, uint64_t *serial)
-{
-    uint32_t count = q->count;
-    *serial        = q->serial_next - count;
-    consume(q, count, buf_str(&q->bytes).n);
-    return count;
-}
-
-void
-live_trim(struct live *q)
-{
-    if (q->count == 0)
-        buf_clear_free(&q->bytes);
 }
 
 /* ---- the shelf ---- */

@@ -10,19 +10,20 @@
 static const uint8_t space[BODY_BYTES_MAX];
 
 static enum err
-add(struct live *q, const char *body, uint64_t *serial)
+add(struct queue *q, const char *body, uint64_t *serial)
 {
     const struct msg m = {.topic = STR("t"), .headers = STR("meta-a: b\n"), .body = str_of(body)};
-    return live_add(q, &m, serial);
+    return queue_add(q, &m, serial);
 }
 
 static struct batch *
-seal(struct live *q, struct stamp *clock, uint64_t *serial)
+seal(struct queue *q, struct stamp *clock, uint64_t *serial)
 {
-    struct batch *b = NULL;
-    assert_int_equal(live_seal(q, clock, (struct wall){77}, &b, serial), ERR_OK);
-    assert_true(live_is_valid(b));
-    return b;
+    struct sealed sealed;
+    assert_int_equal(live_seal(q, STR("me:1"), clock, (struct wall){77}, &sealed), ERR_OK);
+    assert_true(live_is_valid(sealed.batch));
+    *serial = sealed.serial;
+    return sealed.batch;
 }
 
 /* Broken when a message is delivered with another's text, stamp or time, or answered as another. */
@@ -30,11 +31,11 @@ static void
 what_was_published_is_what_is_sealed(void **state)
 {
     (void)state;
-    struct live  q;
+    struct queue q;
     struct stamp clock;
     uint64_t     serial = 0;
     char         body[16];
-    live_init(&q, STR("me:1"));
+    queue_init(&q);
     stamp_init(&clock, 40);
     for (uint64_t i = 1; i <= BATCH_MESSAGES_MAX + 10; i++) {
         snprintf(body, sizeof body, "%llu", (unsigned long long)i);
@@ -58,62 +59,9 @@ what_was_published_is_what_is_sealed(void **state)
     }
     assert_int_equal(q.count, 0);
     assert_int_equal(clock.now, 40 + BATCH_MESSAGES_MAX + 10);
-    live_trim(&q);
-    live_fini(&q);
+    queue_trim(&q);
+    queue_fini(&q);
     assert_int_equal(blob_bytes_used(), 0);
-}
-
-/* Broken when a batch is beyond what a frame may hold, or a message that fits alone fits none. */
-static void
-batches_keep_the_protocols_limits(void **state)
-{
-    (void)state;
-    struct live  q;
-    struct stamp clock;
-    uint64_t     serial;
-    live_init(&q, STR("me:1"));
-    stamp_init(&clock, 0);
-    const struct msg big       = {.topic = STR("t"), .body = {space, BODY_BYTES_MAX}};
-    const struct msg long_head = {.topic = STR("t"), .headers = {space, HEADERS_BYTES_MAX}};
-    for (int i = 0; i < 3; i++)
-        assert_int_equal(live_add(&q, &big, &serial), ERR_OK);
-    for (int i = 0; i < 9; i++)
-        assert_int_equal(live_add(&q, &long_head, &serial), ERR_OK);
-    const uint32_t count[] = {1, 1, 8, 2};
-    for (size_t i = 0; i < sizeof count / sizeof *count; i++) {
-        struct batch *b = NULL;
-        assert_int_equal(live_seal(&q, &clock, (struct wall){0}, &b, &serial), ERR_OK);
-        assert_int_equal(b->count, count[i]);
-        blob_drop(b);
-    }
-    assert_int_equal(q.count, 0);
-    live_fini(&q);
-}
-
-/* Broken when a turn's publishes may take memory without end, or the queue stays shut. */
-static void
-a_full_queue_says_so_until_it_is_cut(void **state)
-{
-    (void)state;
-    struct live  q;
-    struct stamp clock;
-    uint64_t     serial = 0, n = 0;
-    live_init(&q, STR("me:1"));
-    stamp_init(&clock, 0);
-    while (add(&q, "x", &serial) == ERR_OK)
-        n++;
-    assert_int_equal(n, LIVE_QUEUE_MESSAGES_MAX);
-    while (q.count > 0)
-        blob_drop(seal(&q, &clock, &serial));
-    const struct msg big = {.topic = STR("t"), .body = {space, BODY_BYTES_MAX}};
-    for (n = 0; live_add(&q, &big, &serial) == ERR_OK;)
-        n++;
-    assert_int_equal(n, LIVE_QUEUE_BYTES_MAX / BODY_BYTES_MAX - 1);
-    assert_int_equal(live_drop(&q, &serial), n);
-    assert_int_equal(serial, LIVE_QUEUE_MESSAGES_MAX + 1);
-    assert_int_equal(add(&q, "y", &serial), ERR_OK);
-    assert_int_equal(serial, LIVE_QUEUE_MESSAGES_MAX + n + 1);
-    live_fini(&q);
 }
 
 /* Broken when stamps are given out that are not there. */
@@ -121,18 +69,18 @@ static void
 without_stamps_nothing_is_sealed(void **state)
 {
     (void)state;
-    struct live   q;
+    struct queue  q;
     struct stamp  clock;
-    struct batch *b = NULL;
+    struct sealed sealed = {0};
     uint64_t      serial;
-    live_init(&q, STR("me:1"));
+    queue_init(&q);
     stamp_init(&clock, STAMP_MAX);
     assert_int_equal(add(&q, "x", &serial), ERR_OK);
-    assert_int_equal(live_seal(&q, &clock, (struct wall){0}, &b, &serial), ERR_LIMIT);
-    assert_null(b);
-    assert_int_equal(live_drop(&q, &serial), 1);
+    assert_int_equal(live_seal(&q, STR("me:1"), &clock, (struct wall){0}, &sealed), ERR_LIMIT);
+    assert_null(sealed.batch);
+    assert_int_equal(queue_drop(&q, &serial), 1);
     assert_int_equal(serial, 1);
-    live_fini(&q);
+    queue_fini(&q);
 }
 
 /* ---- the shelf ---- */
@@ -222,20 +170,20 @@ static void
 memory_goes_when_nothing_waits(void **state)
 {
     (void)state;
-    struct live   q;
+    struct queue  q;
     struct stamp  clock;
     uint64_t      serial;
     struct batch *b;
-    live_init(&q, STR("me:1"));
+    queue_init(&q);
     stamp_init(&clock, 0);
     assert_int_equal(add(&q, "body", &serial), ERR_OK);
-    live_trim(&q);
+    queue_trim(&q);
     b = seal(&q, &clock, &serial);
     assert_true(str_eq(b->msg[0].body, STR("body")));
     blob_drop(b);
-    live_trim(&q);
+    queue_trim(&q);
     assert_int_equal(q.bytes.cap, 0);
-    live_fini(&q);
+    queue_fini(&q);
 }
 
 int
@@ -243,8 +191,6 @@ main(void)
 {
     const struct CMUnitTest test[] = {
         cmocka_unit_test(what_was_published_is_what_is_sealed),
-        cmocka_unit_test(batches_keep_the_protocols_limits),
-        cmocka_unit_test(a_full_queue_says_so_until_it_is_cut),
         cmocka_unit_test(without_stamps_nothing_is_sealed),
         cmocka_unit_test(memory_goes_when_nothing_waits),
         cmocka_unit_test(it_stays_as_long_as_it_is_used),

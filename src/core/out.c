@@ -59,8 +59,6 @@ out_close(struct out *o, uint32_t link)
 void
 out_drop(struct out *o, struct batch *b)
 {
-    if (!b)
-        return;
     if (o->spare_count == o->spare_cap) {
         o->spare_cap = o->spare_cap > 0 ? o->spare_cap * 2 : 8;
         o->spare     = mem_resize(o->spare, o->spare_cap * sizeof(struct batch *));

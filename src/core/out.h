@@ -22,7 +22,7 @@ void out_reset(struct out *o);
 void out_add(struct out *o, const struct effect *e);
 void out_send(struct out *o, uint32_t link, const struct frame *frame);
 void out_close(struct out *o, uint32_t link);
-/* The reference is dropped when the next step begins: effects may point to it. NULL is fine. */
+/* The reference is dropped when the next step begins: effects may point to it. */
 void out_drop(struct out *o, struct batch *b);
 
 #endif
