@@ -177,17 +177,15 @@ store(const struct intake *in, const struct arrival *it, bool late)
     stream_released(in->g, s);
 }
 
-static void
-refuse(const struct intake *in, const struct arrival *it)
+void
+stream_freeze(const struct intake *in, struct stream *s)
 {
-    struct stream *s = journal_find(in->j, it->batch->stream);
     in->g->refused++;
     journal_freeze(in->j, s);
     commits_add(in->c, in->out,
                 &(struct pending){.commit = {.kind = COMMIT_FROZEN, .stream = s->id}});
     gossip_judge_lack(in->g, s, in->now);
     stream_released(in->g, s); /* what waits for more of it waits in vain */
-    arrival_drop(in, it);
 }
 
 /* What is held back is progress of its stream only when another stream is in its way:
@@ -218,7 +216,8 @@ take_in(const struct intake *in, const struct arrival *it)
         hold_back(in, it, missing);
         return;
     case VERDICT_REFUSE:
-        refuse(in, it);
+        stream_freeze(in, journal_find(in->j, it->batch->stream));
+        arrival_drop(in, it);
         return;
     case VERDICT_LIMIT:
         tracef(TRACE_ERROR,

@@ -226,19 +226,6 @@ drop_offers(struct gossip *g, struct stream *s, uint64_t upto)
     }
 }
 
-/* Another branch than ours: stamps rise along a stream. */
-static void
-freeze(const struct intake *in, struct stream *s)
-{
-    in->g->refused++;
-    journal_freeze(in->j, s);
-    commits_add(in->c, in->out,
-                &(struct pending){.commit = {.kind = COMMIT_FROZEN, .stream = s->id}});
-    drop_offers(in->g, s, UINT64_MAX);
-    gossip_judge_lack(in->g, s, in->now);
-    stream_released(in->g, s);
-}
-
 static void
 insert_taken(struct judgement *w, struct taken fresh)
 {
@@ -270,10 +257,12 @@ choose(struct judgement *w)
         if (&o->by_stream != s->offers.next)
             continue; /* each stream once */
         const struct offer *best = best_of(w, s);
-        if (best && batch_stamp(best->gap) <= s->held_stamp)
-            freeze(w->in, s);
-        else if (best)
+        if (best && batch_stamp(best->gap) <= s->held_stamp) { /* stamps rise along a stream */
+            stream_freeze(w->in, s);
+            drop_offers(w->in->g, s, UINT64_MAX);
+        } else if (best) {
             insert_taken(w, (struct taken){.s = s, .offer = best, .last = batch_last(best->gap)});
+        }
     }
 }
 

@@ -45,6 +45,8 @@ struct intake {
 void arrival_drop(const struct intake *in, const struct arrival *it);
 /* The stream moved, or what waits for it waits no more: release() looks. */
 void stream_released(struct gossip *g, struct stream *s);
+/* What came contradicts what is stored here: no more of it is taken. */
+void stream_freeze(const struct intake *in, struct stream *s);
 /* Judge anew what waited for a stream that moved; that may move others. */
 void release(const struct intake *in);
 
