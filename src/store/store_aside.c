@@ -20,7 +20,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { ASIDE_MAX = 999, PAGE_BYTES = 4096, WAL_HEAD = 32, FRAME_HEAD = 24, SHM_HEAD = 24 };
+enum { ASIDE_MAX = 999, WAL_HEAD = 32, FRAME_HEAD = 24, SHM_HEAD = 24 };
 
 static const char broken[] = ".broken", rebuilding[] = ".rebuilding";
 
@@ -262,7 +262,7 @@ commits_behind(int fd, uint32_t frames)
         memcpy(salt, frame + 8, sizeof salt);
     }
     for (uint32_t i = frames;; i++) {
-        off_t at = WAL_HEAD + (off_t)i * (FRAME_HEAD + PAGE_BYTES);
+        off_t at = WAL_HEAD + (off_t)i * (FRAME_HEAD + STORE_PAGE_BYTES);
         if (pread(fd, frame, sizeof frame, at) != sizeof frame || get32(frame) == 0)
             return lost;
         if (memcmp(salt, frame + 8, sizeof salt) == 0)

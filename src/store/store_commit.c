@@ -83,24 +83,29 @@ append_message(struct store *s, const struct batch *b, uint32_t i, bool late)
     return ERR_OK;
 }
 
-static enum err
-append_row(struct store *s, const struct commit *c, struct wall received)
+void
+commit_bind_batch(struct store *s, sqlite3_stmt *q, const struct batch *b)
 {
-    const struct batch *b = c->batch;
-    sqlite3_stmt       *q = s->sql[SQL_BATCH];
     buf_reset(&s->scratch);
     marks_encode(&s->scratch, b->deps, b->deps_count);
     sql_bind_u64(q, 1, b->stream);
     sql_bind_u64(q, 2, b->first);
     sql_bind_u64(q, 3, batch_last(b));
-    sql_bind_u64(q, 4, s->lsn + 1);
     sql_bind_u64(q, 5, b->lamport_first);
     sql_bind_u64(q, 6, (uint64_t)b->wall.ms);
-    sql_bind_u64(q, 7, (uint64_t)received.ms);
-    sql_bind_u64(q, 8, (c->late ? ROW_LATE : 0) | (batch_is_gap(b) ? ROW_GAP : 0));
     sql_bind_blob(q, 9, b->prev.b, sizeof b->prev.b);
     sql_bind_blob(q, 10, b->chain.b, sizeof b->chain.b);
     sql_bind_blob(q, 11, buf_str(&s->scratch).p, buf_str(&s->scratch).n);
+}
+
+static enum err
+append_row(struct store *s, const struct commit *c, struct wall received)
+{
+    sqlite3_stmt *q = s->sql[SQL_BATCH];
+    commit_bind_batch(s, q, c->batch);
+    sql_bind_u64(q, 4, s->lsn + 1);
+    sql_bind_u64(q, 7, (uint64_t)received.ms);
+    sql_bind_u64(q, 8, (c->late ? ROW_LATE : 0) | (batch_is_gap(c->batch) ? ROW_GAP : 0));
     return sql_run(s->db, q);
 }
 

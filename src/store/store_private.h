@@ -22,6 +22,7 @@
 
 enum { ROW_DIGEST_ONLY = 1, ROW_LATE = 2, ROW_GAP = 4 };
 enum { STREAM_FROZEN = 1, STREAM_RETIRED = 2, STORE_FILE_MODE = 0640 };
+enum { STORE_PAGE_BYTES = 4096, STORE_KEY_BITS = 63 }; /* of a page; of a stream */
 #ifndef STORE_SEGMENT_LSNS /* few, where a log of a dozen batches is to have an index */
 #define STORE_SEGMENT_LSNS 4096
 #endif
@@ -33,6 +34,7 @@ enum {
     SEGMENT_BARE     = 1 << SEGMENT_BUCKETS, /* bit of buckets: some rows have no topic */
 };
 _Static_assert(SEGMENT_ROWS_MAX % 64 == 0, "a reader has words of 64 rows");
+_Static_assert(SEGMENT_BUCKETS == 16, "the ids of postings in files are made with it");
 
 enum statement {
     SQL_BEGIN,
@@ -271,6 +273,8 @@ enum err peers_known(struct store *s, const struct known_vector *known);
 
 /* ---- store_commit.c ---- */
 
+/* A row of batches, but for 4 (lsn), 7 (received_ms) and 8 (flags). */
+void commit_bind_batch(struct store *s, sqlite3_stmt *q, const struct batch *b);
 /* Columns 5 and 8 to 10 of a row of messages; no topic: its digest alone. */
 void     commit_bind_text(sqlite3_stmt *q, const struct msg *m, const struct topic *topic);
 enum err commit_begin(struct store *s);

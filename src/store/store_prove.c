@@ -15,7 +15,6 @@
 #include <string.h>
 
 enum {
-    KEY_BITS      = 63,
     NEXT_ROWS_MAX = 4,
     DEP_BYTES_MIN = 9,
     /* Hashed for it: some 200 ms. */
@@ -151,8 +150,8 @@ static void
 find_stray(struct proof *p)
 {
     struct mark key = {p->at.stream, p->said.first};
-    p->r->work += 2 * KEY_BITS * WORK_LOOKUP;
-    for (unsigned bit = 0; bit < KEY_BITS; bit++) {
+    p->r->work += 2 * STORE_KEY_BITS * WORK_LOOKUP;
+    for (unsigned bit = 0; bit < STORE_KEY_BITS; bit++) {
         uint64_t flip = UINT64_C(1) << bit;
         if (is_stray(p, (struct mark){key.stream ^ flip, key.seq}) ||
             is_stray(p, (struct mark){key.stream, key.seq ^ flip}))

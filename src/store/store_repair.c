@@ -10,7 +10,6 @@
 #include "store/store_marks.h"
 
 enum { SEARCH_MAX = 65536 }; /* rows of messages that are looked through */
-enum { KEY_BITS = 63 };
 
 #define COLUMNS "SELECT first, last, lsn, flags, received_ms, prev, chain FROM batches "
 
@@ -193,25 +192,15 @@ compare(struct repair *r, bool *same)
 static enum err
 write_row(struct repair *r, struct wall received)
 {
-    const struct batch *b = r->b;
-    struct store       *s = r->s;
-    sqlite3_stmt       *q = NULL;
-    enum err            e = sql_prepare(s->db, put_batch, &q);
+    struct store *s = r->s;
+    sqlite3_stmt *q = NULL;
+    enum err      e = sql_prepare(s->db, put_batch, &q);
     if (e != ERR_OK)
         return e;
-    buf_reset(&s->scratch);
-    marks_encode(&s->scratch, b->deps, b->deps_count);
-    sql_bind_u64(q, 1, b->stream);
-    sql_bind_u64(q, 2, b->first);
-    sql_bind_u64(q, 3, batch_last(b));
+    commit_bind_batch(s, q, r->b);
     sql_bind_u64(q, 4, r->lsn);
-    sql_bind_u64(q, 5, b->lamport_first);
-    sql_bind_u64(q, 6, (uint64_t)b->wall.ms);
     sql_bind_u64(q, 7, (uint64_t)(r->own.is_there ? r->own.received.ms : received.ms));
     sql_bind_u64(q, 8, r->own.flags);
-    sql_bind_blob(q, 9, b->prev.b, sizeof b->prev.b);
-    sql_bind_blob(q, 10, b->chain.b, sizeof b->chain.b);
-    sql_bind_blob(q, 11, buf_str(&s->scratch).p, buf_str(&s->scratch).n);
     e = sql_run(s->db, q);
     sqlite3_finalize(q);
     return e;
@@ -223,7 +212,7 @@ drop_strays(struct repair *r)
 {
     sqlite3_stmt *q = NULL;
     enum err      e = sql_prepare(r->s->db, no_stray, &q);
-    for (unsigned i = 0; i < 2 * KEY_BITS && e == ERR_OK; i++) {
+    for (unsigned i = 0; i < 2 * STORE_KEY_BITS && e == ERR_OK; i++) {
         uint64_t flip = UINT64_C(1) << i / 2;
         sql_bind_u64(q, 1, r->b->stream ^ (i % 2 ? flip : 0));
         sql_bind_u64(q, 2, r->b->first ^ (i % 2 ? 0 : flip));

@@ -25,8 +25,7 @@ enum {
     STEP_PAGE    = 4, /* of a body that fills pages of its own */
     STEP_KEPT    = 4,
     STEP_STREAMS = 256, /* that go in a step */
-    PAGE_BYTES   = 4096,
-    ROW_BYTES    = 60, /* of a message beside its texts */
+    ROW_BYTES    = 60,  /* of a message beside its texts */
     BATCH_BYTES  = 120,
     REMOVALS_MAX = 64, /* rows of removals: then they become one */
 };
@@ -92,7 +91,7 @@ bytes_over(struct store *s, uint64_t bytes, uint64_t *over)
     for (int i = 0; i < 2 && bytes > 0 && e == ERR_OK; i++)
         while (sql_next(s->db, s->sql[pragma[i]], &e))
             pages[i] = sql_u64(s->sql[pragma[i]], 0);
-    uint64_t used = (pages[0] - pages[1]) * PAGE_BYTES;
+    uint64_t used = (pages[0] - pages[1]) * STORE_PAGE_BYTES;
     if (bytes > 0 && e == ERR_OK && used > bytes)
         *over = used - bytes;
     return e;
@@ -170,12 +169,12 @@ lose(struct step *t, struct topic *topic)
 static uint64_t
 bytes_of(struct step *t, uint64_t texts)
 {
-    if (texts < PAGE_BYTES) {
+    if (texts < STORE_PAGE_BYTES) {
         t->work += (uint32_t)(texts / STEP_TEXT);
         return ROW_BYTES + texts;
     }
-    t->work += (uint32_t)(texts / PAGE_BYTES) * STEP_PAGE;
-    return (texts / PAGE_BYTES + 1) * PAGE_BYTES;
+    t->work += (uint32_t)(texts / STORE_PAGE_BYTES) * STEP_PAGE;
+    return (texts / STORE_PAGE_BYTES + 1) * STORE_PAGE_BYTES;
 }
 
 static enum err
@@ -190,7 +189,7 @@ take_message(struct step *t, uint64_t lsn, uint64_t id, uint64_t seq, uint64_t t
     lose(t, topic);
     if (topic->lsn != lsn || topic->mark.seq != seq)
         return ERR_OK;
-    t->work += STEP_KEPT + 2 * STEP_PAGE * (uint32_t)(texts / PAGE_BYTES); /* it is copied */
+    t->work += STEP_KEPT + 2 * STEP_PAGE * (uint32_t)(texts / STORE_PAGE_BYTES); /* it is copied */
     return latest_keep(t->s, lsn);
 }
 

@@ -20,7 +20,6 @@
 
 #define RESERVE_MAX ((size_t)1 << 60) /* more is never free, and sums of it still fit */
 enum {
-    PAGE_BYTES  = 4096,
     SLACK_BYTES = 256 << 10, /* of a commit beside what it appends; of a step of retention */
     MOST_BYTES  = BATCH_BODY_BYTES_MAX + BATCH_REST_BYTES_MAX,
     /* Written between two looks beside what the group appends: zeros ahead of the WAL's use, a
@@ -59,9 +58,9 @@ struct room {
 static struct room
 room_of(struct store *s, const struct store_disk *d)
 {
-    int64_t     grows = (int64_t)(pragma(s, SQL_PAGES) * PAGE_BYTES) - (int64_t)d->file_bytes;
+    int64_t     grows = (int64_t)(pragma(s, SQL_PAGES) * STORE_PAGE_BYTES) - (int64_t)d->file_bytes;
     struct room r     = {.unused  = (int64_t)d->free_bytes,
-                         .in_file = (int64_t)(pragma(s, SQL_PAGES_FREE) * PAGE_BYTES)};
+                         .in_file = (int64_t)(pragma(s, SQL_PAGES_FREE) * STORE_PAGE_BYTES)};
     if (grows > 0)
         r.unused -= grows;
     return r;
@@ -145,7 +144,7 @@ room_hold(struct store *s)
 {
     static const uint8_t zero[ZERO_BYTES];
     sqlite3_file        *file = NULL;
-    sqlite3_int64        end = 0, pages = (sqlite3_int64)pragma(s, SQL_PAGES) * PAGE_BYTES;
+    sqlite3_int64        end = 0, pages = (sqlite3_int64)pragma(s, SQL_PAGES) * STORE_PAGE_BYTES;
     if (!s->disk.is_scarce)
         return ERR_OK;
     int rc = sqlite3_file_control(s->db, "main", SQLITE_FCNTL_FILE_POINTER, &file);

@@ -10,14 +10,14 @@ enum {
     PAGES_BUSY        = 8192, /* 32 MiB: copied between two commits, whatever waits */
     TENDS_TO_SNAPSHOT = 5,
     LSNS_TO_SNAPSHOT  = 100000,
-    FRAME_BYTES       = 4096 + 24, /* in the WAL: a page and its header */
+    FRAME_BYTES       = STORE_PAGE_BYTES + 24, /* in the WAL: a page and its header */
     LOCK_WAIT_MS      = 10000,     /* another program writes: rare, and better than failing */
     READER_WAIT_MS    = 25,        /* of another program */
     GROW_MIN          = 256 << 10, /* bytes of WAL in use: below, it grows by itself */
     GROW_MAX          = 4 << 20,
     GROW_STEP         = 64 << 10,
-    GROW_COMMITS      = 4,                     /* of the last one's size, at once */
-    PINNED_WARN       = 2 * PAGES_BUSY * 4096, /* bytes of WAL that a reader holds */
+    GROW_COMMITS      = 4,                                 /* of the last one's size, at once */
+    PINNED_WARN       = 2 * PAGES_BUSY * STORE_PAGE_BYTES, /* bytes of WAL that a reader holds */
 };
 
 static int
