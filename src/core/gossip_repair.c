@@ -6,6 +6,27 @@
 #include "core/batch.h"
 #include "core/gossip_part.h"
 
+#define TO(s) (1u << REPAIR_##s)
+
+static const uint8_t allowed[REPAIR_STATE_COUNT] = {
+    [REPAIR_NOTED]   = TO(UNREAD) | TO(WANTED),
+    [REPAIR_UNREAD]  = TO(READING) | TO(WANTED) | TO(STORING),
+    [REPAIR_READING] = TO(WANTED) | TO(STORING),
+    [REPAIR_WANTED]  = TO(WANTED) | TO(ASKED) | TO(STORING),
+    [REPAIR_ASKED]   = TO(WANTED) | TO(STORING),
+    [REPAIR_STORING] = TO(WANTED) | TO(MENDED),
+    [REPAIR_MENDED]  = TO(UNREAD) | TO(WANTED),
+};
+
+/* The only place where `state` is written. */
+static void
+enter(struct repair *r, enum repair_state next, struct mono at)
+{
+    CHECK(allowed[r->state] & (1u << next));
+    r->state = next;
+    r->at    = at;
+}
+
 void
 repairs_init(struct repairs *all)
 {
@@ -41,13 +62,6 @@ place(struct repairs *all)
         if (all->at[i].state == REPAIR_MENDED)
             return &all->at[i];
     return NULL;
-}
-
-static void
-enter(struct repair *r, enum repair_state state, struct mono at)
-{
-    r->state = state;
-    r->at    = at;
 }
 
 static void
@@ -218,8 +232,7 @@ ask_for(struct gossip *g, struct journal *j, struct out *out, uint32_t i, struct
         return;
     }
     send_pull(g, j, out, link, &r->what);
-    r->state         = REPAIR_ASKED;
-    r->at            = mono_after(now, REPAIR_WAIT_MS);
+    enter(r, REPAIR_ASKED, mono_after(now, REPAIR_WAIT_MS));
     g->repairs.asked = i;
     g->repairs.link  = link;
 }
@@ -262,7 +275,7 @@ read_one(struct gossip *g, struct journal *j, struct out *out, struct repair *r)
                         .bytes_max = 1,
                         .count_max = 1};
     uint64_t    id   = GOSSIP_READER | GOSSIP_REPAIR | ++g->ids;
-    r->state         = REPAIR_READING;
+    enter(r, REPAIR_READING, r->at);
     g->reads++;
     g->repairs.reading = true;
     out_add(out, &(struct effect){.kind = EFFECT_READ, .read = {id, read}});
@@ -339,7 +352,7 @@ wanted(struct repairs *all, const struct batch *b)
 static void
 store(const struct intake *in, struct repair *r, struct batch *b)
 {
-    r->state = REPAIR_STORING;
+    enter(r, REPAIR_STORING, r->at);
     commits_add(in->c, in->out, &(struct pending){.commit = {.kind = COMMIT_REPAIR}, .batch = b});
 }
 
@@ -407,7 +420,7 @@ repair_persisted(struct gossip *g, const struct pending *p, bool failed, struct 
         if (r->state != REPAIR_STORING || !is_in(&r->what, p->batch))
             continue;
         if (failed || !r->whole) {
-            r->state = REPAIR_WANTED;
+            want(r, now);
             put_off(&g->repairs, r, now);
             return;
         }

@@ -25,12 +25,14 @@ enum {
 };
 
 enum repair_state {
+    REPAIR_NOTED, /* just now */
     REPAIR_UNREAD,
     REPAIR_READING,
     REPAIR_WANTED,
     REPAIR_ASKED,
     REPAIR_STORING,
     REPAIR_MENDED,
+    REPAIR_STATE_COUNT
 };
 
 struct repair {

@@ -39,7 +39,13 @@ struct http_ask {
     struct http_reply_as       as;
 };
 
-enum http_due_state { HTTP_DUE_STORE, HTTP_DUE_STORED, HTTP_DUE_COPIES, HTTP_DUE_DONE };
+enum http_due_state {
+    HTTP_DUE_STORE,  /* on its way to the disk */
+    HTTP_DUE_STORED, /* copies are still to be waited for */
+    HTTP_DUE_COPIES, /* they are */
+    HTTP_DUE_DONE,
+    HTTP_DUE_STATE_COUNT
+};
 
 /* A publish on its way to its answer. */
 struct http_due {

@@ -216,6 +216,22 @@ http_publish_problem(enum err e)
                                  "the stored headers do not fit: make them smaller"};
 }
 
+#define TO(s) (1u << HTTP_DUE_##s)
+
+static const uint8_t allowed[HTTP_DUE_STATE_COUNT] = {
+    [HTTP_DUE_STORE]  = TO(STORED) | TO(DONE),
+    [HTTP_DUE_STORED] = TO(COPIES),
+    [HTTP_DUE_COPIES] = TO(DONE),
+};
+
+/* The only place where `state` is written. */
+static void
+enter(struct http_due *d, enum http_due_state next)
+{
+    CHECK(allowed[d->state] & (1u << next));
+    d->state = next;
+}
+
 static void
 due_add(struct conn *c, struct http_conn *h, const struct http_ask *ask, const struct http_wish *w)
 {
@@ -331,11 +347,11 @@ http_publish_answer(struct conn *c, struct http_conn *h, uint64_t ref, const str
     struct http_due *d = &h->due[ref % HTTP_DUE_MAX];
     d->outcome         = *o;
     if (o->err == ERR_OK && d->copies_wanted != 1) {
-        d->state = HTTP_DUE_STORED;
+        enter(d, HTTP_DUE_STORED);
         conn_again(c); /* to wait is a step of its own */
         return;
     }
-    d->state = HTTP_DUE_DONE;
+    enter(d, HTTP_DUE_DONE);
     if (flush(c, h))
         http_go_on(c, h);
 }
@@ -346,9 +362,9 @@ http_publish_awaited(struct conn *c, struct http_conn *h, uint64_t ref, bool rea
 {
     CHECK(ref >= h->due_first && ref < h->due_next);
     struct http_due *d = &h->due[ref % HTTP_DUE_MAX];
-    d->state           = HTTP_DUE_DONE;
     d->reached         = reached;
     d->copies          = copies;
+    enter(d, HTTP_DUE_DONE);
     if (flush(c, h))
         http_go_on(c, h);
 }
@@ -367,11 +383,11 @@ http_publish_resume(struct conn *c, struct http_conn *h)
         };
         if (d->state != HTTP_DUE_STORED)
             continue;
-        d->state = HTTP_DUE_COPIES;
+        enter(d, HTTP_DUE_COPIES);
         if (server_await(c, &args, i) == ERR_OK)
             continue;
-        d->state = HTTP_DUE_DONE; /* stored, but nobody can wait: 202 */
-        done     = true;
+        enter(d, HTTP_DUE_DONE); /* stored, but nobody can wait: 202 */
+        done = true;
     }
     if (done)
         flush(c, h);
