@@ -6,6 +6,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Under AddressSanitizer whoever uses what was given back is stopped. */
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/asan_interface.h>
+#else
+#define ASAN_POISON_MEMORY_REGION(p, n) ((void)(p), (void)(n))
+#define ASAN_UNPOISON_MEMORY_REGION(p, n) ((void)(p), (void)(n))
+#endif
+
 enum { TABLE_STEP = 64 };
 
 /* Odd while it is in use.  31 bits, and after the last comes 0 again. */
@@ -69,6 +77,7 @@ pool_take(struct pool *p)
     }
     item->generation = (item->generation + 1) & GENERATION_MASK;
     p->used++;
+    ASAN_UNPOISON_MEMORY_REGION(item->object, p->object_bytes);
     memset(item->object, 0, p->object_bytes);
     return item->object;
 }
@@ -83,6 +92,7 @@ pool_give(struct pool *p, void *object)
     item->next_free  = p->free_first;
     p->free_first    = item->index + 1;
     p->used--;
+    ASAN_POISON_MEMORY_REGION(object, p->object_bytes);
 }
 
 uint64_t

@@ -55,6 +55,26 @@ generations_begin_anew(void **state)
     pool_fini(&p);
 }
 
+#ifdef __SANITIZE_ADDRESS__
+/* Broken when AddressSanitizer lets a use of what was given back pass, or stops one that is fine.
+ */
+static void
+what_was_given_back_is_poisoned(void **state)
+{
+    (void)state;
+    struct pool p;
+    pool_init(&p, OBJECT_BYTES, 1);
+    for (int i = 0; i < 3; i++) {
+        uint8_t *a = pool_take(&p);
+        assert_null(__asan_region_is_poisoned(a, OBJECT_BYTES));
+        pool_give(&p, a);
+        assert_ptr_equal(__asan_region_is_poisoned(a, OBJECT_BYTES), a);
+        assert_int_equal(__asan_address_is_poisoned(a + OBJECT_BYTES - 1), 1);
+    }
+    pool_fini(&p);
+}
+#endif
+
 /* Broken when the limit is not an ordinary answer, or when full once is full for ever. */
 static void
 answers_at_its_limit(void **state)
@@ -123,6 +143,9 @@ main(void)
     const struct CMUnitTest test[] = {
         cmocka_unit_test(stale_handles_find_nothing),
         cmocka_unit_test(generations_begin_anew),
+#ifdef __SANITIZE_ADDRESS__
+        cmocka_unit_test(what_was_given_back_is_poisoned),
+#endif
         cmocka_unit_test(answers_at_its_limit),
         cmocka_unit_test(agrees_with_an_array),
     };
