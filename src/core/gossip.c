@@ -104,11 +104,7 @@ gossip_link_down(struct gossip *g, struct journal *j, uint32_t link, struct mono
 void
 gossip_judge_lack(struct gossip *g, struct stream *s, struct mono now)
 {
-    bool lacks = false;
-    if (!s->live && !s->frozen)
-        for (uint32_t i = 0; i < MEMBERS_MAX; i++)
-            lacks |= s->known[i] > s->held;
-    if (!lacks) {
+    if (s->live || s->frozen || stream_shown(s) <= s->held) {
         list_remove(&s->lacking);
     } else if (list_is_empty(&s->lacking)) {
         s->progress = now;
@@ -160,16 +156,13 @@ gossip_known(const struct journal *j, struct vector *v)
 {
     const struct stream *s;
     for (uint32_t at = 0; (s = pool_next(&j->streams, &at));) {
-        uint64_t best = 0;
         /* What is handed to the store is lacking no more, and not durable yet. */
         if (s->held == s->durable && list_is_empty(&s->lacking))
             continue;
-        for (uint32_t i = 0; i < MEMBERS_MAX; i++)
-            if (s->known[i] > best)
-                best = s->known[i];
-        if (best == 0)
+        uint64_t shown = stream_shown(s);
+        if (shown == 0)
             continue;
-        enum err e = vector_raise(v, (struct mark){s->id, best});
+        enum err e = vector_raise(v, (struct mark){s->id, shown});
         (void)e; /* LIMIT: such a message is then delivered, which is harmless */
     }
 }
@@ -180,12 +173,9 @@ gossip_lack(const struct gossip *g)
     uint64_t n = 0;
     LIST_EACH(node, &g->lacking)
     {
-        const struct stream *s    = LIST_OF(node, struct stream, lacking);
-        uint64_t             best = s->held;
-        for (uint32_t i = 0; i < MEMBERS_MAX; i++)
-            if (s->known[i] > best)
-                best = s->known[i];
-        n += best - s->held;
+        const struct stream *s     = LIST_OF(node, struct stream, lacking);
+        uint64_t             shown = stream_shown(s);
+        n += shown > s->held ? shown - s->held : 0;
     }
     return n;
 }
