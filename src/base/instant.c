@@ -24,9 +24,9 @@ void
 wall_text(struct wall t, char text[WALL_TEXT_BYTES])
 {
     const int64_t day_ms = 86400000, min = -62167219200000, max = 253402300799999;
-    int64_t       ms     = t.ms < min ? min : t.ms > max ? max : t.ms;
-    int64_t       days   = ms / day_ms - (ms % day_ms < 0);
-    int64_t       rest   = ms - days * day_ms;
+    int64_t       ms   = t.ms < min ? min : t.ms > max ? max : t.ms;
+    int64_t       days = ms / day_ms - (ms % day_ms < 0);
+    int64_t       rest = ms - days * day_ms;
     int           year, month, day;
 
     civil(days, &year, &month, &day);

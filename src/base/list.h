@@ -12,7 +12,7 @@ struct list {
     struct list *next, *prev;
 };
 
-#define LIST_OF(node, type, member) ((type *)(void *)((char *)(node) - offsetof(type, member)))
+#define LIST_OF(node, type, member) ((type *)(void *)((char *)(node)-offsetof(type, member)))
 /* The body may remove `at`. */
 #define LIST_EACH(at, head)                                                                        \
     for (struct list *at = (head)->next, *at##_next = at->next; at != (head);                      \

@@ -7,9 +7,12 @@ utf8_decode(struct str s, uint32_t *code_point)
 {
     static const uint32_t least[5] = {0, 0, 0x80, 0x800, 0x10000};
     uint8_t               head     = s.p[0];
-    size_t                n = head < 0x80 ? 1 : head < 0xc2 ? 0 : head < 0xe0 ? 2 : head < 0xf0 ? 3
-                                                               : head < 0xf5   ? 4
-                                                                               : 0;
+    size_t                n        = head < 0x80   ? 1
+                                     : head < 0xc2 ? 0
+                                     : head < 0xe0 ? 2
+                                     : head < 0xf0 ? 3
+                                     : head < 0xf5 ? 4
+                                                   : 0;
     if (n == 0 || n > s.n)
         return 0;
     uint32_t v = n == 1 ? head : head & (0x7fu >> n);

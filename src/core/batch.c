@@ -372,7 +372,7 @@ addr_text(const struct addr *a, char text[ADDR_TEXT_BYTES])
                 *at++ = '.';
         }
     }
-    *at++                     = ':';
+    *at++ = ':';
     at += digits_u64(at, a->port);
     *at = '\0';
 }

@@ -443,7 +443,7 @@ test_what_is_hastened_leaves_first(void **state)
     side_init(&client[0]);
     side_init(&client[1]);
     UNTIL(lab.accepted == 2 && client[0].opened && client[1].opened);
-    turn(); /* the system looks again at what was ready, in that order */
+    turn();                        /* the system looks again at what was ready, in that order */
     sock_hasten(lab.side[1].sock); /* nothing to send: nothing happens */
     assert_int_equal(buf_add(sock_out(lab.side[0].sock), STR("a receipt")), ERR_OK);
     assert_int_equal(buf_add(sock_out(lab.side[1].sock), STR("delivered")), ERR_OK);

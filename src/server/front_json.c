@@ -532,13 +532,13 @@ front_close(struct conn *c)
 }
 
 const struct front front_json = {
-    .name     = "json",
-    .open     = front_open,
-    .bytes    = front_bytes,
-    .end      = front_end,
-    .resume   = front_resume,
-    .answer   = front_answer,
-    .awaited  = front_awaited,
-    .ready    = front_ready,
-    .close    = front_close,
+    .name    = "json",
+    .open    = front_open,
+    .bytes   = front_bytes,
+    .end     = front_end,
+    .resume  = front_resume,
+    .answer  = front_answer,
+    .awaited = front_awaited,
+    .ready   = front_ready,
+    .close   = front_close,
 };

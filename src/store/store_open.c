@@ -14,7 +14,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-
 static const char pragmas[] = "PRAGMA page_size = 4096; PRAGMA auto_vacuum = 0;"
                               "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;"
                               "PRAGMA wal_autocheckpoint = 0; PRAGMA locking_mode = NORMAL;"
@@ -200,9 +199,9 @@ store_open(struct store **store, const struct store_config *config,
 {
     /* Counting memory costs a lock per allocation.  Refused after the first use: fine. */
     sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
-    struct store *s  = mem_new(sizeof *s);
-    s->dir           = text_of("%s", config->dir);
-    s->path          = text_of("%s%sbroker.db", config->dir, ends_in_slash(config->dir) ? "" : "/");
+    struct store *s = mem_new(sizeof *s);
+    s->dir          = text_of("%s", config->dir);
+    s->path         = text_of("%s%sbroker.db", config->dir, ends_in_slash(config->dir) ? "" : "/");
     store_set_reserve(s, config->reserve_bytes);
     s->disk.has_room = true;
     s->turns         = turns_new();
