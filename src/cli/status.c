@@ -80,15 +80,12 @@ put_head(const struct view *all)
 }
 
 static void
-put_topics(const char *body, size_t n)
+put_topics(const struct view *all)
 {
-    struct view       all, topic;
+    struct view       topic;
     struct json_value item;
     unsigned          count = 0;
-
-    if (!view_open(&all, (struct str){(const uint8_t *)body, n}))
-        return;
-    struct str rest = view_items(view_get(&all, "topics"));
+    struct str        rest  = view_items(view_get(all, "topics"));
     printf("topics      ");
     while (view_next(&rest, &item))
         if (count++ < TOPICS_SHOWN && view_open(&topic, item.raw)) {
@@ -105,30 +102,17 @@ static int
 show(struct hearsay *h, bool json)
 {
     struct view all;
-    const char *body;
-    size_t      n;
-
-    enum hearsay_status status = hearsay_call(h, "GET", "/cluster", &body, &n);
-    if (status != HEARSAY_OK)
-        return cli_fail(NAME, h, status);
-    if (json) {
-        printf("%s%s", body, n > 0 && body[n - 1] == '\n' ? "" : "\n");
-        return -1;
-    }
-    if (!view_open(&all, (struct str){(const uint8_t *)body, n})) {
-        fprintf(stderr, "hearsay " NAME ": %s does not answer like a Hearsay broker\n",
-                hearsay_broker(h));
-        return EXIT_ERROR;
-    }
+    int         code = view_ask(&all, h, NAME, "/cluster", json);
+    if (code >= 0 || json)
+        return code;
     put_head(&all);
     putchar('\n');
     table_print(view_items(view_get(&all, "members")), column, sizeof column / sizeof *column);
     putchar('\n');
-    status = hearsay_call(h, "GET", "/topics", &body, &n);
-    if (status != HEARSAY_OK)
-        return cli_fail(NAME, h, status);
-    put_topics(body, n);
-    return -1;
+    code = view_ask(&all, h, NAME, "/topics", false);
+    if (code < 0)
+        put_topics(&all);
+    return code;
 }
 
 int

@@ -27,28 +27,17 @@ cli_topics(int argc, char **argv)
 {
     struct options o;
     struct view    all;
-    const char    *body;
-    size_t         n;
-
-    int code = options_parse(&o, &usage, argc, argv);
+    int            code = options_parse(&o, &usage, argc, argv);
     if (code >= 0)
         return code;
     struct hearsay *h = cli_open(&o, NAME);
     if (!h)
         return EXIT_USAGE;
     hearsay_set_timeouts(h, options_ms(&o, "timeout"), options_ms(&o, "timeout"));
-    enum hearsay_status status = hearsay_call(h, "GET", "/topics", &body, &n);
-    if (status != HEARSAY_OK)
-        code = cli_fail(NAME, h, status);
-    else if (options_flag(&o, "json"))
-        printf("%s%s", body, n > 0 && body[n - 1] == '\n' ? "" : "\n");
-    else if (view_open(&all, (struct str){(const uint8_t *)body, n}))
+    bool json = options_flag(&o, "json");
+    code      = view_ask(&all, h, NAME, "/topics", json);
+    if (code < 0 && !json)
         table_print(view_items(view_get(&all, "topics")), column, 2);
-    else {
-        fprintf(stderr, "hearsay " NAME ": %s does not answer like a Hearsay broker\n",
-                hearsay_broker(h));
-        code = EXIT_ERROR;
-    }
     hearsay_close(h);
     return code >= 0 ? code : cli_finish(NAME);
 }

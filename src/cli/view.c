@@ -2,6 +2,28 @@
 
 #include "base/check.h"
 #include "base/mem.h"
+#include "cli/cli.h"
+
+#include <stdio.h>
+
+int
+view_ask(struct view *v, struct hearsay *h, const char *command, const char *path, bool as_it_is)
+{
+    const char         *body;
+    size_t              n;
+    enum hearsay_status status = hearsay_call(h, "GET", path, &body, &n);
+    if (status != HEARSAY_OK)
+        return cli_fail(command, h, status);
+    if (as_it_is) {
+        printf("%s%s", body, n > 0 && body[n - 1] == '\n' ? "" : "\n");
+        return -1;
+    }
+    if (view_open(v, (struct str){(const uint8_t *)body, n}))
+        return -1;
+    fprintf(stderr, "hearsay %s: %s does not answer like a Hearsay broker\n", command,
+            hearsay_broker(h));
+    return EXIT_ERROR;
+}
 
 bool
 view_open(struct view *v, struct str json)

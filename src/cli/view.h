@@ -7,11 +7,16 @@
 
 #include "base/buf.h"
 #include "codec/json.h"
+#include "hearsay.h"
 
 struct view {
     struct json_members all;
 };
 
+/* Asks the broker with GET; -1: `v` looks into its answer, until the next call on h.  `as_it_is`:
+ * the answer is printed instead.  Else the exit code; why was said. */
+int view_ask(struct view *v, struct hearsay *h, const char *command, const char *path,
+             bool as_it_is);
 /* false: not a JSON object. */
 bool view_open(struct view *v, struct str json);
 /* NULL: no such member. */

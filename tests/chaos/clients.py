@@ -84,19 +84,15 @@ class Tour:
         self.now = self.home
 
 
-# ---- bulk: many messages by JSON socket, each acknowledged ------------------
-
-
-class Bulk:
-    WINDOW = 2048
-    EVERY = 16  # so many messages carry one id that was seen acknowledged
+class Publisher:
+    """Talks to one broker after the other; what a broker did not answer is of unknown outcome."""
 
     def __init__(self, args, tour, dice):
         self.args, self.tour, self.dice = args, tour, dice
         self.log, self.number = Log(args.out), 0
 
     def run(self):
-        while not quiet:
+        while not self.is_over():
             sock = self.tour.connect()
             if sock is None:
                 return
@@ -108,11 +104,24 @@ class Bulk:
             sock.close()
             for number in waiting:
                 self.log.unknown(number)
-            if not quiet:
-                if self.tour.wants_home():
-                    self.tour.go_home()
-                else:
-                    self.tour.move()
+            self.move()
+
+
+# ---- bulk: many messages by JSON socket, each acknowledged ------------------
+
+
+class Bulk(Publisher):
+    WINDOW = 2048
+    EVERY = 16  # so many messages carry one id that was seen acknowledged
+
+    def is_over(self):
+        return quiet
+
+    def move(self):
+        if self.tour.wants_home():
+            self.tour.go_home()
+        else:
+            self.tour.move()
 
     def talk(self, sock, waiting):
         sock.setblocking(False)
@@ -187,29 +196,19 @@ class Bulk:
 # ---- talk: reads what others say and answers it, on one JSON connection -----
 
 
-class Talk:
+class Talk(Publisher):
     SEEN = 3
 
     def __init__(self, args, tour, dice):
-        self.args, self.tour, self.dice = args, tour, dice
-        self.log, self.number = Log(args.out), 0
+        super().__init__(args, tour, dice)
         self.story = open(args.out + ".read", "wb", buffering=0)
         self.cursor, self.seen = "earliest", collections.deque(maxlen=self.SEEN)
 
-    def run(self):
-        while not stopping:
-            sock = self.tour.connect()
-            if sock is None:
-                return
-            waiting = collections.deque()
-            try:
-                self.talk(sock, waiting)
-            except OSError:
-                pass
-            sock.close()
-            for number in waiting:
-                self.log.unknown(number)
-            self.tour.move()
+    def is_over(self):
+        return stopping
+
+    def move(self):
+        self.tour.move()
 
     def talk(self, sock, waiting):
         sock.sendall(json.dumps({"type": "subscribe", "topic": "talk/#", "cursor": self.cursor,
