@@ -18,6 +18,9 @@ struct desk {
     bool           scattered; /* a member in reach is not linked */
 };
 
+/* For the calls that take something in. */
+#define IN(d) (&(const struct intake){&(d)->g, &(d)->j, &(d)->c, &(d)->out, (d)->now})
+
 /* What the last calls had sent is carried out, and forgotten. */
 static inline void
 clear(struct desk *d)
@@ -54,8 +57,8 @@ turn(struct desk *d)
 {
     const struct gossip_side side = {.accepted = {.epoch = 3}, .gathered = !d->scattered};
     clear(d);
-    gossip_waive(&d->g, &d->j, &d->c, &d->out, d->now);
-    gossip_turn(&d->g, &d->j, &d->c, &d->out, d->now, &side);
+    gossip_waive(IN(d));
+    gossip_turn(IN(d), &side);
 }
 
 static inline void
@@ -84,8 +87,7 @@ wait_ms(struct desk *d, uint64_t ms)
 static inline enum err
 get(struct desk *d, uint32_t link, struct batch *b, uint8_t flags)
 {
-    return gossip_on_push(&d->g, &d->j, &d->c, &d->out, d->now, link,
-                          &(struct frame_push){.flags = flags, .batch = b});
+    return gossip_on_push(IN(d), link, &(struct frame_push){.flags = flags, .batch = b});
 }
 
 static inline void
@@ -123,7 +125,7 @@ gap_upto(const struct writer *w, uint64_t from, const struct vector *deps)
 static inline enum err
 get_gap(struct desk *d, uint32_t link, const struct frame_gap *gap)
 {
-    return gossip_on_gap(&d->g, &d->j, d->now, link, gap);
+    return gossip_on_gap(IN(d), link, gap);
 }
 
 /* The oldest commit is on disk. */

@@ -99,6 +99,12 @@ broker_free(struct broker *b)
     mem_free(b);
 }
 
+struct intake
+broker_intake(struct broker *b)
+{
+    return (struct intake){&b->gossip, &b->journal, &b->commits, &b->out, b->now};
+}
+
 /* ---- publishing ---- */
 
 static void
@@ -425,8 +431,9 @@ first_hoped_for(struct broker *b, const struct page *p)
 static enum err
 on_page(struct broker *b, const struct fact *f)
 {
+    const struct intake in = broker_intake(b);
     if (f->page.page)
-        gossip_damaged(&b->gossip, &b->journal, &b->commits, &b->out, f->page.page, b->now);
+        gossip_damaged(&in, f->page.page);
     if (f->page.reader & GOSSIP_READER) {
         gossip_on_page(&b->gossip, f->page.reader, f->page.page, b->now);
         return ERR_OK;
@@ -535,14 +542,15 @@ on_turn(struct broker *b, const struct fact *f)
     const struct await_view view = {&b->journal, &b->gossip, &b->roster};
     struct gossip_side      side = {.accepted = bully_token(&b->bully), .wall = b->wall};
     enum err                e    = on_time(b, f);
+    const struct intake     in   = broker_intake(b); /* at the new time */
     burn_when_quiet(b);
     seal(b);
     spread_live(b);
     links_tick(b);
     cluster_tick(b);
-    gossip_waive(&b->gossip, &b->journal, &b->commits, &b->out, b->now);
+    gossip_waive(&in);
     side.gathered = gossip_has_offers(&b->gossip) && cluster_is_gathered(b);
-    gossip_turn(&b->gossip, &b->journal, &b->commits, &b->out, b->now, &side);
+    gossip_turn(&in, &side);
     if (b->gossip.repairs.news || mono_reached(b->now, b->mended_at)) {
         b->gossip.repairs.news = false;
         b->mended_at           = MONO_NEVER;

@@ -284,8 +284,8 @@ on_heads(struct broker *b, uint32_t i, const struct frame *f)
 static void
 on_push(struct broker *b, uint32_t i, const struct frame *f)
 {
-    if (gossip_on_push(&b->gossip, &b->journal, &b->commits, &b->out, b->now, i, &f->push) !=
-        ERR_OK)
+    const struct intake in = broker_intake(b);
+    if (gossip_on_push(&in, i, &f->push) != ERR_OK)
         link_refuse(b, i, REFUSE_PROTOCOL);
 }
 
@@ -339,15 +339,16 @@ on_forget(struct broker *b, uint32_t i, const struct frame *f)
 static void
 on_gap(struct broker *b, uint32_t i, const struct frame *f)
 {
-    if (gossip_on_gap(&b->gossip, &b->journal, b->now, i, &f->gap) != ERR_OK)
+    const struct intake in = broker_intake(b);
+    if (gossip_on_gap(&in, i, &f->gap) != ERR_OK)
         link_refuse(b, i, REFUSE_PROTOCOL);
 }
 
 static void
 on_latest(struct broker *b, uint32_t i, const struct frame *f)
 {
-    if (gossip_on_latest(&b->gossip, &b->journal, &b->commits, &b->out, b->now, i, &f->latest) !=
-        ERR_OK)
+    const struct intake in = broker_intake(b);
+    if (gossip_on_latest(&in, i, &f->latest) != ERR_OK)
         link_refuse(b, i, REFUSE_PROTOCOL);
 }
 

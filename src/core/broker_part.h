@@ -103,6 +103,10 @@ struct broker {
     uint32_t         complaint_next;
 };
 
+/* ---- broker.c ---- */
+
+struct intake broker_intake(struct broker *b);
+
 /* ---- broker_link.c ---- */
 
 void        link_opened(struct broker *b, uint32_t i, bool dialled, const struct addr *addr);

@@ -532,21 +532,20 @@ gossip_has_offers(const struct gossip *g)
 }
 
 void
-gossip_turn(struct gossip *g, struct journal *j, struct commits *c, struct out *out,
-            struct mono now, const struct gossip_side *side)
+gossip_turn(const struct intake *in, const struct gossip_side *side)
 {
-    const struct intake in = {g, j, c, out, now};
-    if (mono_reached(now, g->offers_at))
-        offers_judge(&in, side);
+    struct gossip *g = in->g;
+    if (mono_reached(in->now, g->offers_at))
+        offers_judge(in, side);
     judge_catching_up(g);
-    floors_settle(g, j);
-    tell(g, j, out, now, &side->accepted);
-    ask(g, j, out, now);
-    grant(g, out);
-    repair_turn(g, j, out, now);
+    floors_settle(g, in->j);
+    tell(g, in->j, in->out, in->now, &side->accepted);
+    ask(g, in->j, in->out, in->now);
+    grant(g, in->out);
+    repair_turn(g, in->j, in->out, in->now);
     for (uint32_t i = 0; i < LINKS_MAX; i++)
         if (g->link[i].serving)
-            serve(g, j, out, i);
+            serve(g, in->j, in->out, i);
 }
 
 struct mono

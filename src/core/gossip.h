@@ -44,6 +44,15 @@ enum {
 
 struct gossip;
 
+/* What is given to whatever may take something in: where it goes, and when that is. */
+struct intake {
+    struct gossip  *g;
+    struct journal *j;
+    struct commits *c;
+    struct out     *out;
+    struct mono     now;
+};
+
 void gossip_init(struct gossip *g);
 void gossip_fini(struct gossip *g);
 /* 0: CAUSAL_WAIT_MS.  Holds for what waits already, too. */
@@ -65,13 +74,11 @@ MUST_USE enum err gossip_on_live(struct gossip *g, uint32_t link, const struct b
 
 /* What came from a peer.  A batch's reference is taken over.
  * PROTO: it is damaged or invalid; the link must be closed. */
-MUST_USE enum err gossip_on_push(struct gossip *g, struct journal *j, struct commits *c,
-                                 struct out *out, struct mono now, uint32_t link,
+MUST_USE enum err gossip_on_push(const struct intake *in, uint32_t link,
                                  const struct frame_push *push);
-MUST_USE enum err gossip_on_gap(struct gossip *g, struct journal *j, struct mono now, uint32_t link,
+MUST_USE enum err gossip_on_gap(const struct intake *in, uint32_t link,
                                 const struct frame_gap *gap);
-MUST_USE enum err gossip_on_latest(struct gossip *g, struct journal *j, struct commits *c,
-                                   struct out *out, struct mono now, uint32_t link,
+MUST_USE enum err gossip_on_latest(const struct intake *in, uint32_t link,
                                    const struct frame_latest *latest);
 void              gossip_on_heads(struct gossip *g, struct journal *j, uint32_t link,
                                   const struct frame_heads *heads, struct mono now);
@@ -80,8 +87,7 @@ void              gossip_on_credit(struct gossip *g, uint32_t link, uint64_t byt
 void              gossip_on_sent(struct gossip *g, uint32_t link, size_t bytes_queued);
 void gossip_on_page(struct gossip *g, uint64_t reader, struct page *page, struct mono now);
 /* What a page, for whomever it was read, names as damaged; before its reader gets it. */
-void gossip_damaged(struct gossip *g, struct journal *j, struct commits *c, struct out *out,
-                    const struct page *page, struct mono now);
+void gossip_damaged(const struct intake *in, const struct page *page);
 
 /* Until when it is hoped that this damage is mended: some linked member may have it, or it is on
  * its way.  Long ago: it is not. */
@@ -97,8 +103,7 @@ void gossip_disk(struct gossip *g, struct journal *j, bool works, struct mono no
 /* This process slept: nobody was heard meanwhile, so that time does not count. */
 void gossip_stalled(struct gossip *g, struct mono now);
 /* What nobody could supply for causal_wait_ms is waived, before the turn's end. */
-void gossip_waive(struct gossip *g, struct journal *j, struct commits *c, struct out *out,
-                  struct mono now);
+void gossip_waive(const struct intake *in);
 /* What a turn needs to know from outside. */
 struct gossip_side {
     struct token accepted; /* coordinator, for HEADS */
@@ -109,8 +114,7 @@ struct gossip_side {
 bool gossip_has_offers(const struct gossip *g);
 /* The turn's end: gaps that may be taken, HEADS that are due, PULL, CREDIT, batches for who
  * pulls, reads. */
-void        gossip_turn(struct gossip *g, struct journal *j, struct commits *c, struct out *out,
-                        struct mono now, const struct gossip_side *side);
+void        gossip_turn(const struct intake *in, const struct gossip_side *side);
 struct mono gossip_deadline(const struct gossip *g);
 
 /* How many members, ourselves included, have this mark on disk (told over a direct

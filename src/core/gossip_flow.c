@@ -257,28 +257,26 @@ release(const struct intake *in)
 }
 
 enum err
-gossip_on_push(struct gossip *g, struct journal *j, struct commits *c, struct out *out,
-               struct mono now, uint32_t link, const struct frame_push *push)
+gossip_on_push(const struct intake *in, uint32_t link, const struct frame_push *push)
 {
-    struct gossip_link  *l      = &g->link[link];
+    struct gossip       *g      = in->g;
     bool                 pulled = push->flags & PUSH_PULLED;
-    const struct arrival it     = {push->batch, link, pulled, now};
-    const struct intake  in     = {g, j, c, out, now};
-    CHECK(l->up);
+    const struct arrival it     = {push->batch, link, pulled, in->now};
+    CHECK(g->link[link].up);
     if (!batch_is_valid(push->batch) || !batch_digests(push->batch)) {
         g->refused++;
         blob_drop(push->batch);
         return ERR_PROTO;
     }
     if (!g->disk_works) {
-        arrival_drop(&in, &it);
+        arrival_drop(in, &it);
         return ERR_OK;
     }
     if (pulled && g->pulling && g->pull_link == link)
-        g->pull_progress = now;
-    if (repair_take(&in, &it))
+        g->pull_progress = in->now;
+    if (repair_take(in, &it))
         return ERR_OK;
-    take_in(&in, &it);
-    release(&in);
+    take_in(in, &it);
+    release(in);
     return ERR_OK;
 }

@@ -109,10 +109,11 @@ judge_soon(struct gossip *g, struct mono now)
 }
 
 enum err
-gossip_on_gap(struct gossip *g, struct journal *j, struct mono now, uint32_t link,
-              const struct frame_gap *gap)
+gossip_on_gap(const struct intake *in, uint32_t link, const struct frame_gap *gap)
 {
-    struct gossip_link *l = &g->link[link];
+    struct gossip      *g   = in->g;
+    struct mono         now = in->now;
+    struct gossip_link *l   = &g->link[link];
     CHECK(l->up);
     if (!gap_is_valid(gap)) {
         g->refused++;
@@ -120,7 +121,7 @@ gossip_on_gap(struct gossip *g, struct journal *j, struct mono now, uint32_t lin
     }
     if (g->pulling && g->pull_link == link)
         g->pull_progress = now;
-    struct stream *s   = journal_stream(j, gap->stream);
+    struct stream *s   = journal_stream(in->j, gap->stream);
     struct offer fresh = {.gap = batch_gap(gap, gap->from, gap->came), .link = link, .since = now};
     /* What it told before we took the link was not heard; a gap builds on the floors in it. */
     if (!l->told_all || !g->disk_works || !s || s->live || s->frozen || gap->to <= s->held) {

@@ -426,13 +426,13 @@ a_gap_waits_for_the_newest_messages_in_it(void **state)
     struct frame_gap gap = gap_upto(&w, 1, &nothing);
     assert_int_equal(get_gap(&d, 0, &gap), ERR_OK);
     wait_ms(&d, OFFER_QUIET_MS - 1);
-    assert_int_equal(gossip_on_latest(&d.g, &d.j, &d.c, &d.out, d.now, 0, &latest), ERR_OK);
+    assert_int_equal(gossip_on_latest(IN(&d), 0, &latest), ERR_OK);
     commit_all(&d);
     wait_ms(&d, 1);
     turn(&d);
     assert_null(taken(&d, 0)); /* on disk, but another one may follow */
     wait_ms(&d, OFFER_QUIET_MS - 1);
-    assert_int_equal(gossip_on_latest(&d.g, &d.j, &d.c, &d.out, d.now, 0, &latest), ERR_OK);
+    assert_int_equal(gossip_on_latest(IN(&d), 0, &latest), ERR_OK);
     const struct commit *c = &d.out.at[d.out.count - 1].persist;
     assert_int_equal(c->kind, COMMIT_LATEST);
     assert_int_equal(c->batch->first, 39);
@@ -504,13 +504,13 @@ newest_messages_are_bounded(void **state)
     get_floor(&d, 0, 7, 40, 40);
     struct frame_gap gap = gap_upto(&w, 1, &nothing);
     assert_int_equal(get_gap(&d, 0, &gap), ERR_OK);
-    assert_int_equal(gossip_on_latest(&d.g, &d.j, &d.c, &d.out, d.now, 0, &unknown), ERR_OK);
+    assert_int_equal(gossip_on_latest(IN(&d), 0, &unknown), ERR_OK);
     while (d.c.count < 2 * COMMITS_MAX) {
-        assert_int_equal(gossip_on_latest(&d.g, &d.j, &d.c, &d.out, d.now, 0, &latest), ERR_OK);
+        assert_int_equal(gossip_on_latest(IN(&d), 0, &latest), ERR_OK);
         clear(&d);
     }
     uint64_t due = d.g.link[0].credit_due;
-    assert_int_equal(gossip_on_latest(&d.g, &d.j, &d.c, &d.out, d.now, 0, &latest), ERR_OK);
+    assert_int_equal(gossip_on_latest(IN(&d), 0, &latest), ERR_OK);
     assert_int_equal(d.c.count, 2 * COMMITS_MAX);
     assert_true(d.g.link[0].credit_due > due); /* it counts as it did for who sent it */
     commit_all(&d);
@@ -518,7 +518,7 @@ newest_messages_are_bounded(void **state)
     assert_null(taken(&d, 0)); /* its gap went with it, and is pulled anew */
 
     gossip_disk(&d.g, &d.j, false, d.now);
-    assert_int_equal(gossip_on_latest(&d.g, &d.j, &d.c, &d.out, d.now, 0, &latest), ERR_OK);
+    assert_int_equal(gossip_on_latest(IN(&d), 0, &latest), ERR_OK);
     assert_int_equal(d.c.count, 0);
     close_desk(&d);
 }
@@ -720,7 +720,7 @@ malformed_gaps_and_messages_are_refused(void **state)
             bad.msg.headers = (struct str){broken, sizeof broken};
         else
             bad.msg.body.n = BODY_BYTES_MAX + 1;
-        assert_int_equal(gossip_on_latest(&d.g, &d.j, &d.c, &d.out, d.now, 0, &bad), ERR_PROTO);
+        assert_int_equal(gossip_on_latest(IN(&d), 0, &bad), ERR_PROTO);
     }
     assert_int_equal(d.g.refused, 17);
     assert_int_equal(d.g.offers.used, 0);

@@ -21,9 +21,9 @@ batch_of(const struct journal *j, const struct frame_latest *f, uint32_t link)
 }
 
 enum err
-gossip_on_latest(struct gossip *g, struct journal *j, struct commits *c, struct out *out,
-                 struct mono now, uint32_t link, const struct frame_latest *latest)
+gossip_on_latest(const struct intake *in, uint32_t link, const struct frame_latest *latest)
 {
+    struct gossip      *g = in->g;
     struct gossip_link *l = &g->link[link];
     CHECK(l->up);
     if (!latest_is_valid(latest)) {
@@ -31,11 +31,11 @@ gossip_on_latest(struct gossip *g, struct journal *j, struct commits *c, struct 
         return ERR_PROTO;
     }
     if (g->pulling && g->pull_link == link)
-        g->pull_progress = now;
-    g->latest_until = mono_after(now, OFFER_QUIET_MS);
+        g->pull_progress = in->now;
+    g->latest_until = mono_after(in->now, OFFER_QUIET_MS);
     /* Its credit bounds how many of them are on their way; who ignores it loses its gaps
      * too, and is pulled from again. */
-    bool full = c->bytes > COMMITS_BYTES_MAX || c->count >= 2 * COMMITS_MAX;
+    bool full = in->c->bytes > COMMITS_BYTES_MAX || in->c->count >= 2 * COMMITS_MAX;
     if (full)
         offers_drop(g, l);
     if (full || !g->disk_works) {
@@ -44,9 +44,9 @@ gossip_on_latest(struct gossip *g, struct journal *j, struct commits *c, struct 
     }
     l->storing++;
     g->latest_storing++;
-    commits_add(c, out,
+    commits_add(in->c, in->out,
                 &(struct pending){.commit  = {.kind = COMMIT_LATEST},
-                                  .batch   = batch_of(j, latest, link),
+                                  .batch   = batch_of(in->j, latest, link),
                                   .pulled  = true,
                                   .link    = link,
                                   .link_id = l->id});

@@ -32,15 +32,6 @@ void held_back_drop_all(struct gossip *g, struct journal *j, struct gossip_link 
 /* Out of all lists; its batch is the caller's now. */
 struct arrival held_back_take(struct gossip *g, struct held_back *h);
 
-/* What taking in a batch needs. */
-struct intake {
-    struct gossip  *g;
-    struct journal *j;
-    struct commits *c;
-    struct out     *out;
-    struct mono     now;
-};
-
 /* Credit is given back for it. */
 void arrival_drop(const struct intake *in, const struct arrival *it);
 /* The stream moved, or what waits for it waits no more: release() looks. */

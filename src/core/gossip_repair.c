@@ -372,14 +372,12 @@ take_proved(const struct intake *in, struct batch *b)
 }
 
 void
-gossip_damaged(struct gossip *g, struct journal *j, struct commits *c, struct out *out,
-               const struct page *page, struct mono now)
+gossip_damaged(const struct intake *in, const struct page *page)
 {
-    const struct intake in = {g, j, c, out, now};
     for (uint32_t i = 0; i < page->damage_count; i++)
-        note(g, &page->damage[i], 0, now);
+        note(in->g, &page->damage[i], 0, in->now);
     for (uint32_t i = 0; page->damage_count > 0 && page->batch && i < page->count; i++)
-        take_proved(&in, page->batch[i]);
+        take_proved(in, page->batch[i]);
 }
 
 void

@@ -63,7 +63,7 @@ find_damage(struct log *l, uint32_t i)
     const struct batch *b = l->b[i];
     const struct damage d = {b->stream, b->first, batch_last(b), b->chain, 0};
     const struct page   p = {.damage = &d, .damage_count = 1};
-    gossip_damaged(&l->d.g, &l->d.j, &l->d.c, &l->d.out, &p, l->d.now);
+    gossip_damaged(IN(&l->d), &p);
 }
 
 /* Turns until so much time has passed; how many pulls went to each link. */
@@ -290,7 +290,7 @@ what_is_noted_is_bounded(void **state)
     for (uint64_t i = 0; i < 10 * REPAIRS_MAX; i++) {
         const struct damage d = {100 + i, 1, 1, {{0}}, 0};
         const struct page   p = {.damage = &d, .damage_count = 1};
-        gossip_damaged(&l.d.g, &l.d.j, &l.d.c, &l.d.out, &p, l.d.now);
+        gossip_damaged(IN(&l.d), &p);
     }
     assert_int_equal(l.d.g.repairs.count, REPAIRS_MAX);
     pass(&l, 1000, pulls); /* streams that nobody knows: they are gone */
@@ -404,7 +404,7 @@ serve_gap(struct log *l, const struct damage *d)
     uint64_t reader = read_asked(&l->d)->read.reader;
     clear(&l->d);
     struct page *p = gap_page(l, d);
-    gossip_damaged(&l->d.g, &l->d.j, &l->d.c, &l->d.out, p, l->d.now);
+    gossip_damaged(IN(&l->d), p);
     gossip_on_page(&l->d.g, reader, p, l->d.now);
     turn(&l->d);
 }
@@ -452,7 +452,7 @@ what_the_store_tells_mends_it(void **state)
         log_open(&l, 1);
         const struct damage d    = {7, 3, 4, l.b[1]->chain, 3};
         const struct page   seen = {.damage = &d, .damage_count = 1}; /* by who reads messages */
-        gossip_damaged(&l.d.g, &l.d.j, &l.d.c, &l.d.out, &seen, l.d.now);
+        gossip_damaged(IN(&l.d), &seen);
         turn(&l.d);
         const struct effect *e = read_asked(&l.d);
         assert_true(e->read.reader & GOSSIP_REPAIR && e->read.read.batches);
@@ -465,7 +465,7 @@ what_the_store_tells_mends_it(void **state)
         struct page  *p = page_with(&b, 1, 5);
         p->damage       = &d;
         p->damage_count = 1;
-        gossip_damaged(&l.d.g, &l.d.j, &l.d.c, &l.d.out, p, l.d.now);
+        gossip_damaged(IN(&l.d), p);
         gossip_on_page(&l.d.g, reader, p, l.d.now);
         if (proved) {
             assert_int_equal(commit_asked(&l)->kind, COMMIT_REPAIR);

@@ -176,13 +176,12 @@ on_over(const struct intake *in, struct held_back *h)
 }
 
 void
-gossip_waive(struct gossip *g, struct journal *j, struct commits *c, struct out *out,
-             struct mono now)
+gossip_waive(const struct intake *in)
 {
-    const struct intake in = {g, j, c, out, now};
-    for (uint32_t n = 0; n < OVER_PER_TURN_MAX && mono_reached(now, wait_deadline(g)); n++) {
-        on_over(&in, LIST_OF(g->clocks.next, struct held_back, clock));
-        release(&in);
+    const struct gossip *g = in->g;
+    for (uint32_t n = 0; n < OVER_PER_TURN_MAX && mono_reached(in->now, wait_deadline(g)); n++) {
+        on_over(in, LIST_OF(g->clocks.next, struct held_back, clock));
+        release(in);
     }
 }
 
