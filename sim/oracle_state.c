@@ -97,7 +97,7 @@ check_budgets(struct sim *s, uint32_t i, const struct broker *b)
 {
     const struct journal *j = &b->journal;
     const struct commits *c = &b->commits;
-    sim_must_where(s, j->tail_used > 0, j->tail_used <= j->tail_bytes || j->tail_count <= 1,
+    sim_must_where(s, j->tail.bytes > 0, j->tail.bytes <= j->tail.bytes_max || j->tail.count <= 1,
                    "S18: the tail takes more memory than it may", i);
     sim_must_where(s, s->node[i].waiting_count > 0, c->count == s->node[i].waiting_count,
                    "S18: a commit is lost, or counted twice", i);
@@ -174,9 +174,9 @@ check_memory(struct sim *s, uint32_t i, const struct broker *b)
 {
     const struct journal *j    = &b->journal;
     size_t                used = 0;
-    for (uint32_t k = 0; k < j->tail_count; k++)
-        used += batch_bytes(j->tail[(j->tail_first + k) & (j->tail_cap - 1)].batch);
-    sim_must(s, used == j->tail_used, "S18: the tail is not as large as it says", i);
+    for (uint32_t k = 0; k < j->tail.count; k++)
+        used += batch_bytes(tail_item(&j->tail, k)->batch);
+    sim_must(s, used == j->tail.bytes, "S18: the tail is not as large as it says", i);
     uint32_t reads = b->gossip.reads + b->sessions.reads;
     sim_must(s, b->sessions.reads <= READS_MAX && b->gossip.reads <= LINKS_MAX + 1,
              "S18: too many reads", i);

@@ -136,7 +136,7 @@ commit(struct desk *d)
     if (p.commit.kind == COMMIT_BATCH)
         journal_persist(&d->j, p.batch, d->j.lsn + 1, p.commit.late);
     if (p.commit.kind == COMMIT_REPAIR)
-        journal_mend(&d->j, p.batch);
+        tail_mend(&d->j.tail, p.batch);
     for (uint32_t i = 0; p.gaps && i < p.gaps->count; i++)
         journal_persist(&d->j, p.gaps->at[i], d->j.lsn + 1, false);
     if (p.batch || p.gaps)

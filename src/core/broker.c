@@ -294,7 +294,7 @@ on_persisted(struct broker *b, const struct fact *f)
         break;
     case COMMIT_REPAIR:
         if (err == ERR_OK)
-            journal_mend(&b->journal, p.batch);
+            tail_mend(&b->journal.tail, p.batch);
         gossip_persisted(&b->gossip, &p, err != ERR_OK, b->now);
         break;
     case COMMIT_LATEST:
@@ -568,7 +568,7 @@ static enum err
 on_idle(struct broker *b, const struct fact *f)
 {
     (void)f;
-    journal_trim_tail(&b->journal, TAIL_IDLE_BYTES);
+    tail_trim(&b->journal.tail, TAIL_IDLE_BYTES);
     queue_trim(&b->own.queue);
     queue_trim(&b->live);
     shelf_tidy(&b->sessions.shelf);
@@ -609,7 +609,7 @@ on_room(struct broker *b, const struct fact *f)
 static enum err
 on_options(struct broker *b, const struct fact *f)
 {
-    journal_set_tail(&b->journal, f->options->tail_bytes);
+    tail_set_max(&b->journal.tail, f->options->tail_bytes);
     gossip_set_causal_wait(&b->gossip, f->options->causal_wait_ms);
     rules_fini(&b->rules);
     rules_init(&b->rules, f->options->rule, f->options->rule_count);

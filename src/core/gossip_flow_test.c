@@ -338,8 +338,8 @@ open_with_history(struct desk *d, struct batch *log[6])
         log[i] = write_one(&w);
         journal_put(&d->j, again(log[i]));
     }
-    journal_trim_tail(&d->j, batch_bytes(log[4]) + batch_bytes(log[5]));
-    assert_int_equal(d->j.tail_lsn, 5);
+    tail_trim(&d->j.tail, batch_bytes(log[4]) + batch_bytes(log[5]));
+    assert_int_equal(d->j.tail.lsn_first, 5);
 }
 
 static void

@@ -205,10 +205,10 @@ a_digest_that_came_is_asked_of_the_others(void **state)
     get(&l.d, 1, again(whole), PUSH_PULLED);
     assert_int_equal(commit_asked(&l)->kind, COMMIT_REPAIR);
     commit_all(&l.d);
-    assert_ptr_equal(journal_tail_at(&l.d.j, l.d.j.lsn)->batch, whole); /* for readers too */
+    assert_ptr_equal(tail_at(&l.d.j.tail, l.d.j.lsn)->batch, whole); /* for readers too */
     struct batch *poor = without_text(whole);
-    journal_mend(&l.d.j, poor);
-    assert_ptr_equal(journal_tail_at(&l.d.j, l.d.j.lsn)->batch, whole);
+    tail_mend(&l.d.j.tail, poor);
+    assert_ptr_equal(tail_at(&l.d.j.tail, l.d.j.lsn)->batch, whole);
     blob_drop(poor);
     blob_drop(whole);
     log_close(&l);
@@ -351,7 +351,7 @@ nothing_is_sent_from_behind_a_hole(void **state)
     (void)state;
     for (int readable = 0; readable < 2; readable++) {
         log_open(&l, 1);
-        journal_trim_tail(&l.d.j, 0);
+        tail_trim(&l.d.j.tail, 0);
         const struct damage d = {7, 3, 4, l.b[1]->chain, 0};
         gossip_on_pull(&l.d.g, 0, &(struct frame_pull){.credit = CREDIT_BYTES});
         turn(&l.d);
@@ -423,7 +423,7 @@ a_gap_goes_out_when_nobody_has_it(void **state)
             link_up(&l.d, 0);
             link_up(&l.d, 1);
         }
-        journal_trim_tail(&l.d.j, 0);
+        tail_trim(&l.d.j.tail, 0);
         const struct damage d = {7, 3, 4, l.b[1]->chain, 0};
         serve_gap(&l, &d);
         assert_int_equal(count_sent(&l.d, 0, FRAME_PUSH), has_it ? 1 : 4);

@@ -414,7 +414,7 @@ ask_page(struct serving *v)
 static bool
 serve_tail(struct serving *v)
 {
-    const struct tail_item *t = v->l->lsn > 0 ? journal_tail_at(v->j, v->l->lsn) : NULL;
+    const struct tail_item *t = v->l->lsn > 0 ? tail_at(&v->j->tail, v->l->lsn) : NULL;
     if (!t || !send_logged(v, t->batch, t->lsn))
         return false;
     v->l->lsn = t->lsn + batch_lsns(t->batch);
@@ -432,7 +432,7 @@ serve_log(struct serving *v)
         continue;
     if (l->lsn > v->j->lsn)
         l->serving = false;
-    else if (has_window(l) && (l->lsn == 0 || !journal_tail_at(v->j, l->lsn)))
+    else if (has_window(l) && (l->lsn == 0 || !tail_at(&v->j->tail, l->lsn)))
         ask_page(v);
 }
 

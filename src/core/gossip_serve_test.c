@@ -270,7 +270,7 @@ a_gap_in_the_log_is_served_in_its_place(void **state)
     journal_put(&d.j, write_one(&w));
     for (int from_disk = 0; from_disk < 2; from_disk++) {
         if (from_disk) {
-            journal_trim_tail(&d.j, 0);
+            tail_trim(&d.j.tail, 0);
             gossip_on_sent(&d.g, 0, 0);
         }
         get_pull(&d, 0, &nothing, CREDIT_BYTES);
@@ -319,7 +319,7 @@ a_gap_of_a_stream_that_was_retired_since_is_served(void **state)
     blob_drop(write_batch(&w, (struct writing){.count = 9}));
     struct batch *gap = gap_batch(&w, 2, &nothing);
     put_gap(&d, again(gap));
-    journal_trim_tail(&d.j, 0);
+    tail_trim(&d.j.tail, 0);
     get_pull(&d, 0, &nothing, CREDIT_BYTES);
     turn(&d);
     uint64_t reader = read_asked(&d)->read.reader;
@@ -484,7 +484,7 @@ a_hole_in_a_page_is_filled_by_a_gap(void **state)
         journal_put(&d.j, again(log[i]));
         at_2 = i == 1 ? w : at_2;
     }
-    journal_trim_tail(&d.j, 0);
+    tail_trim(&d.j.tail, 0);
     get_pull(&d, 0, &nothing, batch_cost(log[2]));
     turn(&d);
     gossip_on_page(&d.g, read_asked(&d)->read.reader, page_with(log + 2, 2, 5), d.now);

@@ -183,7 +183,7 @@ recover_stream(struct journal *j, const struct stream_state *from)
 void
 journal_init(struct journal *j, const struct recovered *recovered, size_t tail_bytes)
 {
-    *j = (struct journal){.tail_bytes = tail_bytes, .floor_moves = 1};
+    *j = (struct journal){.floor_moves = 1};
     pool_init(&j->streams, sizeof(struct stream), STREAMS_MAX);
     pool_init(&j->retired, sizeof(struct retired), RETIRED_MAX);
     map_init(&j->by_id);
@@ -200,7 +200,7 @@ journal_init(struct journal *j, const struct recovered *recovered, size_t tail_b
     }
     if (j->lsn_first == 0)
         j->lsn_first = 1;
-    j->tail_lsn = j->lsn + 1;
+    tail_init(&j->tail, j->lsn + 1, tail_bytes);
 }
 
 void
@@ -209,8 +209,7 @@ journal_fini(struct journal *j)
     struct stream *s;
     for (uint32_t at = 0; (s = pool_next(&j->streams, &at));)
         free_parts(s);
-    journal_trim_tail(j, 0);
-    mem_free(j->tail);
+    tail_fini(&j->tail);
     pool_fini(&j->streams);
     pool_fini(&j->retired);
     map_fini(&j->by_id);
@@ -385,95 +384,7 @@ journal_freeze(struct journal *j, struct stream *s)
     j->frozen_count++;
 }
 
-/* ---- the tail ---- */
-
-static struct tail_item *
-item(const struct journal *j, uint32_t i)
-{
-    return &j->tail[(j->tail_first + i) & (j->tail_cap - 1)];
-}
-
-static void
-drop_oldest(struct journal *j)
-{
-    struct tail_item *oldest = item(j, 0);
-    j->tail_used -= batch_bytes(oldest->batch);
-    blob_drop(oldest->batch);
-    j->tail_first = (j->tail_first + 1) & (j->tail_cap - 1);
-    j->tail_count--;
-    j->tail_lsn = j->tail_count > 0 ? item(j, 0)->lsn : j->lsn + 1;
-}
-
-static uint32_t
-digests_alone(const struct batch *b)
-{
-    uint32_t n = 0;
-    for (uint32_t i = 0; i < b->count; i++)
-        n += b->msg[i].flags & MSG_DIGEST_ONLY;
-    return n;
-}
-
-void
-journal_mend(struct journal *j, struct batch *b)
-{
-    for (uint32_t i = 0; i < j->tail_count; i++) {
-        struct tail_item *t = item(j, i);
-        if (t->batch->stream != b->stream || !hash128_eq(t->batch->chain, b->chain) ||
-            digests_alone(t->batch) <= digests_alone(b))
-            continue;
-        blob_keep(b);
-        j->tail_used += batch_bytes(b) - batch_bytes(t->batch);
-        blob_drop(t->batch);
-        t->batch = b;
-    }
-}
-
-void
-journal_trim_tail(struct journal *j, size_t bytes)
-{
-    while (j->tail_count > 0 && j->tail_used > bytes)
-        drop_oldest(j);
-    if (j->tail_count == 0) {
-        mem_free(j->tail);
-        j->tail     = NULL;
-        j->tail_cap = j->tail_first = 0;
-    }
-}
-
-/* The newest batch stays: whoever follows is served from it. */
-static void
-fit_tail(struct journal *j)
-{
-    while (j->tail_used > j->tail_bytes && j->tail_count > 1)
-        drop_oldest(j);
-}
-
-void
-journal_set_tail(struct journal *j, size_t bytes)
-{
-    j->tail_bytes = bytes;
-    fit_tail(j);
-}
-
-static void
-tail_push(struct journal *j, struct tail_item fresh)
-{
-    if (j->tail_count == j->tail_cap) {
-        uint32_t          cap  = j->tail_cap > 0 ? j->tail_cap * 2 : 64;
-        struct tail_item *ring = mem_new(cap * sizeof *ring);
-        for (uint32_t i = 0; i < j->tail_count; i++)
-            ring[i] = *item(j, i);
-        mem_free(j->tail);
-        j->tail       = ring;
-        j->tail_first = 0;
-        j->tail_cap   = cap;
-    }
-    blob_keep(fresh.batch);
-    j->tail_used += batch_bytes(fresh.batch);
-    j->tail_count++;
-    *item(j, j->tail_count - 1) = fresh;
-    fit_tail(j);
-}
+/* ---- on disk ---- */
 
 static void
 set_floor(struct stream *s, const struct stream_floor *f)
@@ -532,30 +443,7 @@ journal_persist(struct journal *j, struct batch *b, uint64_t lsn, bool late)
         list_push_back(&j->deps_dirty, &s->deps_dirty);
 
     j->lsn = lsn + batch_lsns(b) - 1;
-    tail_push(j, (struct tail_item){lsn, b, late});
-    j->tail_lsn = item(j, 0)->lsn;
-}
-
-const struct tail_item *
-journal_tail_at(const struct journal *j, uint64_t lsn)
-{
-    if (lsn < j->tail_lsn || lsn > j->lsn)
-        return NULL;
-    /* Most who ask are close behind the newest: in steps that double from there, then by halves. */
-    uint32_t low = j->tail_count - 1, high = j->tail_count;
-    while (item(j, low)->lsn > lsn) {
-        uint32_t step = 2 * (j->tail_count - low);
-        high          = low;
-        low           = step < j->tail_count ? j->tail_count - step : 0;
-    }
-    while (high - low > 1) {
-        uint32_t mid = low + (high - low) / 2;
-        if (item(j, mid)->lsn <= lsn)
-            low = mid;
-        else
-            high = mid;
-    }
-    return item(j, low);
+    tail_push(&j->tail, b, late);
 }
 
 /* How many durable messages `have` does not hold. */
@@ -575,8 +463,8 @@ uint64_t
 journal_first_missing(const struct journal *j, const struct vector *have)
 {
     uint64_t missing = missing_count(j, have), lowest = j->lsn + 1;
-    for (uint32_t i = j->tail_count; i > 0 && missing > 0; i--) {
-        const struct tail_item *t   = item(j, i - 1);
+    for (uint32_t i = j->tail.count; i > 0 && missing > 0; i--) {
+        const struct tail_item *t   = tail_item(&j->tail, i - 1);
         uint64_t                seq = vector_seq(have, t->batch->stream);
         if (seq >= batch_last(t->batch))
             continue;
@@ -590,11 +478,11 @@ journal_first_missing(const struct journal *j, const struct vector *have)
 void
 journal_vector_before(const struct journal *j, uint64_t lsn, struct vector *v)
 {
-    CHECK(lsn >= j->tail_lsn);
+    CHECK(lsn >= j->tail.lsn_first);
     enum err e = vector_copy(v, &j->durable);
     CHECK(e == ERR_OK);
-    for (uint32_t i = j->tail_count; i > 0; i--) {
-        const struct tail_item *t    = item(j, i - 1);
+    for (uint32_t i = j->tail.count; i > 0; i--) {
+        const struct tail_item *t    = tail_item(&j->tail, i - 1);
         uint64_t                last = t->lsn + batch_lsns(t->batch) - 1;
         if (last < lsn)
             break;
@@ -719,8 +607,7 @@ journal_retain(struct journal *j, const struct retained *r)
     }
     if (r->lsn_first > j->lsn_first)
         j->lsn_first = r->lsn_first;
-    while (j->tail_count > 0 && item(j, 0)->lsn < j->lsn_first)
-        drop_oldest(j);
+    tail_drop_below(&j->tail, j->lsn_first);
     for (uint32_t i = 0; i < r->retired_count; i++)
         retire(j, r->retired[i]);
     for (uint32_t i = 0; i < r->forgotten_count; i++)

@@ -8,8 +8,6 @@
  * it is the next of its stream and `held` covers its deps; so lsn order is a causal
  * order.  The store commits in the order of handing over, or fails all of it.
  *
- * The tail: batches [tail_lsn, lsn] are in memory; older ones are on disk alone.
- *
  * Retention takes batches off the front of the log; `floor` is the highest seq of a
  * stream that is gone that way.  A gap (types.h) stands in the log for what nobody in
  * reach has any more; it moves `floor` too when nothing of its stream lies before it.
@@ -22,6 +20,7 @@
 #include "base/list.h"
 #include "base/map.h"
 #include "base/pool.h"
+#include "core/tail.h"
 #include "core/types.h"
 #include "core/types_store.h"
 
@@ -77,12 +76,6 @@ struct retired {
     uint64_t id, head, stamp;
 };
 
-struct tail_item {
-    uint64_t      lsn; /* of the first message */
-    struct batch *batch;
-    bool          late;
-};
-
 struct journal;
 
 void journal_init(struct journal *j, const struct recovered *recovered, size_t tail_bytes);
@@ -132,19 +125,11 @@ void journal_waiver_persist(struct journal *j, struct mark m);
  * all of them when `all`.  For the deps of the next own batch. */
 uint32_t journal_deps(struct journal *j, bool all, struct mark *deps, uint32_t deps_max);
 
-/* The batch in memory that holds this lsn, or NULL. */
-const struct tail_item *journal_tail_at(const struct journal *j, uint64_t lsn);
 /* The lowest lsn whose message `have` does not hold, when it is in memory or there is
  * none (lsn + 1); 0: it may be on disk alone. */
 uint64_t journal_first_missing(const struct journal *j, const struct vector *have);
 /* The vector just before `lsn`, which is in memory or lsn + 1. */
 void journal_vector_before(const struct journal *j, uint64_t lsn, struct vector *v);
-/* The same batch: if it has more of its messages, what is in memory of it gives way. */
-void journal_mend(struct journal *j, struct batch *b);
-/* What is beyond it goes at once, but for the newest batch. */
-void journal_set_tail(struct journal *j, size_t bytes);
-/* Nobody needs the tail now: keep this much of it. */
-void journal_trim_tail(struct journal *j, size_t bytes);
 
 /* ---- retention ---- */
 
@@ -158,24 +143,21 @@ void journal_retain(struct journal *j, const struct retained *r);
 
 /* ---- private ---- */
 struct journal {
-    struct pool       streams;
-    struct map        by_id;
-    struct vector     durable;
-    uint64_t          lsn;         /* last durable one */
-    uint64_t          stamp;       /* highest durable */
-    uint64_t          changes;     /* counts moves of durable */
-    uint64_t          floor_moves; /* counts moves of floors, from 1 on */
-    struct wall       wall;        /* now, and how long a stream is quiet before it is retired: */
-    uint64_t          retire_ms;   /* both are set by the broker */
-    struct list       by_change, deps_dirty;
-    struct pool       retired;
-    struct map        retired_by_id;
-    uint64_t          lsn_first; /* oldest that retention left; lsn + 1: none */
-    struct tail_item *tail;      /* ring */
-    uint32_t          tail_first, tail_count, tail_cap;
-    uint64_t          tail_lsn; /* lsn of its first message, lsn + 1 when empty */
-    size_t            tail_used, tail_bytes;
-    uint64_t          frozen_count;
+    struct pool   streams;
+    struct map    by_id;
+    struct vector durable;
+    uint64_t      lsn;         /* last durable one */
+    uint64_t      stamp;       /* highest durable */
+    uint64_t      changes;     /* counts moves of durable */
+    uint64_t      floor_moves; /* counts moves of floors, from 1 on */
+    struct wall   wall;        /* now, and how long a stream is quiet before it is retired: */
+    uint64_t      retire_ms;   /* both are set by the broker */
+    struct list   by_change, deps_dirty;
+    struct pool   retired;
+    struct map    retired_by_id;
+    uint64_t      lsn_first; /* oldest that retention left; lsn + 1: none */
+    struct tail   tail;      /* up to lsn */
+    uint64_t      frozen_count;
 };
 
 #endif

@@ -222,7 +222,7 @@ recovers_heads_chains_and_stamps(void **state)
     journal_init(&j, &r, TAIL);
     assert_vector(&j.durable, &VECTOR({7, 4}, {9, 2}));
     assert_int_equal(j.lsn, 6);
-    assert_int_equal(j.tail_lsn, 7);
+    assert_int_equal(j.tail.lsn_first, 7);
     assert_int_equal(j.stamp, 99);
     assert_int_equal(j.frozen_count, 1);
     assert_false(journal_find(&j, 7)->live); /* an earlier life's stream is like a foreign one */
@@ -233,78 +233,13 @@ recovers_heads_chains_and_stamps(void **state)
     assert_int_equal(journal_put(&j, write_one(&w)), 7);
     assert_true(str_eq(journal_find(&j, 7)->origin, STR("a:1")));
     /* What is not in memory is not claimed to be. */
-    assert_null(journal_tail_at(&j, 6));
+    assert_null(tail_at(&j.tail, 6));
     assert_int_equal(journal_first_missing(&j, &nothing), 0);
     assert_int_equal(journal_first_missing(&j, &VECTOR({7, 4}, {9, 2})), 7);
     journal_fini(&j);
 }
 
-/* ---- the tail ---- */
-
-/* Broken when a reader in memory gets another message than the log has at this lsn. */
-static void
-finds_the_batch_of_an_lsn(void **state)
-{
-    (void)state;
-    enum { BATCHES = 100 }; /* the ring grows once */
-    static const uint32_t size[] = {1, 3, 2, 5};
-    struct journal        j;
-    struct writer         w = writer_of(7);
-    journal_init(&j, NULL, TAIL);
-    for (uint32_t i = 0; i < BATCHES; i++)
-        journal_put(&j, write_batch(&w, (struct writing){.count = size[i % 4]}));
-    assert_null(journal_tail_at(&j, 0));
-    assert_null(journal_tail_at(&j, j.lsn + 1));
-    for (uint64_t lsn = 1; lsn <= j.lsn; lsn++) {
-        const struct tail_item *t = journal_tail_at(&j, lsn);
-        assert_non_null(t);
-        assert_in_range(lsn, t->lsn, t->lsn + t->batch->count - 1);
-        assert_int_equal(t->batch->first, t->lsn); /* one stream: seq and lsn run together */
-    }
-    journal_fini(&j);
-}
-
-/* Broken when the tail grows beyond its budget, or drops what it says it has. */
-static void
-the_tail_is_bounded_by_bytes(void **state)
-{
-    (void)state;
-    struct journal j;
-    struct writer  w     = writer_of(7);
-    struct batch  *first = write_batch(&w, (struct writing){.body_n = 1000});
-    size_t         bytes = batch_bytes(first);
-    journal_init(&j, NULL, 4 * bytes);
-    journal_put(&j, first);
-    for (int i = 0; i < 200; i++) {
-        journal_put(&j, write_batch(&w, (struct writing){.body_n = 1000}));
-        assert_true(j.tail_used <= 4 * bytes);
-        assert_int_equal(j.tail_used, blob_bytes_used());
-    }
-    assert_int_equal(j.lsn, 201);
-    assert_true(j.tail_count >= 3);
-    assert_int_equal(j.tail_lsn, 202 - j.tail_count);
-    assert_null(journal_tail_at(&j, j.tail_lsn - 1));
-    assert_int_equal(journal_tail_at(&j, j.tail_lsn)->batch->first, j.tail_lsn);
-    journal_set_tail(&j, 2 * bytes); /* less, from now on */
-    assert_true(j.tail_used <= 2 * bytes && j.tail_count > 0);
-    assert_int_equal(j.tail_used, blob_bytes_used());
-    journal_set_tail(&j, 0);
-    assert_int_equal(j.tail_count, 1);
-    assert_non_null(journal_tail_at(&j, 201));
-    journal_set_tail(&j, 4 * bytes);
-    /* One larger than the whole budget is kept alone: it is about to be delivered. */
-    journal_put(&j, write_batch(&w, (struct writing){.body_n = 5 * bytes}));
-    assert_int_equal(j.tail_count, 1);
-    assert_int_equal(j.tail_lsn, 202);
-    assert_non_null(journal_tail_at(&j, 202));
-    journal_trim_tail(&j, 0);
-    assert_int_equal(blob_bytes_used(), 0);
-    assert_int_equal(j.tail_lsn, 203);
-    assert_null(journal_tail_at(&j, 202));
-    journal_put(&j, write_one(&w)); /* and it begins anew */
-    assert_int_equal(journal_tail_at(&j, 203)->batch->first, 203);
-    journal_fini(&j);
-}
+/* ---- places ---- */
 
 /* Broken when a cursor resumes too late: messages are skipped in silence. */
 static void
@@ -328,8 +263,8 @@ finds_the_first_message_a_cursor_lacks(void **state)
         assert_int_equal(journal_first_missing(&j, &have), row[i].want);
     }
     /* With the first batch gone from memory the place may be on disk. */
-    journal_trim_tail(&j, j.tail_used - 1);
-    assert_int_equal(j.tail_lsn, 4);
+    tail_trim(&j.tail, j.tail.bytes - 1);
+    assert_int_equal(j.tail.lsn_first, 4);
     assert_int_equal(journal_first_missing(&j, &nothing), 0);
     assert_int_equal(journal_first_missing(&j, &VECTOR({3, 2}, {5, 2})), 0);
     assert_int_equal(journal_first_missing(&j, &VECTOR({3, 3})), 4);
@@ -359,10 +294,10 @@ the_vector_before_an_lsn_is_the_log_up_to_there(void **state)
         for (uint32_t i = 0; i < count; i++)
             log[lsn + i] = (struct mark){one->stream, first + i};
     }
-    journal_trim_tail(&j, j.tail_used / 2);
-    assert_in_range(j.tail_lsn, 50, 250);
+    tail_trim(&j.tail, j.tail.bytes / 2);
+    assert_in_range(j.tail.lsn_first, 50, 250);
     for (uint64_t lsn = 1; lsn <= j.lsn + 1; lsn++) {
-        if (lsn >= j.tail_lsn) {
+        if (lsn >= j.tail.lsn_first) {
             journal_vector_before(&j, lsn, &v);
             assert_vector(&v, &want);
             assert_int_equal(journal_first_missing(&j, &v), lsn);
@@ -466,8 +401,6 @@ main(void)
         cmocka_unit_test(streams_are_limited),
         cmocka_unit_test(a_failed_commit_rolls_back_to_the_disk),
         cmocka_unit_test(recovers_heads_chains_and_stamps),
-        cmocka_unit_test(finds_the_batch_of_an_lsn),
-        cmocka_unit_test(the_tail_is_bounded_by_bytes),
         cmocka_unit_test(finds_the_first_message_a_cursor_lacks),
         cmocka_unit_test(the_vector_before_an_lsn_is_the_log_up_to_there),
         cmocka_unit_test(deps_are_what_moved_since_the_last_own_batch),

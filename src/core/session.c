@@ -507,7 +507,7 @@ pull_log(struct sessions *all, struct session *s, const struct journal *j, struc
         }
         if (waits_for_repair(s))
             return ERR_MORE;
-        const struct tail_item *t = s->lsn > 0 ? journal_tail_at(j, s->lsn) : NULL;
+        const struct tail_item *t = s->lsn > 0 ? tail_at(&j->tail, s->lsn) : NULL;
         if (!t) {
             if (list_is_empty(&s->wants_disk))
                 list_push_back(&all->wants_disk, &s->wants_disk);

@@ -103,7 +103,7 @@ happen(struct world *w, uint32_t at)
         core_hears(d, NULL, 0);
         break;
     case 3:
-        journal_trim_tail(&d->j, 1000);
+        tail_trim(&d->j.tail, 1000);
         break;
     case 4:
         d->all.page_bytes += prng_below(&w->prng, 2) ? FULL : 0;

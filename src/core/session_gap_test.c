@@ -468,7 +468,7 @@ a_stream_is_retired_under_one_that_lags(void **state)
     s[3] = subscribe_at(&d, "t", &VECTOR({3, 3}, {5, 1}));
     assert_next(&d, s[0], 3, 2);
     /* This one has a page in hand that was read before. */
-    d.j.tail_bytes = 1;
+    d.j.tail.bytes_max = 1;
     store(&d, write_one(&b));
     sessions_page(&d.all, pool_handle(s[1]), assert_reads(&d, s[1], READ_AT_LSN));
     assert_next(&d, s[1], 3, 1);

@@ -179,7 +179,7 @@ history_comes_from_disk_and_goes_on_in_memory(void **state)
     open_desk(&d, 1);
     for (int i = 0; i < 4; i++)
         store(&d, write_batch(&w, (struct writing){.count = 2}));
-    assert_int_equal(d.j.tail_lsn, 7);
+    assert_int_equal(d.j.tail.lsn_first, 7);
     struct session *s = subscribe_at(&d, "t", &VECTOR({7, 1}));
     d.page_max        = 3; /* ends in the middle of a batch */
     sessions_page(&d.all, pool_handle(s), assert_reads(&d, s, READ_AT_VECTOR));
@@ -190,7 +190,7 @@ history_comes_from_disk_and_goes_on_in_memory(void **state)
     sessions_page(&d.all, pool_handle(s), assert_reads(&d, s, READ_AT_LSN));
     assert_next(&d, s, 7, 5);
     store(&d, write_one(&w)); /* the tail moves on meanwhile */
-    assert_int_equal(d.j.tail_lsn, 9);
+    assert_int_equal(d.j.tail.lsn_first, 9);
     assert_next(&d, s, 7, 6);
     assert_next(&d, s, 7, 7);
     sessions_page(&d.all, pool_handle(s), assert_reads(&d, s, READ_AT_LSN));
