@@ -330,6 +330,31 @@ sim_story(const struct sim *s)
     return (const char *)buf_str(story).p;
 }
 
+/* Of topics that are not stored. */
+#define RULE                                                                                       \
+    {                                                                                              \
+        STR("live/#"), false                                                                       \
+    }
+
+static struct broker_options
+options_of(const struct sim *s, uint32_t i, size_t tail_bytes, const struct topic_rule *rule)
+{
+    return (struct broker_options){.tail_bytes     = tail_bytes,
+                                   .causal_wait_ms = s->config.causal_wait_ms,
+                                   .rule           = rule,
+                                   .rule_count     = sim_rules_live(i)};
+}
+
+void
+sim_options(struct sim *s, uint32_t i, size_t tail_bytes)
+{
+    const struct topic_rule     rule    = RULE;
+    const struct broker_options options = options_of(s, i, tail_bytes, &rule);
+    sim_tell(s, "%s may keep %zu bytes in memory", s->node[i].host, tail_bytes);
+    node_step(s, i, &(struct fact){.kind = FACT_OPTIONS, .options = &options});
+    node_turn(s, i);
+}
+
 void
 sim_start(struct sim *s, uint32_t i)
 {
@@ -337,7 +362,7 @@ sim_start(struct sim *s, uint32_t i)
     CHECK(!n->broker);
     past_start(s, i, store_mem_recover(n->disk));
     n->nonce                     = prng_next(&s->prng) | 1;
-    const struct topic_rule rule = {STR("live/#"), false};
+    const struct topic_rule rule = RULE;
     struct broker_config    bc   = {
              .cluster   = STR("sim"),
              .self      = n->addr,
@@ -346,10 +371,7 @@ sim_start(struct sim *s, uint32_t i)
              .seed      = prng_next(&s->prng),
              .retire_ms = n->retention.retire_ms,
              .recovered = store_mem_recover(n->disk),
-             .options   = {.tail_bytes     = s->config.tail_bytes,
-                           .causal_wait_ms = s->config.causal_wait_ms,
-                           .rule           = &rule,
-                           .rule_count     = sim_rules_live(i)},
+             .options   = options_of(s, i, s->config.tail_bytes, &rule),
     };
     n->broker   = broker_new(&bc, (struct mono){s->now_ms});
     n->wake_ms  = UINT64_MAX;

@@ -75,6 +75,8 @@ void sim_step_clock(struct sim *s, uint32_t i, int64_t ms);
 void sim_echo_pushes(struct sim *s, uint32_t from, uint32_t to);
 /* The next `count` batches that `from` pushes to `to` are lost, as by a full queue. */
 void sim_lose_pushes(struct sim *s, uint32_t from, uint32_t to, uint32_t count);
+/* An operator changes what can change; until the process ends, then it is as in sim_config. */
+void sim_options(struct sim *s, uint32_t i, size_t tail_bytes);
 /* Another policy for one broker. */
 void sim_retention(struct sim *s, uint32_t i, struct retention policy);
 /* Free disk falls below the reserve, or rises above it. */

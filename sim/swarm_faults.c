@@ -217,6 +217,16 @@ fault_clock(struct swarm *w)
     return true;
 }
 
+static bool
+fault_options(struct swarm *w)
+{
+    uint32_t i = one_that_runs(w);
+    if (i == NOBODY || sim_is_paused(w->s, i))
+        return false;
+    sim_options(w->s, i, one_in(w, 2) ? any(w, 8000) : 1 << 20);
+    return true;
+}
+
 /* ---- disks ---- */
 
 /* Down it goes, if it is not; false: it is left alone. */
