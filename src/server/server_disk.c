@@ -31,14 +31,6 @@ others_have_all(const struct server *s, bool but_live)
     return gossip_is_covered(broker_gossip(s->broker), broker_journal(s->broker), but_live);
 }
 
-void
-server_read_failed(struct server *s, enum err e)
-{
-    if (e != ERR_CORRUPT || !s->read_corrupt)
-        tracef(TRACE_ERROR, "reading the log failed: %s", err_text(e));
-    s->read_corrupt |= e == ERR_CORRUPT;
-}
-
 static bool
 is_broken(const struct server *s)
 {

@@ -168,7 +168,6 @@ void server_store_options(struct server *s);
 /* ---- server_disk.c ---- */
 /* The store's thread has looked at the disk. */
 void server_looked(struct server *s, const struct store_disk *disk);
-void server_read_failed(struct server *s, enum err e);
 /* Each second. */
 void server_watch(struct server *s);
 void server_rebuild_begins(struct server *s);

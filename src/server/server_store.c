@@ -508,8 +508,7 @@ on_read_done(void *ctx, void *job)
         mem_free(j);
         return;
     }
-    if (j->err != ERR_OK)
-        server_read_failed(s, j->err);
+    s->read_corrupt |= j->err == ERR_CORRUPT; /* whatever failed, the store has said it */
     if (s->closed)
         page_drop(j->page);
     else
