@@ -176,6 +176,9 @@ struct http_wish {
     struct str after; /* a cursor */
 };
 /* problem.status 0: fine. */
+/* The topic that a path names, decoded into `room`, which has as many bytes; status 0: it is one.
+ */
+struct http_problem http_read_topic(struct str raw, uint8_t *room, struct str *topic);
 struct http_problem http_read_wish(const struct http_request *r, struct http_wish *w);
 /* Copies cannot be waited for where nothing is stored. */
 struct http_problem http_copies_problem(struct server *s, struct str topic, int copies);

@@ -4,9 +4,7 @@
  * broker: `sandbox` keeps a browser from running a page among them as one of our own. */
 #include "server/front_http.h"
 
-#include "codec/http_url.h"
 #include "core/batch.h"
-#include "core/filter.h"
 #include "server/render.h"
 
 enum err
@@ -16,13 +14,9 @@ http_latest(struct conn *c, struct http_conn *h, const struct http_ask *ask)
     const struct http_headers *headers = &ask->request->headers;
     struct str                 topic;
 
-    if (http_url_decode(ask->param, room, &topic) != ERR_OK) {
-        http_reply_problem(c, h, 400, "bad_request", "a % in the path must have two hex digits");
-        return ERR_OK;
-    }
-    const char *wrong = topic_problem(topic);
-    if (wrong) {
-        http_reply_problem(c, h, 400, "bad_topic", wrong);
+    const struct http_problem p = http_read_topic(ask->param, room, &topic);
+    if (p.status) {
+        http_reply_problem(c, h, p.status, p.code, p.detail);
         return ERR_OK;
     }
     /* What the client has already: kept in the scratch until the answer. */

@@ -10,7 +10,6 @@
 #include "base/check.h"
 #include "base/mem.h"
 #include "codec/base64.h"
-#include "codec/http_url.h"
 #include "codec/json.h"
 #include "core/filter.h"
 #include "core/vector.h"
@@ -70,17 +69,14 @@ read_head(struct server *s, struct http_lines *l, const struct http_request *r)
     l->objects            = str_eq(r->path, STR("/topics"));
     if (p.status || l->objects)
         return p;
-    if (http_url_decode(str_cut(r->path, 8, r->path.n), room, &topic) != ERR_OK)
-        return (struct http_problem){400, "bad_request",
-                                     "a % in the path must have two hex digits"};
-    const char *wrong = topic_problem(topic);
-    if (wrong)
-        return (struct http_problem){400, "bad_topic", wrong};
+    p = http_read_topic(str_cut(r->path, 8, r->path.n), room, &topic);
+    if (p.status)
+        return p;
     p = http_copies_problem(s, topic, l->wish.copies);
     if (p.status)
         return p;
     render(&l->topic, topic);
-    wrong = http_stored_headers(&r->headers, false, &l->headers);
+    const char *wrong = http_stored_headers(&r->headers, false, &l->headers);
     return (struct http_problem){wrong ? 400 : 0, "bad_header", wrong};
 }
 

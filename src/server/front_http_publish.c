@@ -111,17 +111,24 @@ http_copies_problem(struct server *s, struct str topic, int copies)
                                  "are no copies to wait for: leave acks out"};
 }
 
+struct http_problem
+http_read_topic(struct str raw, uint8_t *room, struct str *topic)
+{
+    if (http_url_decode(raw, room, topic) != ERR_OK)
+        return (struct http_problem){400, "bad_request",
+                                     "a % in the path must have two hex digits"};
+    const char *wrong = topic_problem(*topic);
+    return wrong ? (struct http_problem){400, "bad_topic", wrong} : FINE;
+}
+
 static struct http_problem
 read_request(struct server *s, const struct http_ask *ask, uint8_t *room, struct str *topic,
              struct http_wish *w)
 {
-    if (http_url_decode(ask->param, room, topic) != ERR_OK)
-        return (struct http_problem){400, "bad_request",
-                                     "a % in the path must have two hex digits"};
-    const char *wrong = topic_problem(*topic);
-    if (wrong)
-        return (struct http_problem){400, "bad_topic", wrong};
-    struct http_problem p = http_read_wish(ask->request, w);
+    struct http_problem p = http_read_topic(ask->param, room, topic);
+    if (p.status)
+        return p;
+    p = http_read_wish(ask->request, w);
     return p.status ? p : http_copies_problem(s, *topic, w->copies);
 }
 
