@@ -15,7 +15,7 @@ T            ?= 60
 FUZZ_CC      ?= clang
 FUZZ_FOLDERS ?= base core codec store io server
 FUZZ          = $(BUILD)/fuzz
-FUZZ_FLAGS    = -std=c11 -D_GNU_SOURCE -Isrc -I. -Iinclude -I$(BUILD)/gen -I/usr/share/include/llhttp -O1 -g -MMD -MP \
+FUZZ_FLAGS    = -std=c11 -D_GNU_SOURCE -Isrc -I. -Iinclude -I$(BUILD)/gen -I/usr/share/include/llhttp -Werror=implicit-function-declaration -O1 -g -MMD -MP \
                 -fno-omit-frame-pointer $(FUZZ_WATCH) -DSTORE_SEGMENT_LSNS=64
 FUZZ_WATCH    = -fno-sanitize-recover=all -fsanitize=address,undefined -fno-sanitize=pointer-overflow
 FUZZ_TARGETS  = $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/*_fuzz.c))

@@ -4,6 +4,7 @@
  * The first byte says where the reads end. */
 #include "base/check.h"
 #include "base/utf8.h"
+#include "codec/base64.h"
 #include "codec/json.h"
 #include "codec/json_write.h"
 #include "tests/fuzz/cuts.h"
