@@ -87,8 +87,8 @@ void hearsay_set_timeouts(struct hearsay *h, int connect_ms, int answer_ms);
  * ready, disk full), as when the only one restarts.  Default 0: each is tried once. */
 void hearsay_set_patience(struct hearsay *h, int ms);
 
-/* Of the last call on this handle: what went wrong and what to do, and the HTTP status
- * (0: none).  Never NULL. */
+/* Of the last call on this handle that failed: what went wrong and what to do, and the HTTP status
+ * (0: none).  Never NULL; without control characters, whatever a broker said. */
 const char *hearsay_text(const struct hearsay *h);
 int         hearsay_http_status(const struct hearsay *h);
 /* "host:port" of the broker in use or to be tried next: the subscription's, where there is
@@ -139,8 +139,9 @@ enum hearsay_status hearsay_publish(struct hearsay *h, const struct hearsay_publ
 
 /* Many at once: begin without waiting, then take the answers in the same order.  Each
  * successful begin needs one end.  At most HEARSAY_OUTSTANDING_MAX may be on their way
- * (INVALID beyond); all must be taken before hearsay_publish() and hearsay_call().  They are
- * stored in their order, unless a broker fails or refuses some of them for now. */
+ * (INVALID beyond); what *p points to is copied, but for `data`.  All must be taken before
+ * hearsay_publish() and hearsay_call().  They are stored in their order, unless a broker fails or
+ * refuses some of them for now. */
 enum { HEARSAY_OUTSTANDING_MAX = 256 };
 enum hearsay_status hearsay_publish_begin(struct hearsay *h, const struct hearsay_publish *p);
 enum hearsay_status hearsay_publish_end(struct hearsay *h, struct hearsay_receipt *r);
@@ -180,8 +181,8 @@ struct hearsay_message {
     uint64_t    lost;   /* not stored: so many before it were lost, since they were not read */
 };
 
-/* One subscription a handle; a second call replaces the first.  When OK is back the
- * place is pinned: everything that is published afterwards will come. */
+/* One subscription a handle; a second call ends the first, also when it fails: then there is none.
+ * When OK is back the place is pinned: everything that is published afterwards will come. */
 enum hearsay_status hearsay_subscribe(struct hearsay *h, const struct hearsay_subscribe *s);
 
 /* The next message.  GAP: m->gap_from and gap_to, m->json; it comes once, in its place: behind

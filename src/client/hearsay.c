@@ -138,6 +138,19 @@ handle_get(const struct buf *b)
     return b->n > 0 ? (const char *)buf_str(b).p : "";
 }
 
+/* What a broker says goes to terminals and logs: no byte of it moves a cursor or begins a line. */
+static void
+make_harmless(char *text)
+{
+    for (unsigned char *at = (unsigned char *)text; *at; at++) {
+        bool is_c1 = at[0] == 0xc2 && at[1] >= 0x80 && at[1] < 0xa0; /* U+0080 to U+009F */
+        if (is_c1)
+            *at++ = '?';
+        if (is_c1 || *at < ' ' || *at == 0x7f)
+            *at = '?';
+    }
+}
+
 enum hearsay_status
 handle_say(struct hearsay *h, enum hearsay_status status, const char *format, ...)
 {
@@ -145,6 +158,7 @@ handle_say(struct hearsay *h, enum hearsay_status status, const char *format, ..
     va_start(ap, format);
     vsnprintf(h->text, sizeof h->text, format, ap);
     va_end(ap);
+    make_harmless(h->text);
     return status;
 }
 

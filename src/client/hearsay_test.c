@@ -473,6 +473,25 @@ leaves_who_is_silent_and_no_other(void **state)
 }
 
 static void
+passes_on_no_control_characters(void **state)
+{
+    (void)state;
+    /* Broken: a broker could write lines of its own into a program's log, or move a cursor. */
+    const char *const      answer[] = {"400 {\"code\":\"x\",\"detail\":\"\\u001b[31mred\\r\\nline2 "
+                                            "\\u009b1m \\u00e9\\u007f\"}"};
+    struct paper           a;
+    struct hearsay_receipt r;
+    char                   one[32];
+    begin(&a, answer, 1);
+    snprintf(one, sizeof one, "127.0.0.1:%u", a.port);
+    struct hearsay *h = hearsay_open(one);
+    assert_int_equal(hearsay_publish(h, &up, &r), HEARSAY_REFUSED);
+    assert_string_equal(hearsay_text(h), "?[31mred??line2 ??1m \xc3\xa9? (x)");
+    hearsay_close(h);
+    pthread_join(a.thread, NULL);
+}
+
+static void
 moves_on_from_a_broker_that_cannot_now(void **state)
 {
     (void)state;
@@ -628,6 +647,7 @@ main(void)
         cmocka_unit_test(pipelines_and_sends_the_rest_again),
         cmocka_unit_test(subscribes_and_resumes_elsewhere),
         cmocka_unit_test(leaves_who_is_silent_and_no_other),
+        cmocka_unit_test(passes_on_no_control_characters),
         cmocka_unit_test(moves_on_from_a_broker_that_cannot_now),
         cmocka_unit_test(tells_of_gaps_and_nonsense),
         cmocka_unit_test(says_no_to_wrong_calls),
