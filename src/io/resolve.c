@@ -83,6 +83,15 @@ endpoint_from_sockaddr(const struct sockaddr_storage *sa, struct endpoint *e)
 }
 
 bool
+endpoint_is_one_host(const struct endpoint *e)
+{
+    static const uint8_t unspecified[sizeof e->ip];
+    if (e->family == 4)
+        return e->ip[0] != 0 && e->ip[0] < 224;
+    return e->ip[0] != 0xff && memcmp(e->ip, unspecified, sizeof unspecified) != 0;
+}
+
+bool
 endpoint_is_local(const struct endpoint *e)
 {
     struct sockaddr_storage sa;

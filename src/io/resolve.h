@@ -20,6 +20,8 @@ enum { ENDPOINT_TEXT_BYTES = 56 };
 void endpoint_text(const struct endpoint *e, char text[ENDPOINT_TEXT_BYTES]);
 /* A numeric address, IPv6 with or without brackets; INVALID otherwise. */
 MUST_USE enum err endpoint_parse(struct str ip, uint16_t port, struct endpoint *e);
+/* Can it be that of one host?  Not 0.0.0.0, ::, multicast, broadcast (RFC 6890). */
+bool endpoint_is_one_host(const struct endpoint *e);
 /* Is it an address of this machine, that is: can we bind to it? */
 bool endpoint_is_local(const struct endpoint *e);
 

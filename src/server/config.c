@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "base/nearest.h"
 #include "io/file.h"
+#include "io/resolve.h"
 #include "server/config_row.h"
 #include "server/origin.h"
 
@@ -140,6 +141,7 @@ parse_format(const char *text, enum trace_format *format)
 static const char *
 text_problem(const struct config_row *r, const char *text)
 {
+    struct endpoint e;
     for (const char *at = text; *at; at++)
         if ((unsigned char)*at < ' ' || *at == 0x7f)
             return "it holds a control character";
@@ -148,6 +150,9 @@ text_problem(const struct config_row *r, const char *text)
             return "it is longer than 255 bytes";
         if (*text == '\0' || strpbrk(text, "/, \"[]"))
             return "give a name or an IP address (of IPv6 without brackets)";
+        if (endpoint_parse(str_of(text), 0, &e) == ERR_OK && !endpoint_is_one_host(&e))
+            return "that is no address of one machine, at which others could reach this broker; to "
+                   "listen at all addresses use --bind 0.0.0.0";
     }
     if (strcmp(r->name, "cluster") == 0 && (*text == '\0' || strlen(text) > CLUSTER_BYTES_MAX))
         return "it must have 1 to 64 bytes";
@@ -271,6 +276,42 @@ take(struct source *s, const struct config_row *r, const char *text)
 
 /* ---- the file ---- */
 
+/* What is left of it, for inih, which reads on behind a faulty line, and tells the first that it
+ * met; of which line ours was the word, it does not tell. */
+struct reading {
+    struct source source; /* for our handler */
+    const char   *at;
+    int           line, said; /* the one that is read; the first of which something was said */
+};
+
+/* A line of the file, without what inih would take for more: it goes on with the value above where
+ * a line is indented, and takes what is beyond its room for another line. */
+static char *
+read_line(char *to, int room, void *ctx)
+{
+    struct reading *r = ctx;
+    if (*r->at == '\0')
+        return NULL;
+    size_t      whole = strcspn(r->at, "\n"), blank = strspn(r->at, " \t");
+    const char *line = r->at + (blank < whole ? blank : whole);
+    size_t      n    = whole - (size_t)(line - r->at);
+    r->at += whole + (r->at[whole] == '\n');
+    r->line++;
+    if (*line == '#' || *line == ';')
+        n = 0;
+    if (n + 2 > (size_t)room) {
+        say(r->source.problem,
+            "the line is longer than %d bytes: give items of a list, as of join, a line each; "
+            "what is longer, as a flag",
+            room - 2);
+        r->said = r->said == 0 ? r->line : r->said;
+        n       = 0;
+    }
+    memcpy(to, line, n);
+    memcpy(to + n, "\n", 2);
+    return to;
+}
+
 static int
 on_topic_line(struct source *s, uint32_t number, const char *name, const char *value)
 {
@@ -286,10 +327,13 @@ on_topic_line(struct source *s, uint32_t number, const char *name, const char *v
 }
 
 static int
-on_ini_line(void *ctx, const char *section, const char *name, const char *value)
+take_line(struct source *s, const char *section, const char *name, const char *value)
 {
-    struct source *s = ctx;
-    uint32_t       number;
+    uint32_t number;
+    if (*name == '\0') {
+        say(s->problem, "the name is missing: write name = value");
+        return 0;
+    }
     if (config_topics_is(&s->config->topics, section, &number))
         return on_topic_line(s, number, name, value);
     if (*section != '\0' && strcmp(section, "broker") != 0) {
@@ -304,18 +348,29 @@ on_ini_line(void *ctx, const char *section, const char *name, const char *value)
             r ? "" : guess(name, "", near, sizeof near));
         return 0;
     }
-    const char *wrong = take(s, r, value);
+    bool        twice = s->seen[r - row] && r->kind != LIST;
+    const char *wrong = twice ? "it is given twice: leave one out" : take(s, r, value);
     if (wrong)
         say(s->problem, "%s: %s", name, wrong);
     return !wrong;
 }
 
+static int
+on_ini_line(void *ctx, const char *section, const char *name, const char *value)
+{
+    struct reading *r    = ctx;
+    int             fine = take_line(&r->source, section, name, value);
+    if (!fine && r->said == 0)
+        r->said = r->line;
+    return fine;
+}
+
 static bool
 load_file(struct config *c, struct buf *problem)
 {
-    struct buf    text, wrong; /* in a line */
-    struct source s   = {.config = c, .problem = &wrong};
-    const char   *why = "";
+    struct buf     text, wrong; /* in a line */
+    struct reading r   = {.source = {.config = c, .problem = &wrong}};
+    const char    *why = "";
     if (c->config[0] == '\0')
         return true;
     buf_init(&wrong, 0);
@@ -332,12 +387,15 @@ load_file(struct config *c, struct buf *problem)
     int line = (int)config_topics_heads(&c->topics, &text, &why);
     if (line == 0) {
         why  = "write name = value";
-        line = ini_parse_string((const char *)text.p + text.start, on_ini_line, &s);
+        r.at = (const char *)text.p + text.start;
+        line = ini_parse_stream(read_line, &r, on_ini_line, &r);
+        if (r.said != 0 && (line == 0 || r.said < line))
+            line = r.said;
     }
     config_topics_settle(&c->topics);
     buf_fini(&text);
     if (line != 0) {
-        bool     is_said = wrong.n > 0;
+        bool     is_said = r.said == line;
         enum err e       = buf_add(&wrong, (struct str){(const uint8_t *)"", 1});
         CHECK(e == ERR_OK);
         say(problem, "config file '%s', line %d: %s", c->config, line,

@@ -204,6 +204,55 @@ test_the_nearest_name_is_told(void **state)
 }
 
 static void
+test_lines_are_what_they_look_like(void **state)
+{
+    /* Broken if a line becomes part of another, two lines, or nothing, and nobody is told. */
+    (void)state;
+    char text[600] = "";
+    write_file("cluster = prod\n  retention = 2d\n\tport = 24020\n");
+    assert_int_equal(LOAD("--config", path), CONFIG_RUN);
+    assert_string_equal(config.cluster, "prod");
+    assert_int_equal(config.retention, 2 * 86400000);
+    assert_int_equal(config.port, 24020);
+    memset(text, '-', sizeof text);
+    memcpy(text, "# ", 2);
+    strcpy(text + 199, "port = 24029\nport = 5\n"); /* inih has room for 199 bytes */
+    write_file(text);
+    assert_int_equal(LOAD("--config", path), CONFIG_RUN);
+    assert_int_equal(config.port, 5);
+    memset(text, 'x', sizeof text);
+    memcpy(text, "port = 5\ndata = ", 16);
+    strcpy(text + 400, "\n= 7\n");
+    write_file(text);
+    assert_int_equal(LOAD("--config", path), CONFIG_BAD);
+    assert_true(says(", line 2: the line is longer than"));
+    write_file("port 3000\n= 5\n");
+    assert_int_equal(LOAD("--config", path), CONFIG_BAD);
+    assert_true(says(", line 1: write name = value"));
+    write_file("port = 1\n= 5\n");
+    assert_int_equal(LOAD("--config", path), CONFIG_BAD);
+    assert_true(says(", line 2: ") && says("write name = value"));
+    write_file("port = 1\njoin = a:1\njoin = b:1\nport = 2\n");
+    assert_int_equal(LOAD("--config", path), CONFIG_BAD);
+    assert_true(says(", line 4: port: it is given twice"));
+}
+
+static void
+test_a_host_is_one_machine(void **state)
+{
+    /* Broken if a broker announces an address at which nobody can reach it. */
+    (void)state;
+    static const char *const bad[] = {
+        "0.0.0.0", "0.1.2.3", "::", "224.0.0.1", "255.255.255.255", "ff02::1"};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        assert_int_equal(LOAD("--host", bad[i]), CONFIG_USAGE);
+        assert_true(says("--bind 0.0.0.0"));
+    }
+    assert_int_equal(LOAD("--host", "::1", "--bind", "0.0.0.0"), CONFIG_RUN);
+    assert_int_equal(LOAD("--host", "223.255.255.255"), CONFIG_RUN);
+}
+
+static void
 test_levels_of_parts(void **state)
 {
     /* Broken if a part cannot be listened to alone, or a mistyped one is ignored. */
@@ -460,6 +509,8 @@ main(void)
         TEST(test_wrong_options_are_named),
         TEST(test_wrong_files_are_named),
         TEST(test_the_nearest_name_is_told),
+        TEST(test_lines_are_what_they_look_like),
+        TEST(test_a_host_is_one_machine),
         TEST(test_levels_of_parts),
         TEST(test_bounds_are_told),
         TEST(test_what_can_change_does),
