@@ -1,6 +1,7 @@
 #include "io/sock.h"
 
 #include "base/mem.h"
+#include "base/trace.h"
 #include "io/loop_private.h"
 
 #include <errno.h>
@@ -11,8 +12,9 @@
 
 enum {
     BACKLOG      = 1024,
-    ACCEPTS_TURN = 64,  /* at most in a turn, so that others get theirs */
-    PAUSE_MS     = 100, /* when files are used up: the kernel's queue holds them meanwhile */
+    ACCEPTS_TURN = 64,    /* at most in a turn, so that others get theirs */
+    TOLD_MS      = 60000, /* of quiet, before it is told anew that there are too many */
+    PAUSE_MS     = 100,   /* when files are used up: the kernel's queue holds them meanwhile */
 };
 
 struct listener {
@@ -20,6 +22,7 @@ struct listener {
     struct listener_counts counts;
     uv_poll_t              poll;
     struct loop_timer      pause;
+    struct mono            told_again; /* not before: once while it lasts */
     int                    fd;
 };
 
@@ -31,6 +34,12 @@ take(struct listener *ln, int fd)
     if (l->socks.used >= ln->config.socks_max) {
         ln->counts.over_limit++;
         close(fd);
+        if (mono_reached(loop_now(l), ln->told_again))
+            tracef(TRACE_WARN,
+                   "%u connections are open, the limit: others are closed at once. Raise the "
+                   "limit of open files (ulimit -n, LimitNOFILE=), or see who holds them",
+                   (unsigned)l->socks.used);
+        ln->told_again = mono_after(loop_now(l), TOLD_MS);
         return;
     }
     struct sock *s = sock_accepted(l, fd);
@@ -59,6 +68,12 @@ on_readable(uv_poll_t *handle, int status, int events)
         /* Used up: the connection stays in the queue and the socket stays readable,
          * so going on would spin. */
         ln->counts.out_of_files++;
+        if (mono_reached(loop_now(ln->config.loop), ln->told_again))
+            tracef(TRACE_WARN,
+                   "no connection is accepted for now: %s. Raise the limit of open files (ulimit "
+                   "-n, LimitNOFILE=), or see who holds them",
+                   strerror(errno));
+        ln->told_again = mono_after(loop_now(ln->config.loop), TOLD_MS);
         uv_poll_stop(&ln->poll);
         struct loop *l = ln->config.loop;
         loop_timer_set(l, &ln->pause, mono_after(loop_now(l), PAUSE_MS));

@@ -324,17 +324,23 @@ server_run(struct server *s)
 
 /* ---- the beginning ---- */
 
+#define NOT_ONE_HOST                                                                               \
+    "that is no address of one machine; to listen at all of them use --bind 0.0.0.0"
+
 /* Who we are in the eyes of all: the first address of --host, once and for all. */
 static enum err
 find_self(struct server *s, struct buf *problem)
 {
     const char     *why;
     struct endpoint e;
-    struct str      host = str_of(s->config->host);
-    if (resolve_now(host, s->config->port, &e, &why) == ERR_OK) {
+    struct str      host  = str_of(s->config->host);
+    bool            found = resolve_now(host, s->config->port, &e, &why) == ERR_OK;
+    if (found && endpoint_is_one_host(&e)) {
         s->facts.self = addr_of(&e);
         return ERR_OK;
     }
+    if (found)
+        why = NOT_ONE_HOST;
     buf_sayf(problem,
              "--host '%s' has no address (%s); give a name or an IP address that "
              "the other brokers can reach",
@@ -452,9 +458,16 @@ server_open(struct server **out, struct config *config, struct buf *problem)
     mallopt(M_ARENA_MAX, 2);
     mallopt(M_MMAP_THRESHOLD, LARGE_BLOCK_BYTES);
     trace_as(config);
-    uint64_t       files = loop_raise_file_limit();
-    struct server *s     = make(config);
-    enum err       e     = server_load_seeds(s, problem);
+    uint64_t files = loop_raise_file_limit();
+    if (files < FILES_MIN) {
+        buf_sayf(problem,
+                 "this process may have %u files and connections open, and needs %d at the least: "
+                 "raise the limit (ulimit -n, LimitNOFILE=); each client takes one",
+                 (unsigned)files, FILES_MIN);
+        return ERR_LIMIT;
+    }
+    struct server *s = make(config);
+    enum err       e = server_load_seeds(s, problem);
     if (e == ERR_OK)
         e = find_self(s, problem);
     /* The port first: a port in use shall leave no folder, nor be told as a lock. */

@@ -18,6 +18,7 @@
 enum {
     CONNS_MAX        = 20000,
     FILES_RESERVED   = 96, /* for the store, links and the listener */
+    FILES_MIN        = 64, /* with less a broker runs, and can hardly serve anybody */
     STOP_MS          = 5000,
     STOP_COPIES_MS   = 2000, /* of these: for publishes that wait for copies */
     STOP_PATIENCE_MS = 3000, /* and until they are answered */

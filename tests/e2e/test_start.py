@@ -9,7 +9,7 @@ import tempfile
 
 import pytest
 
-from cluster import BIN, clean_env, free_ports, hearsay, wait_for
+from cluster import BIN, clean_env, curl, free_ports, hearsay, wait_for
 
 
 def start(folder, *args, port=None):
@@ -51,6 +51,27 @@ def test_peers_file_with_header_blanks_and_comments(cluster):
         f.write(f"host,port\r\n\r\n# a comment\r\n  127.0.0.1 , {port} \r\n")
     b = cluster.add(port).start()
     assert len(b.cluster()["members"]) == 1
+
+
+def test_too_few_files(tmp_path):
+    # Broken if a broker starts that can hardly serve anybody, or ends without saying why.
+    port = free_ports(1)[0]
+    done = subprocess.run(["bash", "-c", f"ulimit -n 40; exec {BIN} broker --port {port}"],
+                          cwd=tmp_path, env=clean_env(), capture_output=True, text=True, timeout=15)
+    assert done.returncode == 1, done
+    assert "may have 40 files" in done.stderr and "ulimit -n" in done.stderr, done.stderr
+    assert os.listdir(tmp_path) == []
+
+
+def test_clients_that_take_every_connection_are_told_of(cluster):
+    # Broken if an operator does not learn why nobody else gets in; or reads it for each of them.
+    b = cluster.make(1, rlimit=(64, 64))[0]
+    socks = [socket.create_connection((b.host, b.port)) for _ in range(60)]
+    wait_for(lambda: "the limit: others are closed" in b.stderr(), 10, "the line")
+    for s in socks:
+        s.close()
+    wait_for(lambda: curl(b.url("/healthz"), "-m", "2")[0] == 0, 10, "room again")
+    assert b.stderr().count("the limit: others are closed") == 1, b.stderr()
 
 
 def test_named_peers_file_that_is_missing(tmp_path):
